@@ -1,0 +1,1 @@
+//! The lock-free certificate store and the rustls resolver.

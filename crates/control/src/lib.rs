@@ -1,0 +1,1 @@
+//! The control plane: hostnames API, store, internal CA and feed server.

@@ -1,0 +1,1 @@
+//! The PoP edge: TLS front, pingora proxy, feed poller and admin listener.

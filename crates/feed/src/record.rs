@@ -1,0 +1,236 @@
+//! The records of the feed, and how one is read without trusting it.
+
+use std::net::IpAddr;
+
+use landfall_model::{
+    HostPattern, HostnameId, NameError, Revision, Route, Sealed, TlsPolicy, TlsPolicyError, seal,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The largest encoded record, in bytes.
+pub const MAX_RECORD_LEN: usize = 64 * 1024;
+
+/// A record as it travels: its head can be read even where its body can't.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WireRecord {
+    /// `hostname/<name>` or `pop/<name>`. Unique in the feed.
+    pub id: String,
+    /// The revision of the last change.
+    pub revision: Revision,
+    /// What the body is. A reader skips kinds it doesn't know.
+    pub kind: String,
+    /// Whether this is a tombstone: what was under this id is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// The CBOR of the body. Empty in a tombstone.
+    #[serde(default, with = "seal::bytes")]
+    pub body: Vec<u8>,
+}
+
+/// A record that was read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// As in [`WireRecord`].
+    pub id: String,
+    /// As in [`WireRecord`].
+    pub revision: Revision,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Body {
+    /// A hostname and everything that an edge needs to serve it.
+    Hostname(HostnameRecord),
+    /// A PoP of the fleet.
+    Pop(PopRecord),
+    /// What was under this id is gone.
+    Tombstone,
+    /// A kind that this version doesn't know.
+    Unknown,
+}
+
+/// Whether a hostname's DNS has been verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostnameState {
+    /// Not yet.
+    PendingValidation,
+    /// Verified, or under the system domain.
+    Active,
+}
+
+/// A hostname and everything that an edge needs to serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostnameRecord {
+    /// The name or the wildcard.
+    pub name: HostPattern,
+    /// The API's id.
+    pub hostname_id: HostnameId,
+    /// Whether it is verified.
+    pub state: HostnameState,
+    /// Where its requests go.
+    pub route: Route,
+    /// Which TLS it offers.
+    #[serde(default)]
+    pub tls: TlsPolicy,
+    /// At most one for each type of key. Empty while nothing is issued.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRecord>,
+}
+
+/// A certificate and its sealed private key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    /// DER, the leaf first, each followed by its issuer.
+    pub chain: Vec<Der>,
+    /// The SHA-256 of the leaf's SubjectPublicKeyInfo (DER).
+    #[serde(with = "seal::bytes")]
+    pub spki_sha256: Vec<u8>,
+    /// The private key as PKCS#8 DER, sealed for this hostname and public key.
+    pub key: Sealed,
+}
+
+/// One DER-encoded certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Der(#[serde(with = "seal::bytes")] pub Vec<u8>);
+
+/// A PoP of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PopRecord {
+    /// Its name.
+    pub name: String,
+    /// The public addresses that customers' DNS leads to.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Larger than [`MAX_RECORD_LEN`].
+    #[error("the record has {len} bytes, {MAX_RECORD_LEN} are allowed")]
+    Oversized {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// Not the CBOR that was expected.
+    #[error("the record can't be decoded: {0}")]
+    Malformed(String),
+    /// The name is not a hostname.
+    #[error("the record's name is invalid")]
+    Name(#[source] NameError),
+    /// The TLS policy can't be served.
+    #[error("the record's TLS policy is invalid")]
+    Policy(#[source] TlsPolicyError),
+    /// The id is not the one that the name makes.
+    #[error("the record's id is not that of its name")]
+    Id,
+    /// A hostname without an origin.
+    #[error("the record has no origin")]
+    NoOrigin,
+}
+
+impl RecordError {
+    /// A short constant for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Oversized { .. } => "oversized",
+            Self::Malformed(_) => "malformed",
+            Self::Name(_) => "invalid_name",
+            Self::Policy(_) => "invalid_policy",
+            Self::Id => "id_mismatch",
+            Self::NoOrigin => "no_origin",
+        }
+    }
+}
+
+impl WireRecord {
+    /// Encodes a hostname at `revision`.
+    pub fn hostname(revision: Revision, record: &HostnameRecord) -> Self {
+        Self::live(hostname_id(&record.name), revision, "hostname", record)
+    }
+
+    /// Encodes a PoP at `revision`.
+    pub fn pop(revision: Revision, record: &PopRecord) -> Self {
+        Self::live(format!("pop/{}", record.name), revision, "pop", record)
+    }
+
+    /// Says that what was under `id` is gone since `revision`.
+    pub fn tombstone(id: String, revision: Revision, kind: &str) -> Self {
+        Self { id, revision, kind: kind.to_owned(), deleted: true, body: Vec::new() }
+    }
+
+    fn live<T: Serialize>(id: String, revision: Revision, kind: &str, body: &T) -> Self {
+        Self { id, revision, kind: kind.to_owned(), deleted: false, body: to_cbor(body) }
+    }
+
+    /// Reads the head of an encoded record.
+    ///
+    /// # Errors
+    /// [`RecordError::Oversized`] and [`RecordError::Malformed`].
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() > MAX_RECORD_LEN {
+            return Err(RecordError::Oversized { len: bytes.len() });
+        }
+        from_cbor(bytes)
+    }
+
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// Every [`RecordError`].
+    pub fn decode(&self) -> Result<Record, RecordError> {
+        let body = match (self.deleted, self.kind.as_str()) {
+            (true, _) => Body::Tombstone,
+            (false, "hostname") => Body::Hostname(self.decode_hostname()?),
+            (false, "pop") => Body::Pop(from_cbor(&self.body)?),
+            (false, _) => Body::Unknown,
+        };
+        Ok(Record { id: self.id.clone(), revision: self.revision, body })
+    }
+
+    fn decode_hostname(&self) -> Result<HostnameRecord, RecordError> {
+        // The name alone first: what is wrong with it is worth more than "malformed".
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let Named { name } = from_cbor(&self.body)?;
+        let name: HostPattern = name.parse().map_err(RecordError::Name)?;
+        if self.id != hostname_id(&name) {
+            return Err(RecordError::Id);
+        }
+        let mut record: HostnameRecord = from_cbor(&self.body)?;
+        record.tls = record.tls.checked().map_err(RecordError::Policy)?;
+        if record.route.origins.is_empty() {
+            return Err(RecordError::NoOrigin);
+        }
+        Ok(record)
+    }
+}
+
+/// The record id of a hostname.
+pub fn hostname_id(name: &HostPattern) -> String {
+    format!("hostname/{name}")
+}
+
+pub(crate) fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+    ciborium::from_reader(bytes).map_err(|error| RecordError::Malformed(error.to_string()))
+}
+
+/// Encodes one of this crate's own types, none of which can fail: they hold no map with keys
+/// that are not text, and a `Vec` always takes more bytes.
+pub(crate) fn to_cbor<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    #[expect(clippy::expect_used, reason = "a Vec does not refuse bytes")]
+    ciborium::into_writer(value, &mut bytes).expect("feed types always encode");
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

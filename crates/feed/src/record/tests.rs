@@ -1,0 +1,75 @@
+use landfall_model::PropertyId;
+
+use super::*;
+
+pub(crate) fn sample(name: &str) -> HostnameRecord {
+    HostnameRecord {
+        name: name.parse().unwrap(),
+        hostname_id: HostnameId(7),
+        state: HostnameState::Active,
+        route: Route {
+            property: PropertyId(1),
+            origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
+        },
+        tls: TlsPolicy::default(),
+        certificates: vec![CertificateRecord {
+            chain: vec![Der(vec![1, 2, 3])],
+            spki_sha256: vec![4; 32],
+            key: Sealed { key_id: "k".into(), enc: vec![5; 32], ciphertext: vec![6; 48] },
+        }],
+    }
+}
+
+#[test]
+fn reads_back_what_it_wrote() {
+    let record = sample("*.example.com");
+    let wire = WireRecord::hostname(Revision(3), &record);
+    let read = WireRecord::read(&to_cbor(&wire)).unwrap().decode().unwrap();
+    assert_eq!(read.id, "hostname/*.example.com");
+    assert_eq!(read.revision, Revision(3));
+    assert!(matches!(read.body, Body::Hostname(own) if own == record));
+}
+
+#[test]
+fn a_bad_body_leaves_the_head_readable_and_has_a_reason() {
+    let with_name = |name: &str| {
+        let body = ciborium::cbor!({ "name" => name }).unwrap();
+        WireRecord {
+            id: format!("hostname/{name}"),
+            revision: Revision(1),
+            kind: "hostname".into(),
+            deleted: false,
+            body: to_cbor(&body),
+        }
+    };
+    assert_eq!(with_name("a..b").decode().unwrap_err().reason(), "invalid_name");
+    assert_eq!(with_name("a.example").decode().unwrap_err().reason(), "malformed");
+    let mut other_id = WireRecord::hostname(Revision(1), &sample("a.example"));
+    other_id.id = "hostname/b.example".into();
+    assert_eq!(other_id.decode().unwrap_err().reason(), "id_mismatch");
+    let huge = vec![0; MAX_RECORD_LEN + 1];
+    assert_eq!(WireRecord::read(&huge).unwrap_err().reason(), "oversized");
+}
+
+#[test]
+fn skips_kinds_and_fields_of_a_later_version() {
+    let later = WireRecord {
+        id: "moon/1".into(),
+        revision: Revision(1),
+        kind: "moon".into(),
+        deleted: false,
+        body: vec![0xff],
+    };
+    assert!(matches!(later.decode().unwrap().body, Body::Unknown));
+    let pop = ciborium::cbor!({
+        "name" => "ams1", "addresses" => ["192.0.2.1"], "colour" => "red"
+    });
+    let pop = WireRecord {
+        id: "pop/ams1".into(),
+        revision: Revision(2),
+        kind: "pop".into(),
+        deleted: false,
+        body: to_cbor(&pop.unwrap()),
+    };
+    assert!(matches!(pop.decode().unwrap().body, Body::Pop(_)));
+}
