@@ -5,6 +5,7 @@
 //! Start reading at [`name`], which decides what a hostname is.
 
 pub mod certificate;
+pub mod config;
 pub mod id;
 pub mod name;
 pub mod route;
