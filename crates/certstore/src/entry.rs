@@ -1,0 +1,102 @@
+//! What the store holds for a name.
+
+use std::sync::Arc;
+
+use landfall_model::{Fingerprint, HostPattern, KeyType, Route, TlsPolicy};
+
+use crate::Policy;
+
+/// Names one stored certificate. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateId(pub i64);
+
+/// The kind of key that a certificate has, as far as a client must support it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// ECDSA on P-256
+    P256,
+    /// ECDSA on P-384
+    P384,
+    /// RSA
+    Rsa,
+}
+
+impl KeyKind {
+    /// The type that a hostname holds one certificate of.
+    pub fn key_type(self) -> KeyType {
+        match self {
+            Self::P256 | Self::P384 => KeyType::Ecdsa,
+            Self::Rsa => KeyType::Rsa,
+        }
+    }
+}
+
+/// A certificate by reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateRef {
+    /// Where the source keeps it.
+    pub id: CertificateId,
+    /// What it is.
+    pub fingerprint: Fingerprint,
+    /// Which clients it suits.
+    pub key_kind: KeyKind,
+}
+
+/// A name and what it is to be served with, before it is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntrySpec {
+    /// The name or the wildcard.
+    pub name: HostPattern,
+    /// Where requests go.
+    pub route: Route,
+    /// Which TLS is offered.
+    pub policy: TlsPolicy,
+    /// At most one for each type of key.
+    pub certificates: Vec<CertificateRef>,
+}
+
+/// A name in the store.
+#[derive(Debug)]
+pub struct Entry {
+    name: HostPattern,
+    route: Arc<Route>,
+    policy: Arc<Policy>,
+    ecdsa: Option<CertificateRef>,
+    rsa: Option<CertificateRef>,
+}
+
+impl Entry {
+    pub(crate) fn new(spec: &EntrySpec, route: Arc<Route>, policy: Arc<Policy>) -> Self {
+        let of_type = |key_type| {
+            let mut certificates = spec.certificates.iter();
+            certificates.find(|own| own.key_kind.key_type() == key_type).copied()
+        };
+        Self {
+            name: spec.name.clone(),
+            route,
+            policy,
+            ecdsa: of_type(KeyType::Ecdsa),
+            rsa: of_type(KeyType::Rsa),
+        }
+    }
+
+    /// The name or the wildcard.
+    pub fn name(&self) -> &HostPattern {
+        &self.name
+    }
+
+    /// Where requests go.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Which TLS is offered.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The certificates, ECDSA first.
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + use<> {
+        self.ecdsa.into_iter().chain(self.rsa)
+    }
+}

@@ -1,0 +1,81 @@
+//! Equal policies and equal routes are kept once.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use landfall_model::{Route, TlsPolicy};
+
+use crate::{Entry, EntrySpec, Policy, PolicyError};
+
+/// The most policies that live at a time. Each owns a server configuration, and tenants choose
+/// them: a bound keeps one tenant from filling the memory.
+const MAX_POLICIES: usize = 4_096;
+
+/// Makes entries. The lock is taken by the writer and by cold look-ups while the index fills, and
+/// by nothing that serves a name from the index.
+#[derive(Default)]
+pub(crate) struct Interner {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    policies: HashMap<TlsPolicy, Arc<Policy>>,
+    routes: HashMap<Route, Arc<Route>>,
+    /// How large `routes` may grow before those that nobody holds are dropped.
+    route_sweep: usize,
+}
+
+impl Interner {
+    pub(crate) fn entry(&self, spec: &EntrySpec) -> Result<Arc<Entry>, PolicyError> {
+        let mut tables = self.lock();
+        let policy = tables.policy(&spec.policy)?;
+        let route = tables.route(&spec.route);
+        Ok(Arc::new(Entry::new(spec, route, policy)))
+    }
+
+    pub(crate) fn policies(&self) -> usize {
+        self.lock().policies.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn policy(&mut self, policy: &TlsPolicy) -> Result<Arc<Policy>, PolicyError> {
+        if let Some(known) = self.policies.get(policy) {
+            return Ok(Arc::clone(known));
+        }
+        if self.policies.len() >= MAX_POLICIES {
+            sweep(&mut self.policies);
+        }
+        if self.policies.len() >= MAX_POLICIES {
+            return Err(PolicyError::TooMany { limit: MAX_POLICIES });
+        }
+        let made = Arc::new(Policy::new(policy.clone())?);
+        self.policies.insert(policy.clone(), Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn route(&mut self, route: &Route) -> Arc<Route> {
+        if let Some(known) = self.routes.get(route) {
+            return Arc::clone(known);
+        }
+        if self.routes.len() >= self.route_sweep {
+            sweep(&mut self.routes);
+            self.route_sweep = (2 * self.routes.len()).max(1_024);
+        }
+        let made = Arc::new(route.clone());
+        self.routes.insert(route.clone(), Arc::clone(&made));
+        made
+    }
+}
+
+fn sweep<K: Eq + Hash, V>(table: &mut HashMap<K, Arc<V>>) {
+    table.retain(|_, value| Arc::strong_count(value) > 1);
+}

@@ -1,0 +1,92 @@
+//! A TLS policy with its ready-made rustls configuration.
+
+use std::{fmt, sync::Arc};
+
+use landfall_model::{CipherSuite, TlsPolicy, TlsVersion};
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::NoServerSessionStorage,
+    version::{TLS12, TLS13},
+};
+
+use crate::resolver::PinnedCertificate;
+
+/// A policy and the server configuration that all of its hostnames share.
+pub struct Policy {
+    policy: TlsPolicy,
+    server: Arc<ServerConfig>,
+}
+
+/// Why a policy can't be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// rustls refuses it.
+    #[error("the TLS policy can't be configured")]
+    Refused(#[source] rustls::Error),
+    /// More different policies than the store holds.
+    #[error("{limit} different TLS policies are in use, no other one can be added")]
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl Policy {
+    pub(crate) fn new(policy: TlsPolicy) -> Result<Self, PolicyError> {
+        let server = server_config(&policy).map_err(PolicyError::Refused)?;
+        Ok(Self { policy, server: Arc::new(server) })
+    }
+
+    /// What was asked for.
+    pub fn policy(&self) -> &TlsPolicy {
+        &self.policy
+    }
+
+    /// What a handshake is done with, inside [`with_certificate`](crate::with_certificate).
+    pub fn server_config(&self) -> &Arc<ServerConfig> {
+        &self.server
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.policy.fmt(f)
+    }
+}
+
+fn server_config(policy: &TlsPolicy) -> Result<ServerConfig, rustls::Error> {
+    let versions: Vec<_> = policy.versions().map(protocol_version).collect();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(policy)))
+        .with_protocol_versions(&versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(PinnedCertificate));
+    config.alpn_protocols = match policy.http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
+    // A ticketer of its own: no session of one policy resumes under another. rustls itself
+    // refuses to resume for another SNI.
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+fn provider(policy: &TlsPolicy) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|own| {
+        let code = u16::from(own.suite());
+        let known = CipherSuite::ALL.iter().find(|suite| suite.code() == code);
+        known.is_some_and(|suite| policy.accepts(*suite))
+    });
+    provider
+}
+
+fn protocol_version(version: TlsVersion) -> &'static SupportedProtocolVersion {
+    match version {
+        TlsVersion::Tls12 => &TLS12,
+        TlsVersion::Tls13 => &TLS13,
+    }
+}

@@ -1,0 +1,195 @@
+//! The two ends of the store: one writer, many readers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use landfall_model::{HostPattern, LookupName};
+use rustls::sign::CertifiedKey;
+use tokio::{sync::Semaphore, task};
+
+use crate::{
+    CertificateError, CertificateSource, Entry, EntrySpec, GroupKeys, Offer, PolicyError, Stats,
+    cache::KeyCache, index::Index, intern::Interner,
+};
+
+/// The most look-ups in the source at a time while the index fills.
+const CONCURRENT_COLD_LOOKUPS: usize = 32;
+/// How often a handshake starts over because its certificate was replaced under it.
+const REPLACED_RETRIES: usize = 3;
+
+/// What a store is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreConfig {
+    /// What parsed keys may take, in bytes.
+    pub key_cache_bytes: u64,
+}
+
+struct Shared {
+    index: Index,
+    interner: Interner,
+    cache: KeyCache,
+    source: Arc<dyn CertificateSource>,
+    filled: AtomicBool,
+    cold_lookups: Semaphore,
+}
+
+/// Makes a store: its one writer and a reader, which can be cloned.
+///
+/// Until [`Publisher::replace`] is called for the first time, names that are not in the index are
+/// looked up in `source`.
+pub fn channel(
+    config: StoreConfig,
+    source: Arc<dyn CertificateSource>,
+    keys: Arc<GroupKeys>,
+) -> (Publisher, Resolver) {
+    let shared = Arc::new(Shared {
+        index: Index::new(),
+        interner: Interner::default(),
+        cache: KeyCache::new(config.key_cache_bytes, Arc::clone(&source), keys),
+        source,
+        filled: AtomicBool::new(false),
+        cold_lookups: Semaphore::new(CONCURRENT_COLD_LOOKUPS),
+    });
+    (Publisher { shared: Arc::clone(&shared) }, Resolver { shared })
+}
+
+/// The writer. What it publishes is seen by the next look-up.
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+impl Publisher {
+    /// Puts a name in, or replaces what it had: there is no moment without it.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the name keeps what it had.
+    pub fn insert(&mut self, spec: &EntrySpec) -> Result<(), PolicyError> {
+        self.shared.index.insert(self.shared.interner.entry(spec)?);
+        Ok(())
+    }
+
+    /// Takes a name out.
+    pub fn remove(&mut self, name: &HostPattern) {
+        self.shared.index.remove(name);
+    }
+
+    /// Swaps everything for `specs` at once. From here on the index is complete, and unknown
+    /// names cost no look-up in the source. Answers the names that were left out, and why.
+    pub fn replace(
+        &mut self,
+        specs: impl Iterator<Item = EntrySpec>,
+    ) -> Vec<(HostPattern, PolicyError)> {
+        let mut refused = Vec::new();
+        let interner = &self.shared.interner;
+        let entries = specs.filter_map(|spec| match interner.entry(&spec) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                refused.push((spec.name, error));
+                None
+            }
+        });
+        self.shared.index.replace(entries);
+        self.shared.filled.store(true, Ordering::Release);
+        refused
+    }
+}
+
+/// A reader.
+#[derive(Clone)]
+pub struct Resolver {
+    shared: Arc<Shared>,
+}
+
+/// The certificate for a handshake.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The name that was found.
+    pub entry: Arc<Entry>,
+    /// What to present.
+    pub key: Arc<CertifiedKey>,
+}
+
+/// Why there is no certificate for a handshake.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// The name is not served.
+    #[error("the name is not served here")]
+    UnknownName,
+    /// The name is known and has no certificate yet.
+    #[error("the hostname `{name}` has no certificate yet")]
+    NoCertificate {
+        /// The entry's name.
+        name: HostPattern,
+    },
+    /// The certificate can't be used.
+    #[error("the certificate of `{name}` can't be used")]
+    Unusable {
+        /// The entry's name.
+        name: HostPattern,
+        /// Why.
+        #[source]
+        source: CertificateError,
+    },
+}
+
+impl Resolver {
+    /// The entry of the exact name, else of the wildcard one label above. Never waits, and does
+    /// no I/O.
+    pub fn find(&self, name: &LookupName) -> Option<Arc<Entry>> {
+        self.shared.index.find(name)
+    }
+
+    /// As [`Self::find`]; while the index still fills after a start, the source is asked too.
+    pub async fn find_or_load(&self, name: &LookupName) -> Option<Arc<Entry>> {
+        match self.find(name) {
+            None if !self.shared.filled.load(Ordering::Acquire) => self.load_entry(*name).await,
+            found => found,
+        }
+    }
+
+    async fn load_entry(&self, name: LookupName) -> Option<Arc<Entry>> {
+        let _turn = self.shared.cold_lookups.acquire().await.ok()?;
+        let shared = Arc::clone(&self.shared);
+        let loading = task::spawn_blocking(move || {
+            let spec = shared.source.entry(&name).ok()??;
+            shared.interner.entry(&spec).ok()
+        });
+        loading.await.ok()?
+    }
+
+    /// The entry and the parsed key for a handshake. A certificate that is replaced meanwhile is
+    /// looked up again.
+    ///
+    /// # Errors
+    /// Every [`SelectError`].
+    pub async fn select(&self, name: &LookupName, offer: Offer) -> Result<Selected, SelectError> {
+        let mut tries = 0;
+        loop {
+            let entry = self.find_or_load(name).await.ok_or(SelectError::UnknownName)?;
+            let Some(chosen) = entry.choose(offer) else {
+                return Err(SelectError::NoCertificate { name: entry.name().clone() });
+            };
+            match self.shared.cache.load(chosen.id).await {
+                Ok(key) => return Ok(Selected { entry, key }),
+                Err(CertificateError::Gone) if tries < REPLACED_RETRIES => tries += 1,
+                Err(source) => {
+                    return Err(SelectError::Unusable { name: entry.name().clone(), source });
+                }
+            }
+        }
+    }
+
+    /// Figures for metrics.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            hostnames: self.shared.index.len(),
+            policies: self.shared.interner.policies(),
+            ..Stats::default()
+        };
+        self.shared.cache.fill(&mut stats);
+        stats
+    }
+}

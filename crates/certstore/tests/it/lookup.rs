@@ -1,0 +1,90 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use landfall_model::{TlsPolicy, TlsVersion};
+
+use crate::support::{Fleet, name, spec};
+
+#[test]
+fn prefers_the_exact_name_over_the_wildcard_and_covers_one_label() {
+    let (mut publisher, resolver) = Fleet::new().channel(1 << 20);
+    publisher.insert(&spec("*.example.com", vec![])).unwrap();
+    publisher.insert(&spec("www.example.com", vec![])).unwrap();
+    let found = |text| resolver.find(&name(text)).map(|entry| entry.name().to_string());
+    assert_eq!(found("WWW.example.com.").as_deref(), Some("www.example.com"));
+    assert_eq!(found("shop.example.com").as_deref(), Some("*.example.com"));
+    assert_eq!(found("a.shop.example.com"), None);
+    assert_eq!(found("example.com"), None);
+    publisher.remove(&"www.example.com".parse().unwrap());
+    assert_eq!(found("www.example.com").as_deref(), Some("*.example.com"));
+    publisher.remove(&"*.example.com".parse().unwrap());
+    assert_eq!(found("www.example.com"), None);
+    assert_eq!(resolver.stats().hostnames, 0);
+}
+
+#[test]
+fn a_snapshot_swaps_everything_at_once() {
+    let (mut publisher, resolver) = Fleet::new().channel(1 << 20);
+    publisher.insert(&spec("old.example", vec![])).unwrap();
+    let specs = (0..10_000).map(|n| spec(&format!("h{n}.example"), vec![]));
+    assert!(publisher.replace(specs).is_empty());
+    assert!(resolver.find(&name("old.example")).is_none());
+    assert!((0..10_000).all(|n| resolver.find(&name(&format!("h{n}.example"))).is_some()));
+    assert_eq!(resolver.stats().hostnames, 10_000);
+}
+
+#[test]
+fn readers_never_miss_a_name_that_is_replaced_over_and_over() {
+    let (mut publisher, resolver) = Fleet::new().channel(1 << 20);
+    publisher.insert(&spec("www.example.com", vec![])).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let wanted = name("www.example.com");
+            let mut misses = 0;
+            while !stop.load(Ordering::Relaxed) {
+                misses += usize::from(resolver.find(&wanted).is_none());
+            }
+            misses
+        }
+    });
+    for n in 0..5_000 {
+        publisher.insert(&spec("www.example.com", vec![])).unwrap();
+        publisher.insert(&spec(&format!("h{n}.example"), vec![])).unwrap();
+    }
+    publisher.replace(std::iter::once(spec("www.example.com", vec![])));
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(reader.join().unwrap(), 0);
+}
+
+#[test]
+fn equal_policies_share_one_configuration() {
+    let (mut publisher, resolver) = Fleet::new().channel(1 << 20);
+    for n in 0..1_000 {
+        publisher.insert(&spec(&format!("h{n}.example"), vec![])).unwrap();
+    }
+    let mut strict = spec("strict.example", vec![]);
+    strict.policy = TlsPolicy { min_version: TlsVersion::Tls13, ..TlsPolicy::default() };
+    publisher.insert(&strict).unwrap();
+    assert_eq!(resolver.stats().policies, 2);
+    let config = |text| Arc::clone(resolver.find(&name(text)).unwrap().policy().server_config());
+    assert!(Arc::ptr_eq(&config("h1.example"), &config("h2.example")));
+    assert!(!Arc::ptr_eq(&config("h1.example"), &config("strict.example")));
+}
+
+#[tokio::test]
+async fn asks_the_source_for_entries_only_until_the_index_is_filled() {
+    let fleet = Fleet::new();
+    let (mut publisher, resolver) = fleet.channel(1 << 20);
+    fleet.source.add_entry(spec("early.example", vec![]));
+    assert!(resolver.find_or_load(&name("early.example")).await.is_some());
+    assert!(resolver.find_or_load(&name("unknown.example")).await.is_none());
+    let asked = fleet.source.entry_reads.load(Ordering::Relaxed);
+    publisher.replace(std::iter::once(spec("early.example", vec![])));
+    assert!(resolver.find_or_load(&name("early.example")).await.is_some());
+    assert!(resolver.find_or_load(&name("unknown.example")).await.is_none());
+    assert_eq!(fleet.source.entry_reads.load(Ordering::Relaxed), asked);
+}

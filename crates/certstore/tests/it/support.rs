@@ -1,0 +1,120 @@
+//! A fleet key, certificates sealed to it, and a source that holds them in memory.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+};
+
+use landfall_certstore::{
+    CertificateId, CertificateRef, CertificateSource, EntrySpec, GroupKeys, KeyKind, Publisher,
+    Resolver, SourceError, StoreConfig, StoredCertificate, channel,
+};
+use landfall_feed::seal::{GroupKeyFiles, GroupPublicKey, sha256};
+use landfall_model::{Fingerprint, LookupName, PropertyId, Route, TlsPolicy};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+
+#[derive(Default)]
+pub(crate) struct MemorySource {
+    rows: Mutex<HashMap<i64, StoredCertificate>>,
+    entries: Mutex<HashMap<String, EntrySpec>>,
+    next: AtomicI64,
+    pub(crate) reads: AtomicUsize,
+    pub(crate) entry_reads: AtomicUsize,
+}
+
+impl MemorySource {
+    pub(crate) fn add(&self, stored: StoredCertificate) -> CertificateId {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.rows.lock().unwrap().insert(id, stored);
+        CertificateId(id)
+    }
+
+    pub(crate) fn drop_certificate(&self, id: CertificateId) {
+        self.rows.lock().unwrap().remove(&id.0);
+    }
+
+    pub(crate) fn add_entry(&self, spec: EntrySpec) {
+        self.entries.lock().unwrap().insert(spec.name.to_string(), spec);
+    }
+}
+
+impl CertificateSource for MemorySource {
+    fn certificate(&self, id: CertificateId) -> Result<Option<StoredCertificate>, SourceError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(self.rows.lock().unwrap().get(&id.0).cloned())
+    }
+
+    fn entry(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
+        self.entry_reads.fetch_add(1, Ordering::Relaxed);
+        Ok(self.entries.lock().unwrap().get(name.as_str()).cloned())
+    }
+}
+
+pub(crate) struct Fleet {
+    pub(crate) source: Arc<MemorySource>,
+    pub(crate) keys: Arc<GroupKeys>,
+    public: GroupPublicKey,
+}
+
+impl Fleet {
+    pub(crate) fn new() -> Self {
+        let files = GroupKeyFiles::generate().unwrap();
+        Self {
+            source: Arc::default(),
+            keys: Arc::new(GroupKeys::parse([files.private.as_str()]).unwrap()),
+            public: GroupPublicKey::parse(&files.public).unwrap(),
+        }
+    }
+
+    pub(crate) fn channel(&self, key_cache_bytes: u64) -> (Publisher, Resolver) {
+        let source = Arc::clone(&self.source) as Arc<dyn CertificateSource>;
+        channel(StoreConfig { key_cache_bytes }, source, Arc::clone(&self.keys))
+    }
+
+    /// A self-signed certificate for `name`, its key sealed for that name.
+    pub(crate) fn certificate(&self, name: &str, kind: KeyKind) -> StoredCertificate {
+        let algorithm = match kind {
+            KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyKind::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyKind::Rsa => &rcgen::PKCS_RSA_SHA256,
+        };
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let leaf = params.self_signed(&key).unwrap().der().to_vec();
+        let spki_sha256 = sha256(&key.subject_public_key_info());
+        let hostname = name.parse().unwrap();
+        let sealed = self.public.seal(&hostname, &spki_sha256, key.serialized_der()).unwrap();
+        StoredCertificate { hostname, chain: vec![leaf], spki_sha256, key: sealed }
+    }
+
+    /// Stores a new certificate for `name` and refers to it.
+    pub(crate) fn store(&self, name: &str, kind: KeyKind) -> CertificateRef {
+        let stored = self.certificate(name, kind);
+        let fingerprint = Fingerprint(sha256(&stored.chain[0]));
+        CertificateRef { id: self.source.add(stored), fingerprint, key_kind: kind }
+    }
+
+    /// `name` with one new P-256 certificate and the default policy.
+    pub(crate) fn spec(&self, name: &str) -> EntrySpec {
+        spec(name, vec![self.store(name, KeyKind::P256)])
+    }
+}
+
+pub(crate) fn spec(name: &str, certificates: Vec<CertificateRef>) -> EntrySpec {
+    EntrySpec {
+        name: name.parse().unwrap(),
+        route: Route {
+            property: PropertyId(1),
+            origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
+        },
+        policy: TlsPolicy::default(),
+        certificates,
+    }
+}
+
+pub(crate) fn name(text: &str) -> LookupName {
+    LookupName::from_sni(text).unwrap()
+}
