@@ -184,8 +184,21 @@ pub fn encode_records(
     spec: PageSpec,
     records: &[WireRecord],
 ) -> io::Result<Vec<u8>> {
-    let encoded: Vec<Blob> = records.iter().map(|record| Blob(to_cbor(record))).collect();
-    encode(key, spec, records.len() as u64, false, &to_cbor(&encoded))
+    encode_stored(key, spec, records.iter().map(WireRecord::encode).collect())
+}
+
+/// Signs a page of records that [`WireRecord::encode`] made earlier.
+///
+/// # Errors
+/// Where zstd cannot allocate.
+pub fn encode_stored(
+    key: &SigningKey,
+    spec: PageSpec,
+    records: Vec<Vec<u8>>,
+) -> io::Result<Vec<u8>> {
+    let count = records.len() as u64;
+    let records: Vec<Blob> = records.into_iter().map(Blob).collect();
+    encode(key, spec, count, false, &to_cbor(&records))
 }
 
 /// Signs the manifest of a snapshot of `count` records at `revision`.

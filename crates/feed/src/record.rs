@@ -169,6 +169,11 @@ impl WireRecord {
         Self { id, revision, kind: kind.to_owned(), deleted: false, body: to_cbor(body) }
     }
 
+    /// Encodes the record as it travels: what [`Self::read`] reads.
+    pub fn encode(&self) -> Vec<u8> {
+        to_cbor(self)
+    }
+
     /// Reads the head of an encoded record.
     ///
     /// # Errors

@@ -1,0 +1,220 @@
+//! Look-ups, on connections of their own.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use landfall_model::{HostPattern, LookupName, Revision, Sealed};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::{LkgError, StoredHostname, connect, failed, sealed};
+use crate::record::from_cbor;
+
+/// Idle connections that are kept.
+const MAX_IDLE: usize = 8;
+
+/// Reads while the [`Writer`](super::Writer) writes. Clones share a pool of connections.
+#[derive(Clone)]
+pub struct Reader {
+    path: Arc<PathBuf>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// A certificate with its chain, as it came over the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredChain {
+    /// The hostname that the key is sealed for.
+    pub hostname: HostPattern,
+    /// DER, the leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// Of the leaf's public key.
+    pub spki_sha256: Vec<u8>,
+    /// The private key.
+    pub key: Sealed,
+}
+
+/// A record that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its id.
+    pub id: String,
+    /// Its revision.
+    pub revision: Revision,
+    /// Why, in words.
+    pub reason: String,
+    /// The encoded record.
+    pub wire: Vec<u8>,
+}
+
+/// When certificates expire, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpiryCounts {
+    /// How many expire at or before each of the asked times, in their order.
+    pub at_or_before: Vec<u64>,
+    /// How many there are.
+    pub total: u64,
+    /// The sum of all expiry times, in seconds since 1970.
+    pub sum: i64,
+    /// The first expiry, in seconds since 1970.
+    pub nearest: Option<i64>,
+}
+
+impl Reader {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path: Arc::new(path), idle: Arc::default() }
+    }
+
+    /// The hostname that answers for `name`: the exact one, else the wildcard one label above.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn hostname(
+        &self,
+        name: &LookupName,
+    ) -> Result<Option<(HostPattern, StoredHostname)>, LkgError> {
+        let wildcard = name.wildcard_base().map(|base| format!("*.{base}"));
+        let read = |connection: &Connection| {
+            let query = "SELECT name, body FROM hostname WHERE name IN (?1, ?2)
+                         ORDER BY substr(name, 1, 1) = '*' LIMIT 1";
+            let mut statement = connection.prepare_cached(query)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            statement.query_row(params![name.as_str(), wildcard], row).optional()
+        };
+        let row: Option<(String, Vec<u8>)> = self.with(read)?;
+        row.map(|(name, body)| stored_hostname(&name, &body)).transpose()
+    }
+
+    /// The certificate of row `id`.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn certificate(&self, id: i64) -> Result<Option<StoredChain>, LkgError> {
+        let row = self.with(|connection| read_certificate(connection, id))?;
+        let Some((hostname, chain, spki_sha256, key)) = row else { return Ok(None) };
+        let hostname = parse_name(&hostname)?;
+        Ok(Some(StoredChain { hostname, chain, spki_sha256, key }))
+    }
+
+    /// Calls `each` for every hostname. One that can't be read is passed as an error.
+    ///
+    /// # Errors
+    /// [`LkgError`] where the scan itself fails.
+    pub fn for_each_hostname(
+        &self,
+        mut each: impl FnMut(Result<(HostPattern, StoredHostname), LkgError>),
+    ) -> Result<(), LkgError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare("SELECT name, body FROM hostname")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let (name, body) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?);
+                each(stored_hostname(name, body));
+            }
+            Ok(())
+        })
+    }
+
+    /// Records in quarantine, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, LkgError> {
+        self.with(|connection| {
+            let query = "SELECT id, revision, reason, wire FROM quarantine
+                         ORDER BY revision DESC LIMIT ?1";
+            let mut statement = connection.prepare_cached(query)?;
+            let rows = statement.query_map([limit], |row| {
+                Ok(Quarantined {
+                    id: row.get(0)?,
+                    revision: Revision(row.get(1)?),
+                    reason: row.get(2)?,
+                    wire: row.get(3)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// How many hostnames there are, and how many records are in quarantine.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn counts(&self) -> Result<(u64, u64), LkgError> {
+        self.with(|connection| {
+            let query = "SELECT (SELECT count(*) FROM hostname), (SELECT count(*) FROM quarantine)";
+            connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+    }
+
+    /// Counts the certificates that expire at or before each of `times` (seconds since 1970).
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn expiry_counts(&self, times: &[i64]) -> Result<ExpiryCounts, LkgError> {
+        self.with(|connection| {
+            let query =
+                "SELECT count(*), coalesce(sum(not_after), 0), min(not_after) FROM certificate";
+            let (total, sum, nearest) = connection
+                .query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let query = "SELECT count(*) FROM certificate WHERE not_after <= ?1";
+            let mut statement = connection.prepare_cached(query)?;
+            let counts = times.iter().map(|time| statement.query_row([time], |row| row.get(0)));
+            let at_or_before = counts.collect::<rusqlite::Result<_>>()?;
+            Ok(ExpiryCounts { at_or_before, total, sum, nearest })
+        })
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LkgError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let done = work(&connection).map_err(failed("read"))?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(connection);
+        }
+        Ok(done)
+    }
+}
+
+type CertificateRow = (String, Vec<Vec<u8>>, Vec<u8>, Sealed);
+
+fn read_certificate(connection: &Connection, id: i64) -> rusqlite::Result<Option<CertificateRow>> {
+    let query = "SELECT hostname, leaf, issuers, spki_sha256, key_id, enc, ciphertext
+                 FROM certificate WHERE id = ?1";
+    // One transaction, so that the issuers are those of the row.
+    let transaction = connection.unchecked_transaction()?;
+    let mut statement = transaction.prepare_cached(query)?;
+    let row = statement.query_row([id], |row| {
+        let (hostname, leaf): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let (issuers, spki): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+        Ok((hostname, leaf, issuers, spki, sealed(row, 4)?))
+    });
+    let Some((hostname, leaf, issuers, spki_sha256, key)) = row.optional()? else {
+        return Ok(None);
+    };
+    let mut chain = vec![leaf];
+    let mut issuer = transaction.prepare_cached("SELECT der FROM issuer WHERE id = ?1")?;
+    for id in issuers.as_chunks().0 {
+        chain.push(issuer.query_row([i64::from_be_bytes(*id)], |row| row.get(0))?);
+    }
+    Ok(Some((hostname, chain, spki_sha256, key)))
+}
+
+pub(super) fn stored_hostname(
+    name: &str,
+    body: &[u8],
+) -> Result<(HostPattern, StoredHostname), LkgError> {
+    let stored = from_cbor(body).map_err(|error| LkgError::Row(error.to_string()))?;
+    Ok((parse_name(name)?, stored))
+}
+
+fn parse_name(name: &str) -> Result<HostPattern, LkgError> {
+    name.parse().map_err(|error| LkgError::Row(format!("{name}: {error}")))
+}

@@ -1,0 +1,204 @@
+use landfall_model::{Fingerprint, HostPattern, LookupName, PropertyId};
+
+use super::*;
+use crate::{
+    record::{HostnameRecord, hostname_id},
+    seal::sha256,
+};
+
+fn new_hostname(name: &str, revision: u64, seed: u8) -> NewHostname {
+    let leaf = vec![seed; 40];
+    let spki_sha256 = vec![seed; 32];
+    let sealed = Sealed { key_id: "k".into(), enc: vec![seed; 32], ciphertext: vec![seed; 64] };
+    NewHostname {
+        revision: Revision(revision),
+        record: HostnameRecord {
+            name: name.parse().unwrap(),
+            hostname_id: HostnameId(1),
+            state: HostnameState::Active,
+            route: Route {
+                property: PropertyId(1),
+                origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
+            },
+            tls: TlsPolicy::default(),
+            certificates: vec![],
+        },
+        certificates: vec![NewCertificate {
+            key: KeyDescription { key_type: KeyType::Ecdsa, bits: 256 },
+            fingerprint: Fingerprint(sha256(&leaf)),
+            not_after: 1_000 + i64::from(seed),
+            chain: vec![leaf, vec![0xca; 50]],
+            spki_sha256,
+            sealed,
+        }],
+    }
+}
+
+fn hostname(name: &str, revision: u64, seed: u8) -> Change {
+    Change::Hostname(Box::new(new_hostname(name, revision, seed)))
+}
+
+fn lookup(reader: &Reader, name: &str) -> Option<(HostPattern, StoredHostname)> {
+    reader.hostname(&LookupName::from_sni(name).unwrap()).unwrap()
+}
+
+#[test]
+fn starts_again_from_what_was_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open(dir.path()).unwrap();
+    assert_eq!(opened.writer.position(), Position::default());
+    let changes = [hostname("a.example", 1, 1), hostname("*.b.example", 2, 2)];
+    opened.writer.apply(Revision(2), &changes, 77).unwrap();
+    drop(opened);
+    let again = open(dir.path()).unwrap();
+    assert_eq!(again.writer.position().cursor, Revision(2));
+    assert_eq!(again.writer.position().applied_at, 77);
+    let (name, stored) = lookup(&again.reader, "x.b.example").unwrap();
+    assert_eq!(name.to_string(), "*.b.example");
+    let chain = again.reader.certificate(stored.certificates[0].id).unwrap().unwrap();
+    assert_eq!(chain.chain, [vec![2; 40], vec![0xca; 50]]);
+    assert_eq!(chain.key.ciphertext, [2; 64]);
+    assert_eq!(lookup(&again.reader, "b.example"), None);
+}
+
+#[test]
+fn keeps_the_row_of_a_certificate_that_stays_and_drops_that_of_one_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    let id = |reader: &Reader| lookup(reader, "a.example").unwrap().1.certificates[0].id;
+    writer.apply(Revision(1), &[hostname("a.example", 1, 1)], 0).unwrap();
+    let first = id(&reader);
+    writer.apply(Revision(2), &[hostname("a.example", 2, 1)], 0).unwrap();
+    assert_eq!(id(&reader), first);
+    writer.apply(Revision(3), &[hostname("a.example", 3, 9)], 0).unwrap();
+    assert_ne!(id(&reader), first);
+    assert_eq!(reader.certificate(first).unwrap(), None);
+    writer
+        .apply(
+            Revision(4),
+            &[Change::Remove { id: "hostname/a.example".into(), revision: Revision(4) }],
+            0,
+        )
+        .unwrap();
+    assert_eq!(reader.counts().unwrap(), (0, 0));
+    assert_eq!(reader.expiry_counts(&[]).unwrap().total, 0);
+}
+
+#[test]
+fn quarantine_keeps_what_the_hostname_had_and_ends_with_a_good_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    writer.apply(Revision(1), &[hostname("a.example", 1, 1)], 0).unwrap();
+    let quarantine = Change::Quarantine {
+        id: "hostname/a.example".into(),
+        revision: Revision(2),
+        reason: "expired".into(),
+        wire: vec![1],
+    };
+    writer.apply(Revision(2), &[quarantine], 0).unwrap();
+    assert!(lookup(&reader, "a.example").is_some());
+    assert_eq!(reader.quarantined(10).unwrap()[0].reason, "expired");
+    writer.apply(Revision(3), &[hostname("a.example", 3, 3)], 0).unwrap();
+    assert_eq!(reader.counts().unwrap(), (1, 0));
+}
+
+#[test]
+fn the_digest_is_that_of_what_was_received() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, .. } = open(dir.path()).unwrap();
+    writer
+        .apply(Revision(2), &[hostname("a.example", 1, 1), hostname("b.example", 2, 1)], 0)
+        .unwrap();
+    let other = Change::Other { id: "pop/ams".into(), revision: Revision(3), wire: vec![1] };
+    writer.apply(Revision(3), &[other], 0).unwrap();
+    let bad = Change::Quarantine {
+        id: "hostname/a.example".into(),
+        revision: Revision(4),
+        reason: "x".into(),
+        wire: vec![],
+    };
+    writer.apply(Revision(4), &[bad], 0).unwrap();
+    let remove = Change::Remove { id: "hostname/b.example".into(), revision: Revision(5) };
+    writer.apply(Revision(5), &[remove], 0).unwrap();
+    let mut expected = StateDigest::default();
+    expected.toggle("pop/ams", Revision(3));
+    expected.toggle("hostname/a.example", Revision(4));
+    assert_eq!(writer.position().digest, expected);
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_everything_or_never_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    let changes = [hostname("old.example", 1, 1), hostname("kept.example", 2, 2)];
+    writer.apply(Revision(2), &changes, 0).unwrap();
+    let kept = lookup(&reader, "kept.example").unwrap().1.certificates[0].id;
+    let mut abandoned = writer.snapshot().unwrap();
+    abandoned.add(&[hostname("new.example", 9, 3)]).unwrap();
+    drop(abandoned);
+    assert!(lookup(&reader, "old.example").is_some());
+    assert!(lookup(&reader, "new.example").is_none());
+    let mut snapshot = writer.snapshot().unwrap();
+    snapshot.add(&[hostname("new.example", 9, 3), hostname("kept.example", 2, 2)]).unwrap();
+    snapshot.finish(Epoch(4), Revision(9), 5).unwrap();
+    assert!(lookup(&reader, "old.example").is_none());
+    assert!(lookup(&reader, "new.example").is_some());
+    assert_eq!(lookup(&reader, "kept.example").unwrap().1.certificates[0].id, kept);
+    let mut digest = StateDigest::default();
+    digest.toggle(&hostname_id(&"new.example".parse().unwrap()), Revision(9));
+    digest.toggle(&hostname_id(&"kept.example".parse().unwrap()), Revision(2));
+    let position = Position { epoch: Epoch(4), cursor: Revision(9), digest, applied_at: 5 };
+    assert_eq!(writer.position(), position);
+}
+
+#[test]
+fn a_snapshot_keeps_what_a_quarantined_hostname_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    writer.apply(Revision(1), &[hostname("a.example", 1, 1)], 0).unwrap();
+    let bad = Change::Quarantine {
+        id: "hostname/a.example".into(),
+        revision: Revision(2),
+        reason: "x".into(),
+        wire: vec![],
+    };
+    let mut snapshot = writer.snapshot().unwrap();
+    snapshot.add(&[bad]).unwrap();
+    snapshot.finish(Epoch(1), Revision(2), 0).unwrap();
+    assert!(lookup(&reader, "a.example").is_some());
+    assert_eq!(reader.counts().unwrap(), (1, 1));
+}
+
+#[test]
+fn counts_expiries() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    let changes: Vec<_> =
+        (1..=10).map(|n| hostname(&format!("h{n}.example"), u64::from(n), n)).collect();
+    writer.apply(Revision(10), &changes, 0).unwrap();
+    let counts = reader.expiry_counts(&[1_000, 1_005, 2_000]).unwrap();
+    assert_eq!(counts.at_or_before, [0, 5, 10]);
+    assert_eq!((counts.total, counts.nearest), (10, Some(1_001)));
+}
+
+#[test]
+fn sets_a_damaged_file_aside_and_starts_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(FILE), vec![0x42; 10_000]).unwrap();
+    let opened = open(dir.path()).unwrap();
+    assert!(opened.set_aside.unwrap().exists());
+    assert_eq!(opened.writer.position(), Position::default());
+}
+
+#[test]
+fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("state");
+    let _opened = open(&folder).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for file in fs::read_dir(&folder).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+}

@@ -1,0 +1,398 @@
+//! Applying pages and snapshots, each in one transaction.
+
+use landfall_model::{Epoch, Fingerprint, HostPattern, Revision, Sealed};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::{
+    KeyDescription, LkgError, Position, StoredCertificateRef, StoredHostname, failed,
+    read::stored_hostname,
+};
+use crate::{
+    digest::StateDigest,
+    record::{HostnameRecord, hostname_id, to_cbor},
+    seal::sha256,
+};
+
+/// The one writer.
+pub struct Writer {
+    connection: Connection,
+    position: Position,
+}
+
+/// One record's effect.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A hostname, checked and usable.
+    Hostname(Box<NewHostname>),
+    /// A record that is no hostname.
+    Other {
+        /// Its id.
+        id: String,
+        /// Its revision.
+        revision: Revision,
+        /// The encoded record.
+        wire: Vec<u8>,
+    },
+    /// What was under this id is gone.
+    Remove {
+        /// The id.
+        id: String,
+        /// Since when.
+        revision: Revision,
+    },
+    /// A record that can't be used: what was under its id stays.
+    Quarantine {
+        /// Its id.
+        id: String,
+        /// Its revision.
+        revision: Revision,
+        /// Why, in words.
+        reason: String,
+        /// The encoded record.
+        wire: Vec<u8>,
+    },
+}
+
+/// A hostname to be written.
+#[derive(Clone, Debug)]
+pub struct NewHostname {
+    /// Its revision.
+    pub revision: Revision,
+    /// What came over the feed; `certificates` of it are written from below.
+    pub record: HostnameRecord,
+    /// Its certificates, with what was read from them.
+    pub certificates: Vec<NewCertificate>,
+}
+
+/// A certificate to be written.
+#[derive(Clone, Debug)]
+pub struct NewCertificate {
+    /// Its key.
+    pub key: KeyDescription,
+    /// The SHA-256 of the leaf.
+    pub fingerprint: Fingerprint,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
+    /// DER, the leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// Of the leaf's public key.
+    pub spki_sha256: Vec<u8>,
+    /// The private key.
+    pub sealed: Sealed,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// A hostname now stands like this.
+    Hostname(HostPattern, StoredHostname),
+    /// A hostname is gone.
+    Removed(HostPattern),
+    /// Nothing that is served changed.
+    Nothing,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Result<Self, LkgError> {
+        let position = read_position(&connection).map_err(failed("read its position"))?;
+        Ok(Self { connection, position: position.unwrap_or_default() })
+    }
+
+    /// Where the edge stands; all zero before the first snapshot.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Applies `changes` and moves the cursor to `cursor`, or does nothing at all.
+    ///
+    /// # Errors
+    /// [`LkgError`]; see [`LkgError::is_disk_full`].
+    pub fn apply(
+        &mut self,
+        cursor: Revision,
+        changes: &[Change],
+        now: u64,
+    ) -> Result<Vec<Applied>, LkgError> {
+        let position = self.position;
+        let mut batch = self.begin()?;
+        batch.digest = position.digest;
+        let applied = changes.iter().map(|change| batch.change(change));
+        let applied = applied.collect::<Result<Vec<_>, _>>()?;
+        let position = Position { cursor, digest: batch.digest, applied_at: now, ..position };
+        batch.commit(position)?;
+        self.position = position;
+        Ok(applied)
+    }
+
+    /// Starts the writing of a snapshot, which takes the place of everything at its end.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn snapshot(&mut self) -> Result<SnapshotWriter<'_>, LkgError> {
+        let Self { connection, position } = self;
+        let batch = Batch::begin(connection)?;
+        let table = "CREATE TEMP TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
+                     DELETE FROM seen;";
+        batch.transaction.execute_batch(table).map_err(failed("start a snapshot"))?;
+        Ok(SnapshotWriter { batch, position })
+    }
+
+    fn begin(&mut self) -> Result<Batch<'_>, LkgError> {
+        Batch::begin(&mut self.connection)
+    }
+}
+
+/// A snapshot that is being written. Dropped without [`Self::finish`], it never was.
+pub struct SnapshotWriter<'a> {
+    batch: Batch<'a>,
+    position: &'a mut Position,
+}
+
+impl SnapshotWriter<'_> {
+    /// Adds records of the snapshot.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn add(&mut self, changes: &[Change]) -> Result<(), LkgError> {
+        for change in changes {
+            self.batch.change(change)?;
+            let seen = "INSERT OR IGNORE INTO temp.seen (id) VALUES (?1)";
+            self.batch.execute(seen, params![change.id()])?;
+        }
+        Ok(())
+    }
+
+    /// Drops what the snapshot did not have, and makes it the state at `cursor` of `epoch`.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn finish(mut self, epoch: Epoch, cursor: Revision, now: u64) -> Result<(), LkgError> {
+        let gone = "SELECT id FROM (SELECT 'hostname/' || name AS id FROM hostname
+                    UNION SELECT id FROM other UNION SELECT id FROM quarantine)
+                    WHERE id NOT IN (SELECT id FROM temp.seen)";
+        for id in self.batch.rows(gone, |row| row.get(0))? {
+            self.batch.change(&Change::Remove { id, revision: cursor })?;
+        }
+        let digest = self.batch.digest_of_all()?;
+        let position = Position { epoch, cursor, digest, applied_at: now };
+        self.batch.commit(position)?;
+        *self.position = position;
+        Ok(())
+    }
+}
+
+impl Change {
+    fn id(&self) -> String {
+        match self {
+            Self::Hostname(new) => hostname_id(&new.record.name),
+            Self::Other { id, .. } | Self::Remove { id, .. } | Self::Quarantine { id, .. } => {
+                id.clone()
+            }
+        }
+    }
+}
+
+/// A transaction, and the digest as it stands in it.
+struct Batch<'a> {
+    transaction: Transaction<'a>,
+    digest: StateDigest,
+}
+
+impl<'a> Batch<'a> {
+    fn begin(connection: &'a mut Connection) -> Result<Self, LkgError> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        Ok(Self { transaction: transaction.map_err(failed("begin"))?, digest: Default::default() })
+    }
+
+    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, LkgError> {
+        let mut statement = self.transaction.prepare_cached(sql).map_err(failed("write"))?;
+        statement.execute(params).map_err(failed("write"))
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, LkgError> {
+        let mut statement = self.transaction.prepare_cached(query).map_err(failed("read"))?;
+        let rows = statement.query_map([], read).map_err(failed("read"))?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed("read"))
+    }
+
+    /// The digest counted anew, whatever it was thought to be.
+    fn digest_of_all(&self) -> Result<StateDigest, LkgError> {
+        let query = "SELECT id, revision FROM quarantine
+                     UNION ALL SELECT id, revision FROM other
+                       WHERE id NOT IN (SELECT id FROM quarantine)
+                     UNION ALL SELECT 'hostname/' || name, revision FROM hostname
+                       WHERE 'hostname/' || name NOT IN (SELECT id FROM quarantine)";
+        let mut digest = StateDigest::default();
+        let received = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        for (id, revision) in self.rows::<(String, u64)>(query, received)? {
+            digest.toggle(&id, Revision(revision));
+        }
+        Ok(digest)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<Applied, LkgError> {
+        let id = change.id();
+        self.forget_received(&id)?;
+        match change {
+            Change::Hostname(new) => {
+                self.digest.toggle(&id, new.revision);
+                self.write_hostname(new)
+            }
+            Change::Other { id, revision, wire } => {
+                self.digest.toggle(id, *revision);
+                let sql = "INSERT OR REPLACE INTO other (id, revision, wire) VALUES (?1, ?2, ?3)";
+                self.execute(sql, params![id, revision.0, wire])?;
+                Ok(Applied::Nothing)
+            }
+            Change::Remove { id, .. } => self.remove(id),
+            Change::Quarantine { id, revision, reason, wire } => {
+                self.digest.toggle(id, *revision);
+                let sql = "INSERT OR REPLACE INTO quarantine (id, revision, reason, wire)
+                           VALUES (?1, ?2, ?3, ?4)";
+                self.execute(sql, params![id, revision.0, reason, wire])?;
+                Ok(Applied::Nothing)
+            }
+        }
+    }
+
+    /// Takes what was last received under `id` out of the digest and of the quarantine.
+    fn forget_received(&mut self, id: &str) -> Result<(), LkgError> {
+        let name = id.strip_prefix("hostname/");
+        let query = "SELECT revision FROM quarantine WHERE id = ?1
+                     UNION ALL SELECT revision FROM hostname WHERE name = ?2
+                     UNION ALL SELECT revision FROM other WHERE id = ?1 LIMIT 1";
+        let mut statement = self.transaction.prepare_cached(query).map_err(failed("read"))?;
+        let revision = statement.query_row(params![id, name], |row| row.get(0)).optional();
+        if let Some(revision) = revision.map_err(failed("read"))? {
+            self.digest.toggle(id, Revision(revision));
+        }
+        drop(statement);
+        self.execute("DELETE FROM quarantine WHERE id = ?1", params![id]).map(drop)
+    }
+
+    fn remove(&self, id: &str) -> Result<Applied, LkgError> {
+        let Some(name) = id.strip_prefix("hostname/") else {
+            self.execute("DELETE FROM other WHERE id = ?1", params![id])?;
+            return Ok(Applied::Nothing);
+        };
+        self.execute("DELETE FROM certificate WHERE hostname = ?1", params![name])?;
+        let removed = self.execute("DELETE FROM hostname WHERE name = ?1", params![name])?;
+        match name.parse() {
+            Ok(name) if removed > 0 => Ok(Applied::Removed(name)),
+            _ => Ok(Applied::Nothing),
+        }
+    }
+
+    fn write_hostname(&self, new: &NewHostname) -> Result<Applied, LkgError> {
+        let name = new.record.name.to_string();
+        let kept = self.certificates_of(&name)?;
+        let mut certificates = Vec::with_capacity(new.certificates.len());
+        for certificate in &new.certificates {
+            let same = kept.iter().find(|own| own.is(certificate));
+            let id = match same {
+                Some(own) => own.id,
+                None => self.insert_certificate(&name, certificate)?,
+            };
+            let fingerprint = certificate.fingerprint.0.to_vec();
+            certificates.push(StoredCertificateRef { id, key: certificate.key, fingerprint });
+        }
+        for old in kept.iter().filter(|old| certificates.iter().all(|new| new.id != old.id)) {
+            self.execute("DELETE FROM certificate WHERE id = ?1", params![old.id])?;
+        }
+        let HostnameRecord { hostname_id, state, route, tls, .. } = new.record.clone();
+        let stored = StoredHostname { hostname_id, state, route, tls, certificates };
+        let sql = "INSERT OR REPLACE INTO hostname (name, revision, body) VALUES (?1, ?2, ?3)";
+        self.execute(sql, params![name, new.revision.0, to_cbor(&stored)])?;
+        Ok(Applied::Hostname(new.record.name.clone(), stored))
+    }
+
+    fn certificates_of(&self, name: &str) -> Result<Vec<KeptCertificate>, LkgError> {
+        let query = "SELECT id, fingerprint, enc FROM certificate WHERE hostname = ?1";
+        let mut statement = self.transaction.prepare_cached(query).map_err(failed("read"))?;
+        let rows = statement.query_map([name], |row| {
+            Ok(KeptCertificate { id: row.get(0)?, fingerprint: row.get(1)?, enc: row.get(2)? })
+        });
+        rows.and_then(Iterator::collect).map_err(failed("read"))
+    }
+
+    fn insert_certificate(&self, name: &str, new: &NewCertificate) -> Result<i64, LkgError> {
+        let (leaf, rest) = new.chain.split_first().map_or((&[][..], &[][..]), |(a, b)| (a, b));
+        let mut issuers = Vec::with_capacity(rest.len() * 8);
+        for der in rest {
+            issuers.extend_from_slice(&self.issuer(der)?.to_be_bytes());
+        }
+        let sql = "INSERT INTO certificate (hostname, fingerprint, not_after, leaf, issuers,
+                   spki_sha256, key_id, enc, ciphertext) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let Sealed { key_id, enc, ciphertext } = &new.sealed;
+        let fingerprint = &new.fingerprint.0[..];
+        let (not_after, spki) = (new.not_after, &new.spki_sha256);
+        let values =
+            params![name, fingerprint, not_after, leaf, issuers, spki, key_id, enc, ciphertext];
+        self.execute(sql, values)?;
+        Ok(self.transaction.last_insert_rowid())
+    }
+
+    /// The row of an issuer's certificate; each is stored once.
+    fn issuer(&self, der: &[u8]) -> Result<i64, LkgError> {
+        let hash = sha256(der);
+        let sql = "INSERT OR IGNORE INTO issuer (sha256, der) VALUES (?1, ?2)";
+        self.execute(sql, params![&hash[..], der])?;
+        let query = "SELECT id FROM issuer WHERE sha256 = ?1";
+        let mut statement = self.transaction.prepare_cached(query).map_err(failed("read"))?;
+        statement.query_row([&hash[..]], |row| row.get(0)).map_err(failed("read"))
+    }
+
+    fn commit(self, position: Position) -> Result<(), LkgError> {
+        let sql = "INSERT OR REPLACE INTO state (id, epoch, cursor, digest, applied_at)
+                   VALUES (1, ?1, ?2, ?3, ?4)";
+        let Position { epoch, cursor, digest, applied_at } = position;
+        let values = params![epoch.0, cursor.0, digest.as_bytes(), applied_at];
+        self.execute(sql, values)?;
+        self.transaction.commit().map_err(failed("commit"))
+    }
+}
+
+struct KeptCertificate {
+    id: i64,
+    fingerprint: Vec<u8>,
+    enc: Vec<u8>,
+}
+
+impl KeptCertificate {
+    /// Whether the row holds this certificate with this sealing of its key.
+    fn is(&self, new: &NewCertificate) -> bool {
+        self.fingerprint == new.fingerprint.0 && self.enc == new.sealed.enc
+    }
+}
+
+fn read_position(connection: &Connection) -> rusqlite::Result<Option<Position>> {
+    let query = "SELECT epoch, cursor, digest, applied_at FROM state WHERE id = 1";
+    let row = connection.query_row(query, [], |row| {
+        Ok(Position {
+            epoch: Epoch(row.get(0)?),
+            cursor: Revision(row.get(1)?),
+            digest: StateDigest::from_bytes(row.get(2)?),
+            applied_at: row.get(3)?,
+        })
+    });
+    row.optional()
+}
+
+impl Writer {
+    /// The hostname under `name`, as it stands.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn hostname(&self, name: &HostPattern) -> Result<Option<StoredHostname>, LkgError> {
+        let query = "SELECT body FROM hostname WHERE name = ?1";
+        let mut statement = self.connection.prepare_cached(query).map_err(failed("read"))?;
+        let name = name.to_string();
+        let body = statement.query_row([&name], |row| row.get::<_, Vec<u8>>(0)).optional();
+        let body = body.map_err(failed("read"))?;
+        body.map(|body| stored_hostname(&name, &body).map(|(_, stored)| stored)).transpose()
+    }
+}
