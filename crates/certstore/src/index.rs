@@ -97,19 +97,29 @@ impl Index {
         }
     }
 
-    /// Swaps everything for `entries` at once. Only the one writer calls this.
-    pub(crate) fn replace(&self, entries: impl Iterator<Item = Arc<Entry>>) {
-        let mut tables: Vec<Shard> = (0..SHARDS).map(|_| Shard::new()).collect();
-        for entry in entries {
-            let hash = self.hasher.hash_one(Key::of(entry.name()));
-            if let Some(table) = tables.get_mut(shard_of(hash)) {
-                put(table, &self.hasher, hash, entry);
-            }
+    /// Adds `entry` to shards that no reader sees yet.
+    pub(crate) fn add(&self, shards: &mut Shards, entry: Arc<Entry>) {
+        let hash = self.hasher.hash_one(Key::of(entry.name()));
+        if let Some(table) = shards.0.get_mut(shard_of(hash)) {
+            put(table, &self.hasher, hash, entry);
         }
-        let len = tables.iter().map(HashTable::len).sum();
-        let shards = tables.into_iter().map(ArcSwap::from_pointee).collect();
+    }
+
+    /// Swaps everything for `shards` at once. Only the one writer calls this.
+    pub(crate) fn replace(&self, shards: Shards) {
+        let len = shards.0.iter().map(HashTable::len).sum();
+        let shards = shards.0.into_iter().map(ArcSwap::from_pointee).collect();
         self.shards.store(Arc::new(shards));
         self.len.store(len, Ordering::Relaxed);
+    }
+}
+
+/// Shards that are being filled, to be swapped in at once.
+pub(crate) struct Shards(Vec<Shard>);
+
+impl Shards {
+    pub(crate) fn new() -> Self {
+        Self((0..SHARDS).map(|_| Shard::new()).collect())
     }
 }
 

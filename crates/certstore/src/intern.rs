@@ -37,6 +37,10 @@ impl Interner {
         Ok(Arc::new(Entry::new(spec, route, policy)))
     }
 
+    pub(crate) fn policy(&self, policy: &TlsPolicy) -> Result<Arc<Policy>, PolicyError> {
+        self.lock().policy(policy)
+    }
+
     pub(crate) fn policies(&self) -> usize {
         self.lock().policies.len()
     }

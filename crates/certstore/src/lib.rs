@@ -27,4 +27,4 @@ pub use policy::{Policy, PolicyError};
 pub use resolver::with_certificate;
 pub use select::Offer;
 pub use source::{CertificateSource, SourceError, StoredCertificate};
-pub use store::{Publisher, Resolver, SelectError, Selected, StoreConfig, channel};
+pub use store::{Publisher, Replacement, Resolver, SelectError, Selected, StoreConfig, channel};

@@ -5,13 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use landfall_model::{HostPattern, LookupName};
+use landfall_model::{HostPattern, LookupName, TlsPolicy};
 use rustls::sign::CertifiedKey;
 use tokio::{sync::Semaphore, task};
 
 use crate::{
     CertificateError, CertificateSource, Entry, EntrySpec, GroupKeys, Offer, PolicyError, Stats,
-    cache::KeyCache, index::Index, intern::Interner,
+    cache::KeyCache,
+    index::{Index, Shards},
+    intern::Interner,
 };
 
 /// The most look-ups in the source at a time while the index fills.
@@ -37,7 +39,7 @@ struct Shared {
 
 /// Makes a store: its one writer and a reader, which can be cloned.
 ///
-/// Until [`Publisher::replace`] is called for the first time, names that are not in the index are
+/// Until the first [`Replacement`] is finished, names that are not in the index are
 /// looked up in `source`.
 pub fn channel(
     config: StoreConfig,
@@ -75,24 +77,42 @@ impl Publisher {
         self.shared.index.remove(name);
     }
 
-    /// Swaps everything for `specs` at once. From here on the index is complete, and unknown
-    /// names cost no look-up in the source. Answers the names that were left out, and why.
-    pub fn replace(
-        &mut self,
-        specs: impl Iterator<Item = EntrySpec>,
-    ) -> Vec<(HostPattern, PolicyError)> {
-        let mut refused = Vec::new();
-        let interner = &self.shared.interner;
-        let entries = specs.filter_map(|spec| match interner.entry(&spec) {
-            Ok(entry) => Some(entry),
-            Err(error) => {
-                refused.push((spec.name, error));
-                None
-            }
-        });
-        self.shared.index.replace(entries);
+    /// Checks that a name with this policy could be put in.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn check_policy(&self, policy: &TlsPolicy) -> Result<(), PolicyError> {
+        self.shared.interner.policy(policy).map(drop)
+    }
+
+    /// Starts a set of names that is to take the place of all there are.
+    pub fn replacement(&mut self) -> Replacement<'_> {
+        Replacement { shared: &self.shared, shards: Shards::new() }
+    }
+}
+
+/// Names that take the place of all others at once, when [`Self::finish`] is called.
+pub struct Replacement<'a> {
+    shared: &'a Shared,
+    shards: Shards,
+}
+
+impl Replacement<'_> {
+    /// Adds a name.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the name is left out.
+    pub fn insert(&mut self, spec: &EntrySpec) -> Result<(), PolicyError> {
+        let entry = self.shared.interner.entry(spec)?;
+        self.shared.index.add(&mut self.shards, entry);
+        Ok(())
+    }
+
+    /// Swaps the names in. From here on the index is complete, and unknown names cost no look-up
+    /// in the source.
+    pub fn finish(self) {
+        self.shared.index.replace(self.shards);
         self.shared.filled.store(true, Ordering::Release);
-        refused
     }
 }
 

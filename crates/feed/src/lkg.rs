@@ -41,8 +41,8 @@ pub struct Position {
     pub cursor: Revision,
     /// Of all records received up to the cursor, those in quarantine included.
     pub digest: StateDigest,
-    /// When it was written, in seconds since 1970.
-    pub applied_at: u64,
+    /// When the control plane last said that this is its state, in seconds since 1970.
+    pub confirmed_at: u64,
 }
 
 /// A hostname as the index needs it.

@@ -118,3 +118,11 @@ pub(crate) fn spec(name: &str, certificates: Vec<CertificateRef>) -> EntrySpec {
 pub(crate) fn name(text: &str) -> LookupName {
     LookupName::from_sni(text).unwrap()
 }
+
+pub(crate) fn replace(publisher: &mut Publisher, specs: impl Iterator<Item = EntrySpec>) {
+    let mut replacement = publisher.replacement();
+    for spec in specs {
+        replacement.insert(&spec).unwrap();
+    }
+    replacement.finish();
+}

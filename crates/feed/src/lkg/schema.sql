@@ -4,7 +4,7 @@ CREATE TABLE state (
     epoch      INTEGER NOT NULL,
     cursor     INTEGER NOT NULL,
     digest     BLOB    NOT NULL,
-    applied_at INTEGER NOT NULL   -- seconds since 1970
+    confirmed_at INTEGER NOT NULL   -- seconds since 1970
 ) STRICT;
 
 -- The body is a StoredHostname in CBOR: all that the index needs, without a join.

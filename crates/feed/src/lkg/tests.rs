@@ -52,7 +52,7 @@ fn starts_again_from_what_was_applied() {
     drop(opened);
     let again = open(dir.path()).unwrap();
     assert_eq!(again.writer.position().cursor, Revision(2));
-    assert_eq!(again.writer.position().applied_at, 77);
+    assert_eq!(again.writer.position().confirmed_at, 77);
     let (name, stored) = lookup(&again.reader, "x.b.example").unwrap();
     assert_eq!(name.to_string(), "*.b.example");
     let chain = again.reader.certificate(stored.certificates[0].id).unwrap().unwrap();
@@ -147,7 +147,7 @@ fn a_snapshot_takes_the_place_of_everything_or_never_was() {
     let mut digest = StateDigest::default();
     digest.toggle(&hostname_id(&"new.example".parse().unwrap()), Revision(9));
     digest.toggle(&hostname_id(&"kept.example".parse().unwrap()), Revision(2));
-    let position = Position { epoch: Epoch(4), cursor: Revision(9), digest, applied_at: 5 };
+    let position = Position { epoch: Epoch(4), cursor: Revision(9), digest, confirmed_at: 5 };
     assert_eq!(writer.position(), position);
 }
 

@@ -118,10 +118,21 @@ impl Writer {
         batch.digest = position.digest;
         let applied = changes.iter().map(|change| batch.change(change));
         let applied = applied.collect::<Result<Vec<_>, _>>()?;
-        let position = Position { cursor, digest: batch.digest, applied_at: now, ..position };
+        let position = Position { cursor, digest: batch.digest, confirmed_at: now, ..position };
         batch.commit(position)?;
         self.position = position;
         Ok(applied)
+    }
+
+    /// Notes that the control plane has nothing newer at `now`.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn confirm(&mut self, now: u64) -> Result<(), LkgError> {
+        let position = Position { confirmed_at: now, ..self.position };
+        self.begin()?.commit(position)?;
+        self.position = position;
+        Ok(())
     }
 
     /// Starts the writing of a snapshot, which takes the place of everything at its end.
@@ -174,7 +185,7 @@ impl SnapshotWriter<'_> {
             self.batch.change(&Change::Remove { id, revision: cursor })?;
         }
         let digest = self.batch.digest_of_all()?;
-        let position = Position { epoch, cursor, digest, applied_at: now };
+        let position = Position { epoch, cursor, digest, confirmed_at: now };
         self.batch.commit(position)?;
         *self.position = position;
         Ok(())
@@ -347,10 +358,10 @@ impl<'a> Batch<'a> {
     }
 
     fn commit(self, position: Position) -> Result<(), LkgError> {
-        let sql = "INSERT OR REPLACE INTO state (id, epoch, cursor, digest, applied_at)
+        let sql = "INSERT OR REPLACE INTO state (id, epoch, cursor, digest, confirmed_at)
                    VALUES (1, ?1, ?2, ?3, ?4)";
-        let Position { epoch, cursor, digest, applied_at } = position;
-        let values = params![epoch.0, cursor.0, digest.as_bytes(), applied_at];
+        let Position { epoch, cursor, digest, confirmed_at } = position;
+        let values = params![epoch.0, cursor.0, digest.as_bytes(), confirmed_at];
         self.execute(sql, values)?;
         self.transaction.commit().map_err(failed("commit"))
     }
@@ -370,13 +381,13 @@ impl KeptCertificate {
 }
 
 fn read_position(connection: &Connection) -> rusqlite::Result<Option<Position>> {
-    let query = "SELECT epoch, cursor, digest, applied_at FROM state WHERE id = 1";
+    let query = "SELECT epoch, cursor, digest, confirmed_at FROM state WHERE id = 1";
     let row = connection.query_row(query, [], |row| {
         Ok(Position {
             epoch: Epoch(row.get(0)?),
             cursor: Revision(row.get(1)?),
             digest: StateDigest::from_bytes(row.get(2)?),
-            applied_at: row.get(3)?,
+            confirmed_at: row.get(3)?,
         })
     });
     row.optional()
