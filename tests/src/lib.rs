@@ -1,1 +1,41 @@
-//! x
+//! The harness of the end-to-end tests: real processes, real clients, nothing in between.
+//!
+//! A [`Lab`] is a control plane and its edges in a temporary folder, each a `landfall` process
+//! that a test can stop, kill and start again. An [`Origin`] is a server behind the edge that
+//! remembers what it was asked. [`tools`] runs curl, openssl and h2load. Nothing sleeps for time
+//! to pass: [`wait_until`] waits for a condition.
+//!
+//! ```no_run
+//! # use landfall_tests::{Lab, Origin};
+//! # async fn test() {
+//! let origin = Origin::start("shop").await;
+//! let lab = Lab::start().await;
+//! let property = lab.api().create_property("shop", origin.address()).await;
+//! lab.api().add_hostname(property, "www.lab.localhost").await;
+//! lab.wait_until_served(0, "www.lab.localhost", "shop").await;
+//! # }
+//! ```
+//!
+//! Everything that is started ends with the value that stands for it. A test that fails prints
+//! the ends of its processes' logs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a harness fails its test by panicking"
+)]
+
+mod api;
+mod lab;
+mod node;
+mod origin;
+mod ports;
+pub mod tools;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use lab::{Lab, LabBuilder, SYSTEM_DOMAIN};
+pub use node::{Node, landfall, run_landfall};
+pub use origin::{Origin, Received};
+pub use ports::free_ports;
+pub use wait::{DEADLINE, wait_until};

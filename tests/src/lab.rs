@@ -1,0 +1,374 @@
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use reqwest::{Certificate, Client};
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::{
+    api::{Answer, Api},
+    node::{Node, run_landfall},
+    ports::free_ports,
+    tools::{self, Ran},
+    wait::{DEADLINE, wait_until},
+};
+
+/// The lab's system domain.
+pub const SYSTEM_DOMAIN: &str = "lab.localhost";
+
+/// A control plane and its edges, each a process, in a temporary folder.
+///
+/// Edges are numbered from 0. Every port is chosen before the first start and kept, so that a
+/// node comes back where it was.
+pub struct Lab {
+    folder: TempDir,
+    control: Node,
+    control_address: SocketAddr,
+    api_key: String,
+    edges: Vec<Edge>,
+}
+
+struct Edge {
+    node: Node,
+    https: SocketAddr,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// What a [`Lab`] has before it is started.
+pub struct LabBuilder {
+    edges: usize,
+    control: Vec<(String, Value)>,
+    edge: Vec<(String, Value)>,
+}
+
+impl LabBuilder {
+    /// How many edges there are. Default: one.
+    #[must_use]
+    pub fn edges(mut self, edges: usize) -> Self {
+        self.edges = edges;
+        self
+    }
+
+    /// Sets a key of control.toml, as in `("feed.snapshot_every", 5)`.
+    #[must_use]
+    pub fn control_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.control.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets a key of every edge.toml, as in `("limits.header_timeout", "300ms")`.
+    #[must_use]
+    pub fn edge_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.edge.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Writes keys and configs, enrols every edge and starts nothing.
+    ///
+    /// # Panics
+    /// When a `landfall` command fails.
+    pub async fn prepare(self) -> Lab {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        must(&["keys", "init", "--dir", text(&path.join("keys"))]).await;
+
+        let [port] = free_ports();
+        let control_address = SocketAddr::from(([127, 0, 0, 1], port));
+        let control_config = path.join("control.toml");
+        let mut config = Table::new();
+        set(&mut config, "system_domain", SYSTEM_DOMAIN.into());
+        set(&mut config, "api.listen", control_address.to_string().into());
+        set(&mut config, "state.directory", "control".into());
+        set(&mut config, "keys.group_public_key_file", "keys/group.pub".into());
+        write(&control_config, config, &self.control);
+
+        let control = text(&control_config);
+        let key = must(&["api-key", "add", "lab", "--config", control]).await.stdout;
+        let node = Node::new("control", &["control", "--config", control], path);
+        let mut edges = Vec::new();
+        for number in 0..self.edges {
+            edges.push(edge(number, path, control_address, &self.edge).await);
+        }
+        let api_key = key.trim().to_owned();
+        Lab { folder, control: node, control_address, api_key, edges }
+    }
+
+    /// As [`Self::prepare`], then starts every node and waits until it is ready.
+    ///
+    /// # Panics
+    /// When a node is not ready within [`DEADLINE`].
+    pub async fn start(self) -> Lab {
+        let mut lab = self.prepare().await;
+        lab.control.start();
+        lab.wait_until_control_is_ready().await;
+        for number in 0..lab.edges.len() {
+            lab.edge(number).start();
+        }
+        for number in 0..lab.edges.len() {
+            lab.wait_until_edge_is_ready(number).await;
+        }
+        lab
+    }
+}
+
+impl Lab {
+    /// Describes a lab with one edge and the defaults of both configs.
+    pub fn builder() -> LabBuilder {
+        LabBuilder { edges: 1, control: Vec::new(), edge: Vec::new() }
+    }
+
+    /// A control plane and one edge, running and ready.
+    ///
+    /// # Panics
+    /// As [`LabBuilder::start`].
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// The folder: `keys/`, `control.toml`, `control/` (its state), and of each edge `edge0.toml`,
+    /// `edge0/`, `edge0.token`. Logs are `control.log` and `edge0.log`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The control plane's process.
+    pub fn control(&mut self) -> &mut Node {
+        &mut self.control
+    }
+
+    /// The process of an edge.
+    pub fn edge(&mut self, number: usize) -> &mut Node {
+        &mut self.edges[number].node
+    }
+
+    /// Where the API and the feed are.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control_address
+    }
+
+    /// An edge's address for TLS.
+    pub fn https(&self, number: usize) -> SocketAddr {
+        self.edges[number].https
+    }
+
+    /// An edge's address for plain HTTP.
+    pub fn http(&self, number: usize) -> SocketAddr {
+        self.edges[number].http
+    }
+
+    /// An edge's address for health and metrics.
+    pub fn admin(&self, number: usize) -> SocketAddr {
+        self.edges[number].admin
+    }
+
+    /// The config file of the control plane.
+    pub fn control_config(&self) -> PathBuf {
+        self.folder().join("control.toml")
+    }
+
+    /// The config file of an edge.
+    pub fn edge_config(&self, number: usize) -> PathBuf {
+        self.folder().join(format!("edge{number}.toml"))
+    }
+
+    /// The root of the internal CA as PEM. There once the control plane has run.
+    pub fn root_certificate(&self) -> PathBuf {
+        self.folder().join("control/internal-ca.pem")
+    }
+
+    /// A client of the API with a key.
+    pub fn api(&self) -> Api {
+        Api::new(self.control_address, &self.api_key)
+    }
+
+    /// Waits until the control plane answers.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`].
+    pub async fn wait_until_control_is_ready(&self) {
+        wait_until_ready("the control plane", self.control_address).await;
+    }
+
+    /// Waits until an edge says that it is ready.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`].
+    pub async fn wait_until_edge_is_ready(&self, number: usize) {
+        wait_until_ready(&format!("edge {number}"), self.admin(number)).await;
+    }
+
+    /// What an edge answers on its admin listener, as for `/metrics`.
+    ///
+    /// # Errors
+    /// The client's, where there is no answer.
+    pub async fn read_admin(&self, number: usize, path: &str) -> Result<Answer, reqwest::Error> {
+        read(&format!("http://{}{path}", self.admin(number))).await
+    }
+
+    /// The value of a metric of an edge; of all its label sets that contain `labels`, as in
+    /// `result="ok"`, the sum. `None` where there is no such metric.
+    ///
+    /// # Panics
+    /// Where the edge does not answer.
+    pub async fn metric(&self, number: usize, name: &str, labels: &str) -> Option<f64> {
+        let metrics = self.read_admin(number, "/metrics").await.expect("the edge answers").text;
+        let values = metrics.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (own, set) = series.split_once('{').unwrap_or((series, ""));
+            (own == name && set.contains(labels)).then(|| value.parse::<f64>().ok())?
+        });
+        values.reduce(|sum, value| sum + value)
+    }
+
+    /// Asks an edge over TLS, on a new connection, and checks its certificate against the
+    /// internal CA.
+    ///
+    /// # Errors
+    /// The client's: a handshake that fails, or a certificate that does not fit.
+    pub async fn get(
+        &self,
+        number: usize,
+        hostname: &str,
+        path: &str,
+    ) -> Result<Answer, reqwest::Error> {
+        let pem = fs::read(self.root_certificate()).expect("the control plane has run");
+        let address = self.https(number);
+        let client = Client::builder()
+            .tls_certs_only([Certificate::from_pem(&pem)?])
+            .resolve(hostname, address)
+            .timeout(DEADLINE)
+            .no_proxy()
+            .build()?;
+        let url = format!("https://{hostname}:{}{path}", address.port());
+        Answer::read(client.get(url).send().await?).await
+    }
+
+    /// Waits until an edge answers for the hostname with `body` and status 200.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`].
+    pub async fn wait_until_served(&self, number: usize, hostname: &str, body: &str) {
+        let what = format!("edge {number} serves {hostname} with {body:?}");
+        wait_until(&what, DEADLINE, async || {
+            let answer = self.get(number, hostname, "/").await.ok()?;
+            (answer.status == 200 && answer.text == body).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until an edge refuses the hostname's handshake.
+    ///
+    /// # Panics
+    /// After [`DEADLINE`].
+    pub async fn wait_until_refused(&self, number: usize, hostname: &str) {
+        let what = format!("edge {number} refuses {hostname}");
+        wait_until(&what, DEADLINE, async || {
+            let ran = self.handshake(number, hostname, &[]).await;
+            ran.all().contains("unrecognized name").then_some(())
+        })
+        .await;
+    }
+
+    /// Runs curl against an edge, with the internal CA as the only root.
+    pub async fn curl(&self, number: usize, hostname: &str, path: &str, args: &[&str]) -> Ran {
+        let address = self.https(number);
+        let resolve = format!("{hostname}:{}:{}", address.port(), address.ip());
+        let url = format!("https://{hostname}:{}{path}", address.port());
+        let root = self.root_certificate();
+        let own = ["-sS", "--cacert", text(&root), "--resolve", &resolve];
+        tools::run("curl", &[&own, args, &[&url]].concat()).await
+    }
+
+    /// Runs `openssl s_client` against an edge, with the internal CA as the only root and nothing
+    /// to send.
+    pub async fn handshake(&self, number: usize, hostname: &str, args: &[&str]) -> Ran {
+        let (address, root) = (self.https(number).to_string(), self.root_certificate());
+        let own = ["s_client", "-connect", &address, "-servername", hostname];
+        tools::run("openssl", &[&own[..], &["-CAfile", text(&root)], args].concat()).await
+    }
+}
+
+async fn edge(
+    number: usize,
+    folder: &Path,
+    control: SocketAddr,
+    settings: &[(String, Value)],
+) -> Edge {
+    let name = format!("edge{number}");
+    let path = folder.join(format!("{name}.toml"));
+    let pop_address = format!("127.0.0.{}", number + 1);
+    let control_config = folder.join("control.toml");
+    let add = ["pop", "add", &name, "--address", &pop_address, "--config", text(&control_config)];
+    let added = must(&add).await;
+    let token_file = format!("{name}.token");
+    tools::write_private(&folder.join(&token_file), &added.stdout);
+
+    let addresses = free_ports::<3>().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [https, http, admin] = addresses;
+    let mut config = Table::new();
+    set(&mut config, "listen.https", vec![https.to_string()].into());
+    set(&mut config, "listen.http", vec![http.to_string()].into());
+    set(&mut config, "listen.admin", admin.to_string().into());
+    set(&mut config, "feed.url", format!("http://{control}").into());
+    set(&mut config, "feed.token_file", token_file.into());
+    set(&mut config, "feed.signing_keys", vec![signing_key(&added)].into());
+    set(&mut config, "keys.group_key_files", vec!["keys/group.key"].into());
+    set(&mut config, "state.directory", name.as_str().into());
+    set(&mut config, "server.drain", "500ms".into());
+    write(&path, config, settings);
+    Edge { node: Node::new(&name, &["edge", "--config", text(&path)], folder), https, http, admin }
+}
+
+/// From the lines that `pop add` tells the operator to put into the edge's config.
+fn signing_key(added: &Ran) -> String {
+    let line = added.stderr.lines().find(|line| line.starts_with("signing_keys"));
+    let key = line.and_then(|line| line.split('"').nth(1));
+    key.unwrap_or_else(|| panic!("no signing key in {}", added.stderr)).to_owned()
+}
+
+/// Sets a dotted key, with its tables.
+fn set(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner = table.entry(head).or_insert_with(|| Table::new().into());
+            set(inner.as_table_mut().expect("a key of a table"), rest, value);
+        }
+    }
+}
+
+fn write(path: &Path, mut config: Table, settings: &[(String, Value)]) {
+    for (key, value) in settings {
+        set(&mut config, key, value.clone());
+    }
+    fs::write(path, config.to_string()).unwrap();
+}
+
+async fn must(args: &[&str]) -> Ran {
+    let ran = Ran::from(run_landfall(args).await);
+    assert!(ran.status.success(), "landfall {args:?}: {}", ran.all());
+    ran
+}
+
+async fn wait_until_ready(who: &str, address: SocketAddr) {
+    let url = format!("http://{address}/readyz");
+    wait_until(&format!("{who} is ready"), DEADLINE, async || {
+        (read(&url).await.ok()?.status == 200).then_some(())
+    })
+    .await;
+}
+
+async fn read(url: &str) -> Result<Answer, reqwest::Error> {
+    let client = Client::builder().timeout(DEADLINE).no_proxy().build()?;
+    Answer::read(client.get(url).send().await?).await
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have names of text")
+}

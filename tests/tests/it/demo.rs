@@ -1,0 +1,117 @@
+//! `landfall demo`: the main job in one command.
+
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
+
+use landfall_tests::{
+    Node, run_landfall,
+    tools::{self, Ran},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn demo(folder: &Path) -> Node {
+    let dir = folder.join("demo");
+    let args = ["demo", "--dir", dir.to_str().unwrap()];
+    let ports = ["--https-port=0", "--http-port=0", "--api-port=0", "--admin-port=0"];
+    Node::new("demo", &[&args[..], &ports].concat(), folder)
+}
+
+async fn start(folder: &Path) -> (Node, Value) {
+    let mut node = demo(folder);
+    node.start();
+    node.wait_for_log("demo ready").await;
+    let text = fs::read_to_string(folder.join("demo/demo.json")).unwrap();
+    (node, serde_json::from_str(&text).unwrap())
+}
+
+async fn curl(demo: &Value, hostname: &str) -> String {
+    let https = demo["https"].as_str().unwrap();
+    let port = https.rsplit(':').next().unwrap();
+    let resolve = format!("{hostname}:{port}:127.0.0.1");
+    let url = format!("https://{hostname}:{port}/");
+    let ca = demo["ca"].as_str().unwrap();
+    let args = ["-sS", "--fail", "--cacert", ca, "--resolve", &resolve, &url];
+    tools::run("curl", &args).await.expect_success()
+}
+
+#[tokio::test]
+async fn serves_three_hostnames_over_tls_with_nothing_set_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, demo) = start(folder.path()).await;
+    let expected = [
+        ("shop.demo.localhost", "origin: shop\n"),
+        ("blog.demo.localhost", "origin: blog\n"),
+        ("any.apps.demo.localhost", "origin: shop\n"),
+    ];
+    for (hostname, origin) in expected {
+        let body = curl(&demo, hostname).await;
+        assert!(body.starts_with(origin), "{body}");
+        assert!(body.contains(&format!("x-forwarded-host: {hostname}")), "{body}");
+        assert!(body.contains("x-forwarded-for: 127.0.0.1"), "{body}");
+        assert!(body.contains("x-forwarded-proto: https"), "{body}");
+    }
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test]
+async fn starts_again_in_the_same_folder_with_what_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, before) = start(folder.path()).await;
+    let ca = fs::read(before["ca"].as_str().unwrap()).unwrap();
+    assert!(node.stop().await.success());
+
+    let (mut node, after) = start(folder.path()).await;
+
+    assert_eq!(before["api_key"], after["api_key"]);
+    assert_eq!(ca, fs::read(after["ca"].as_str().unwrap()).unwrap());
+    assert!(curl(&after, "blog.demo.localhost").await.starts_with("origin: blog\n"));
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test]
+async fn its_secrets_are_readable_by_their_owner_alone_and_its_configs_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, demo) = start(folder.path()).await;
+    for name in ["demo.json", "api-key", "pop-token", "keys/group.key", "control.log"] {
+        let path = folder.path().join("demo").join(name);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    for config in ["control_config", "edge_config"] {
+        let path = demo[config].as_str().unwrap();
+        let checked = Ran::from(run_landfall(&["check-config", path]).await);
+        assert_eq!(checked.expect_success(), format!("{path}: ok\n"));
+    }
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test]
+async fn names_the_port_that_is_in_use_before_it_starts_anything() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let args = ["demo", "--dir", dir.to_str().unwrap(), "--https-port", &port];
+
+    let ran = Ran::from(run_landfall(&args).await);
+
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stderr.contains("--https-port") && ran.stderr.contains(&port), "{}", ran.stderr);
+    assert!(!dir.join("control.log").exists());
+}
+
+#[tokio::test]
+async fn says_which_of_its_processes_ended_and_stops_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, demo) = start(folder.path()).await;
+    let pid = node.pid().as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let control = children.split_whitespace().map(|pid| pid.parse().unwrap()).min().unwrap();
+
+    kill_process(Pid::from_raw(control).unwrap(), Signal::KILL).unwrap();
+    let status = node.ended(landfall_tests::DEADLINE).await;
+
+    assert_eq!(status.code(), Some(1));
+    assert!(node.log().contains("`landfall control` ended"), "{}", node.log());
+    let https = demo["https"].as_str().unwrap();
+    assert!(std::net::TcpStream::connect(https).is_err());
+}

@@ -1,0 +1,10 @@
+//! End-to-end tests. Each file is one part of what Landfall promises.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod demo;
+mod slice;
