@@ -1,0 +1,118 @@
+//! What an operator writes in `edge.toml`, and what is left of it once it is checked.
+//!
+//! [`RawEdgeConfig`] is the file: every key optional, its default beside it, a key that doesn't
+//! exist refused. [`EdgeConfig`] is what the rest of the crate takes: nothing in it is missing,
+//! out of range or relative.
+
+mod check;
+mod raw;
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use landfall_feed::sign::VerifyingKey;
+pub use landfall_model::config::Problem;
+
+pub use raw::{
+    RawEdgeConfig, RawFeed, RawKeys, RawLimits, RawListen, RawServer, RawState, RawStore,
+    RawUpstream,
+};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// Where clients and operators connect to.
+    pub listen: Listen,
+    /// Where the state comes from.
+    pub feed: Feed,
+    /// The private halves of the fleet's group keys: at least one file.
+    pub group_key_files: Vec<PathBuf>,
+    /// Where the last-known-good database lives.
+    pub state_directory: PathBuf,
+    /// The most bytes of parsed certificates and keys that are kept.
+    pub key_cache: u64,
+    /// What one client may take.
+    pub limits: Limits,
+    /// How origins are spoken to.
+    pub upstream: Upstream,
+    /// The process.
+    pub server: ServerSettings,
+}
+
+/// The listeners. Port 0 lets the system choose.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// TLS: at least one address.
+    pub https: Vec<SocketAddr>,
+    /// Plain HTTP, which redirects to TLS.
+    pub http: Vec<SocketAddr>,
+    /// Liveness, readiness and metrics; for operators alone.
+    pub admin: SocketAddr,
+}
+
+/// Where the state comes from.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// The control plane's base URL without a slash at its end.
+    pub url: String,
+    /// The file that holds the PoP's token.
+    pub token_file: PathBuf,
+    /// The keys of which one must have signed what is received: at least one.
+    pub signing_keys: Vec<VerifyingKey>,
+    /// The root that an `https` feed is verified with, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long the control plane may hold a request open while nothing changes.
+    pub wait: Duration,
+}
+
+/// What one client may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the connection to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Bytes that are read before the ClientHello is complete.
+    pub client_hello: usize,
+    /// From the first byte of a request header to its last, and the wait for an HTTP/2 preface.
+    pub header_timeout: Duration,
+    /// Bytes of a request's target and header fields.
+    pub header_size: usize,
+    /// Header fields in a request.
+    pub header_count: usize,
+    /// Between two requests on a connection, and before the first one.
+    pub idle_timeout: Duration,
+    /// Requests in flight on one HTTP/2 connection.
+    pub h2_streams: u32,
+    /// Between two pieces of a request body. Over HTTP/2 a silent client is cut by
+    /// [`Upstream::read_timeout`] instead.
+    pub request_body_timeout: Duration,
+}
+
+/// How origins are spoken to.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Until the connection is open.
+    pub connect_timeout: Duration,
+    /// Between two pieces of a response, and before the first one.
+    pub read_timeout: Duration,
+    /// For one write.
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// The most unused connections that are kept, over all origins.
+    pub pool_size: usize,
+}
+
+/// The process.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Worker threads of each listening service.
+    pub threads: NonZeroUsize,
+    /// How long open connections are served after SIGTERM.
+    pub drain: Duration,
+    /// Where the pid file and the upgrade socket are made.
+    pub run_directory: PathBuf,
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

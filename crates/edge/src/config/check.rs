@@ -1,0 +1,237 @@
+//! From the file to what is meant: every problem is found before any is reported.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use http::Uri;
+use landfall_feed::sign::VerifyingKey;
+use landfall_model::config::Problem;
+
+use super::{
+    EdgeConfig, Feed, Limits, Listen, RawEdgeConfig, RawFeed, RawLimits, RawListen, RawServer,
+    RawUpstream, ServerSettings, Upstream,
+};
+
+/// The longest time that any timeout may have.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The control plane holds a request no longer than this.
+const MAX_WAIT: Duration = Duration::from_secs(landfall_feed::protocol::MAX_WAIT_SECONDS);
+
+impl RawEdgeConfig {
+    /// Checks the whole file. Relative paths are taken from `base`, the file's own directory.
+    ///
+    /// # Errors
+    /// Every problem there is, in the order of the file's sections.
+    pub fn check(self, base: &Path) -> Result<EdgeConfig, Vec<Problem>> {
+        let mut checker = Checker { base, problems: Vec::new() };
+        let listen = checker.listen(self.listen);
+        let feed = checker.feed(self.feed);
+        let group_key_files = checker.paths("keys.group_key_files", self.keys.group_key_files);
+        let state_directory = checker.required_path("state.directory", self.state.directory);
+        let key_cache = checker.size("store.key_cache", self.store.key_cache, 1 << 20, 1 << 40);
+        let limits = checker.limits(&self.limits);
+        let upstream = checker.upstream(&self.upstream);
+        let server = checker.server(self.server, state_directory.as_deref());
+        let found = (listen, feed, state_directory, server);
+        match (checker.problems.is_empty(), found) {
+            (true, (Some(listen), Some(feed), Some(state_directory), Some(server))) => {
+                Ok(EdgeConfig {
+                    listen,
+                    feed,
+                    group_key_files,
+                    state_directory,
+                    key_cache: key_cache as u64,
+                    limits,
+                    upstream,
+                    server,
+                })
+            }
+            _ => Err(checker.problems),
+        }
+    }
+}
+
+/// Collects what is wrong. What it returns for a wrong value is never used.
+struct Checker<'a> {
+    base: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn listen(&mut self, raw: RawListen) -> Option<Listen> {
+        let https = self.addresses("listen.https", &raw.https);
+        if raw.https.is_empty() {
+            self.problem("listen.https", r#"required: at least one address such as "[::]:443""#);
+        }
+        let http = self.addresses("listen.http", &raw.http);
+        let admin = self.address("listen.admin", &raw.admin)?;
+        self.clashes(&https, &http, admin);
+        Some(Listen { https, http, admin })
+    }
+
+    fn clashes(&mut self, https: &[SocketAddr], http: &[SocketAddr], admin: SocketAddr) {
+        let mut seen = vec![("listen.admin", admin)];
+        let named = https.iter().map(|address| ("listen.https", *address));
+        for (key, address) in named.chain(http.iter().map(|address| ("listen.http", *address))) {
+            let taken = seen.iter().find(|(_, other)| *other == address && address.port() != 0);
+            if let Some((by, _)) = taken {
+                self.problem(key, format!("{address} is already taken by {by}"));
+            }
+            seen.push((key, address));
+        }
+    }
+
+    fn feed(&mut self, raw: RawFeed) -> Option<Feed> {
+        let url = raw.url.as_deref().map(|url| self.feed_url(url));
+        if url.is_none() {
+            self.problem("feed.url", r#"required: such as "https://control.example:8081""#);
+        }
+        let token_file = self.required_path("feed.token_file", raw.token_file);
+        let signing_keys = self.signing_keys(&raw.signing_keys);
+        self.duration("feed.wait", raw.wait, Duration::from_secs(1), MAX_WAIT);
+        Some(Feed {
+            url: url??,
+            token_file: token_file?,
+            signing_keys,
+            ca_file: raw.ca_file.map(|path| self.base.join(path)),
+            wait: raw.wait,
+        })
+    }
+
+    fn feed_url(&mut self, text: &str) -> Option<String> {
+        let uri = Uri::from_str(text).ok();
+        let usable = uri.as_ref().is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.query().is_none()
+        });
+        match usable {
+            true => Some(text.trim_end_matches('/').to_owned()),
+            false => {
+                // The value is not repeated: a URL may hold a password.
+                let expected = "expected http:// or https:// and a host, without user or query";
+                self.problem("feed.url", expected);
+                None
+            }
+        }
+    }
+
+    fn signing_keys(&mut self, texts: &[String]) -> Vec<VerifyingKey> {
+        if texts.is_empty() {
+            self.problem("feed.signing_keys", "required: at least one \"ed25519:…\"");
+        }
+        let mut keys = Vec::with_capacity(texts.len());
+        for text in texts {
+            match text.parse::<VerifyingKey>() {
+                Ok(key) => keys.push(key),
+                Err(error) => self.problem("feed.signing_keys", error.to_string()),
+            }
+        }
+        keys
+    }
+
+    fn limits(&mut self, raw: &RawLimits) -> Limits {
+        if raw.header_count == 0 {
+            self.problem("limits.header_count", "expected at least 1");
+        }
+        if raw.h2_streams == 0 {
+            self.problem("limits.h2_streams", "expected at least 1");
+        }
+        Limits {
+            handshake_timeout: self.timeout("limits.handshake_timeout", raw.handshake_timeout),
+            // A message of TLS has at most 64 KiB here, and a ClientHello with post-quantum key
+            // shares has about 2 KiB.
+            client_hello: self.size("limits.client_hello", raw.client_hello, 1024, 64 << 10),
+            header_timeout: self.timeout("limits.header_timeout", raw.header_timeout),
+            header_size: self.size("limits.header_size", raw.header_size, 1024, 512 << 10),
+            header_count: raw.header_count,
+            idle_timeout: self.timeout("limits.idle_timeout", raw.idle_timeout),
+            h2_streams: raw.h2_streams,
+            request_body_timeout: self
+                .timeout("limits.request_body_timeout", raw.request_body_timeout),
+        }
+    }
+
+    fn upstream(&mut self, raw: &RawUpstream) -> Upstream {
+        Upstream {
+            connect_timeout: self.timeout("upstream.connect_timeout", raw.connect_timeout),
+            read_timeout: self.timeout("upstream.read_timeout", raw.read_timeout),
+            write_timeout: self.timeout("upstream.write_timeout", raw.write_timeout),
+            idle_timeout: self.timeout("upstream.idle_timeout", raw.idle_timeout),
+            pool_size: raw.pool_size,
+        }
+    }
+
+    fn server(&mut self, raw: RawServer, state: Option<&Path>) -> Option<ServerSettings> {
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = raw.threads.map_or(Some(cores), NonZeroUsize::new);
+        if threads.is_none() {
+            self.problem("server.threads", "expected at least 1");
+        }
+        self.duration("server.drain", raw.drain, Duration::ZERO, MAX_TIMEOUT);
+        let run_directory = raw.run_directory.map(|path| self.base.join(path));
+        Some(ServerSettings {
+            threads: threads?,
+            drain: raw.drain,
+            run_directory: run_directory.or_else(|| state.map(Path::to_owned))?,
+        })
+    }
+
+    fn addresses(&mut self, key: &str, texts: &[String]) -> Vec<SocketAddr> {
+        texts.iter().filter_map(|text| self.address(key, text)).collect()
+    }
+
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address = text.parse().ok();
+        if address.is_none() {
+            let message =
+                format!(r#"expected an IP address and a port such as "[::]:443", got "{text}""#);
+            self.problem(key, message);
+        }
+        address
+    }
+
+    fn paths(&mut self, key: &str, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        if paths.is_empty() {
+            self.problem(key, "required: at least one file");
+        }
+        paths.into_iter().map(|path| self.base.join(path)).collect()
+    }
+
+    fn required_path(&mut self, key: &str, path: Option<PathBuf>) -> Option<PathBuf> {
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        if path.is_none() {
+            self.problem(key, "required: a path");
+        }
+        path.map(|path| self.base.join(path))
+    }
+
+    fn timeout(&mut self, key: &str, value: Duration) -> Duration {
+        self.duration(key, value, Duration::from_millis(1), MAX_TIMEOUT)
+    }
+
+    fn duration(&mut self, key: &str, value: Duration, min: Duration, max: Duration) -> Duration {
+        if !(min..=max).contains(&value) {
+            self.problem(key, format!("expected from {min:?} to {max:?}, got {value:?}"));
+        }
+        value
+    }
+
+    fn size(&mut self, key: &str, value: ByteSize, min: u64, max: u64) -> usize {
+        if !(min..=max).contains(&value.as_u64()) {
+            let (min, max) = (ByteSize::b(min), ByteSize::b(max));
+            self.problem(key, format!("expected from {min} to {max}, got {value}"));
+        }
+        usize::try_from(value.as_u64()).unwrap_or(usize::MAX)
+    }
+
+    fn problem(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(key, message));
+    }
+}

@@ -1,0 +1,197 @@
+//! The file as it is written.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+/// The whole of `edge.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawEdgeConfig {
+    /// `[listen]`
+    pub listen: RawListen,
+    /// `[feed]`
+    pub feed: RawFeed,
+    /// `[keys]`
+    pub keys: RawKeys,
+    /// `[state]`
+    pub state: RawState,
+    /// `[store]`
+    pub store: RawStore,
+    /// `[limits]`
+    pub limits: RawLimits,
+    /// `[upstream]`
+    pub upstream: RawUpstream,
+    /// `[server]`
+    pub server: RawServer,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawListen {
+    /// Required.
+    pub https: Vec<String>,
+    /// Default: none.
+    pub http: Vec<String>,
+    /// Default: `127.0.0.1:9090`.
+    pub admin: String,
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        Self { https: Vec::new(), http: Vec::new(), admin: "127.0.0.1:9090".to_owned() }
+    }
+}
+
+/// `[feed]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawFeed {
+    /// Required.
+    pub url: Option<String>,
+    /// Required.
+    pub token_file: Option<PathBuf>,
+    /// Required: `ed25519:` and base64url.
+    pub signing_keys: Vec<String>,
+    /// Default: the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// Default: `25s`.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
+}
+
+impl Default for RawFeed {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token_file: None,
+            signing_keys: Vec::new(),
+            ca_file: None,
+            wait: Duration::from_secs(25),
+        }
+    }
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawKeys {
+    /// Required.
+    pub group_key_files: Vec<PathBuf>,
+}
+
+/// `[state]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawState {
+    /// Required.
+    pub directory: Option<PathBuf>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawStore {
+    /// Default: `128MiB`.
+    pub key_cache: ByteSize,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self { key_cache: ByteSize::mib(128) }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawLimits {
+    /// Default: `10s`.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// Default: `16KiB`.
+    pub client_hello: ByteSize,
+    /// Default: `10s`.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// Default: `32KiB`.
+    pub header_size: ByteSize,
+    /// Default: 100.
+    pub header_count: usize,
+    /// Default: `60s`.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Default: 100.
+    pub h2_streams: u32,
+    /// Default: `60s`.
+    #[serde(with = "humantime_serde")]
+    pub request_body_timeout: Duration,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            client_hello: ByteSize::kib(16),
+            header_timeout: Duration::from_secs(10),
+            header_size: ByteSize::kib(32),
+            header_count: 100,
+            idle_timeout: Duration::from_secs(60),
+            h2_streams: 100,
+            request_body_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawUpstream {
+    /// Default: `3s`.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Default: `60s`.
+    #[serde(with = "humantime_serde")]
+    pub read_timeout: Duration,
+    /// Default: `30s`.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
+    /// Default: `60s`.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Default: 512.
+    pub pool_size: usize,
+}
+
+impl Default for RawUpstream {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            read_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            pool_size: 512,
+        }
+    }
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawServer {
+    /// Default: one for each core.
+    pub threads: Option<usize>,
+    /// Default: `5s`.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+    /// Default: the state directory.
+    pub run_directory: Option<PathBuf>,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self { threads: None, drain: Duration::from_secs(5), run_directory: None }
+    }
+}

@@ -1,0 +1,41 @@
+//! Why the edge does not start, or stopped.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use landfall_feed::secret_file::SecretFileError;
+
+/// Why the edge does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EdgeError {
+    /// A listener's address can't be had.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address as configured.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory can't be made.
+    #[error("cannot create the directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The PoP's token or a group key can't be read.
+    #[error("cannot read a secret")]
+    Secret(#[source] SecretFileError),
+    /// A metric was not registered or encoded.
+    #[error("cannot register or encode a metric")]
+    Metrics(#[source] prometheus::Error),
+    /// A part of the edge ended while it was needed.
+    #[error("the service `{service}` stopped by itself")]
+    ServiceStopped {
+        /// Its name.
+        service: String,
+    },
+}

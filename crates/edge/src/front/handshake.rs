@@ -1,0 +1,116 @@
+//! From an accepted TCP connection to TLS, with the policy and the certificate of its name.
+
+use std::{io, sync::Arc};
+
+use landfall_certstore::{Offer, Resolver, SelectError, Selected, with_certificate};
+use landfall_model::LookupName;
+use pingora_core::protocols::l4::stream::Stream as TcpStream;
+use rustls::{ProtocolVersion, server::Acceptor};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
+
+use super::{
+    alert::Alert,
+    hello::{HelloTooLarge, Limited},
+};
+use crate::{
+    config::Limits,
+    connection::Connection,
+    metrics::Handshake,
+    stream::{ClientStream, Protocol},
+};
+
+type Tls = TlsStream<TcpStream>;
+
+/// Completes the handshake, or says how it ended. Takes no longer than the limit.
+pub(super) async fn accept(
+    tcp: TcpStream,
+    resolver: &Resolver,
+    limits: &Limits,
+) -> (Option<ClientStream<Tls>>, Handshake) {
+    let handshake = complete(tcp, resolver, limits);
+    match tokio::time::timeout(limits.handshake_timeout, handshake).await {
+        Ok(Ok((stream, outcome))) => (Some(stream), outcome),
+        Ok(Err(outcome)) => (None, outcome),
+        Err(_) => (None, Handshake::Timeout),
+    }
+}
+
+async fn complete(
+    tcp: TcpStream,
+    resolver: &Resolver,
+    limits: &Limits,
+) -> Result<(ClientStream<Tls>, Handshake), Handshake> {
+    let start = read_hello(tcp, limits.client_hello).await?;
+    let (start, selected) = select(start, resolver).await?;
+    let Selected { entry, key } = selected;
+    let config = Arc::clone(entry.policy().server_config());
+    // rustls asks for the certificate as soon as the connection is made, so that is inside too.
+    let handshake = async move { start.into_stream(config).await };
+    let tls = with_certificate(key, handshake).await.map_err(|error| failure(&error))?;
+    let (protocol, outcome) = negotiated(&tls);
+    Ok((ClientStream::new(tls, protocol, Connection::tls(entry), limits), outcome))
+}
+
+/// Reads the ClientHello. rustls sends the alert where it is malformed.
+async fn read_hello(tcp: TcpStream, max: usize) -> Result<StartHandshake<TcpStream>, Handshake> {
+    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), Limited::new(tcp, max));
+    let start = acceptor.await.map_err(|error| failure(&error))?;
+    Ok(StartHandshake::from_parts(start.accepted, start.io.into_inner()))
+}
+
+/// Finds what to present, or ends the connection with the alert that says why not.
+async fn select(
+    start: StartHandshake<TcpStream>,
+    resolver: &Resolver,
+) -> Result<(StartHandshake<TcpStream>, Selected), Handshake> {
+    let hello = start.client_hello();
+    let name = hello.server_name().and_then(LookupName::from_sni);
+    let offer = Offer::of(&hello);
+    let selected = match name {
+        Some(name) => resolver.select(&name, offer).await,
+        None => Err(SelectError::UnknownName),
+    };
+    match selected {
+        Ok(selected) => Ok((start, selected)),
+        Err(error) => {
+            let (alert, outcome) = refusal(&error);
+            alert.send(start.io).await;
+            Err(outcome)
+        }
+    }
+}
+
+fn refusal(error: &SelectError) -> (Alert, Handshake) {
+    match error {
+        SelectError::NoCertificate { .. } => (Alert::UnrecognizedName, Handshake::NoCertificate),
+        SelectError::Unusable { name, source } => {
+            tracing::warn!(hostname = %name, reason = source.reason(), cause = %source, "{error}");
+            (Alert::InternalError, Handshake::UnusableCertificate)
+        }
+        // The store may come to know more reasons.
+        SelectError::UnknownName | _ => (Alert::UnrecognizedName, Handshake::UnknownName),
+    }
+}
+
+fn failure(error: &io::Error) -> Handshake {
+    if error.get_ref().is_some_and(|inner| inner.is::<HelloTooLarge>()) {
+        Handshake::HelloTooLarge
+    } else if error.kind() == io::ErrorKind::InvalidData {
+        Handshake::Refused
+    } else {
+        Handshake::Disconnected
+    }
+}
+
+fn negotiated(tls: &Tls) -> (Protocol, Handshake) {
+    let tls = tls.get_ref().1;
+    let protocol = match tls.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    let outcome = match tls.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => Handshake::Tls12,
+        _ => Handshake::Tls13,
+    };
+    (protocol, outcome)
+}

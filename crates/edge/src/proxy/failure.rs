@@ -1,0 +1,87 @@
+//! What a request that failed is answered with, and what is logged of it.
+
+use landfall_certstore::Entry;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::refusal::Refusal;
+
+/// An error that is answered with `refusal`.
+pub(super) fn status(refusal: Refusal) -> Box<Error> {
+    Error::new(ErrorType::HTTPStatus(refusal.status().as_u16()))
+}
+
+/// What to answer. `None` where nobody is left to read it.
+pub(super) fn refusal(error: &Error) -> Option<Refusal> {
+    use ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError,
+        WriteTimedout,
+    };
+    let kind = error.etype();
+    let is_bad_gateway = matches!(kind, HTTPStatus(502));
+    match error.esource() {
+        _ if is_bad_gateway => Some(Refusal::BadGateway),
+        ErrorSource::Upstream => {
+            match matches!(kind, ConnectTimedout | ReadTimedout | WriteTimedout) {
+                true => Some(Refusal::GatewayTimeout),
+                false => Some(Refusal::BadGateway),
+            }
+        }
+        ErrorSource::Downstream => {
+            if matches!(kind, ReadTimedout) {
+                return Some(Refusal::RequestTimeout);
+            }
+            let is_gone = matches!(
+                kind,
+                ReadError
+                    | WriteError
+                    | WriteTimedout
+                    | ConnectionClosed
+                    | ErrorType::H2Error
+                    | ErrorType::InvalidH2
+            );
+            (!is_gone).then_some(Refusal::BadRequest)
+        }
+        ErrorSource::Internal | ErrorSource::Unset => Some(Refusal::Internal),
+    }
+}
+
+/// Logs what an operator can act on: an origin's failure. A client's own is no news.
+pub(super) fn log(error: &Error, refusal: Option<Refusal>, entry: Option<&Entry>) {
+    let status = refusal.map(|refusal| refusal.status().as_u16());
+    let hostname = entry.map(Entry::name).map(tracing::field::display);
+    let origin = entry.and_then(|entry| entry.route().origins.first()).map(tracing::field::display);
+    let kind = error.etype().as_str();
+    match error.esource() {
+        ErrorSource::Downstream => tracing::debug!(hostname, status, kind, "a client gave up"),
+        ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => {
+            tracing::warn!(hostname, origin, status, kind, "a request failed at its origin");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_the_status_that_says_whose_fault_it_is() {
+        let table = [
+            (ErrorType::ConnectTimedout, ErrorSource::Upstream, Some(504)),
+            (ErrorType::ReadTimedout, ErrorSource::Upstream, Some(504)),
+            (ErrorType::ConnectRefused, ErrorSource::Upstream, Some(502)),
+            (ErrorType::InvalidHTTPHeader, ErrorSource::Upstream, Some(502)),
+            (ErrorType::ConnectionClosed, ErrorSource::Upstream, Some(502)),
+            (ErrorType::ReadTimedout, ErrorSource::Downstream, Some(408)),
+            (ErrorType::InvalidHTTPHeader, ErrorSource::Downstream, Some(400)),
+            (ErrorType::ConnectionClosed, ErrorSource::Downstream, None),
+            (ErrorType::InternalError, ErrorSource::Internal, Some(500)),
+            (ErrorType::HTTPStatus(502), ErrorSource::Unset, Some(502)),
+        ];
+        for (kind, source, expected) in table {
+            let mut error = Error::new(kind.clone());
+            error.esource = source.clone();
+            let answered = refusal(&error).map(|refusal| refusal.status().as_u16());
+            assert_eq!(answered, expected, "{kind:?} of {source:?}");
+        }
+    }
+}

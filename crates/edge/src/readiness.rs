@@ -1,0 +1,151 @@
+//! Whether there is a state to serve, and how old it is.
+//!
+//! An edge is ready once it has a state, from the feed or from disk. A feed that has gone stale
+//! doesn't make it unready: it serves what it last knew, and says how old that is.
+
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use landfall_model::{Epoch, Revision};
+
+/// Where the state that is served came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serving {
+    /// Nothing was ever loaded.
+    #[default]
+    Nothing,
+    /// The last-known-good state on disk; the control plane hasn't been heard since the start.
+    LastKnownGood,
+    /// The feed.
+    Feed,
+}
+
+/// What is known of the state and the feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedState {
+    /// Where the state came from.
+    pub serving: Serving,
+    /// The position that is applied.
+    pub applied: Option<(Epoch, Revision)>,
+    /// When the control plane last said that this is its state, or was still sending it.
+    pub confirmed: Option<SystemTime>,
+    /// How many revisions the control plane is known to be ahead.
+    pub lag: u64,
+    /// Why the last attempt to reach the control plane or to apply what it sent failed.
+    pub last_error: Option<String>,
+}
+
+/// The shared value: the feed's poller fills it, the admin listener shows it. Never waits.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    state: ArcSwap<FeedState>,
+}
+
+/// What `/readyz` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the edge has a state to serve.
+    pub is_ready: bool,
+    /// Lines for a person, `name: words`.
+    pub text: String,
+}
+
+impl Readiness {
+    /// Changes what is known. `change` may run more than once.
+    pub fn update(&self, change: impl Fn(&mut FeedState)) {
+        self.state.rcu(|state| {
+            let mut next = FeedState::clone(state);
+            change(&mut next);
+            next
+        });
+    }
+
+    /// What is known.
+    pub fn state(&self) -> Arc<FeedState> {
+        self.state.load_full()
+    }
+
+    /// What to say about it at `now`.
+    pub fn report(&self, now: SystemTime) -> Report {
+        self.state().report(now)
+    }
+}
+
+impl FeedState {
+    fn report(&self, now: SystemTime) -> Report {
+        let is_ready = self.serving != Serving::Nothing;
+        let mut text = String::new();
+        let serving = match self.serving {
+            Serving::Nothing => "nothing: no state was loaded yet, from the feed or from disk",
+            Serving::LastKnownGood => "the last-known-good state from disk",
+            Serving::Feed => "the state of the feed",
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "ready: {}", if is_ready { "yes" } else { "no" });
+        let _ = writeln!(text, "serving: {serving}");
+        if let Some((epoch, revision)) = self.applied {
+            let _ = writeln!(text, "applied: epoch {epoch}, revision {revision}");
+        }
+        let _ = match self.confirmed.map(|at| age(now, at)) {
+            Some(age) => writeln!(text, "confirmed: {} s ago", age.as_secs()),
+            None => writeln!(text, "confirmed: never since the start"),
+        };
+        if self.lag > 0 {
+            let _ = writeln!(text, "lag: {} revisions", self.lag);
+        }
+        if let Some(error) = &self.last_error {
+            let _ = writeln!(text, "last error: {error}");
+        }
+        Report { is_ready, text }
+    }
+}
+
+/// A clock that was set back makes nothing older than now.
+fn age(now: SystemTime, at: SystemTime) -> Duration {
+    now.duration_since(at).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn is_not_ready_before_anything_was_loaded_and_says_why() {
+        let readiness = Readiness::default();
+        readiness.update(|state| state.last_error = Some("connection refused".to_owned()));
+        let report = readiness.report(at(100));
+        assert!(!report.is_ready);
+        assert!(report.text.contains("no state was loaded yet"), "{}", report.text);
+        assert!(report.text.contains("last error: connection refused"), "{}", report.text);
+    }
+
+    #[test]
+    fn a_stale_state_is_ready_and_says_its_age() {
+        let readiness = Readiness::default();
+        readiness.update(|state| {
+            state.serving = Serving::LastKnownGood;
+            state.applied = Some((Epoch(2), Revision(17)));
+            state.confirmed = Some(at(100));
+            state.lag = 3;
+        });
+        let report = readiness.report(at(4_000));
+        assert!(report.is_ready);
+        let expected = "ready: yes\nserving: the last-known-good state from disk\n\
+                        applied: epoch 2, revision 17\nconfirmed: 3900 s ago\nlag: 3 revisions\n";
+        assert_eq!(report.text, expected);
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_age_the_state() {
+        let state = FeedState { confirmed: Some(at(500)), ..FeedState::default() };
+        assert!(state.report(at(100)).text.contains("confirmed: 0 s ago"));
+    }
+}

@@ -1,0 +1,244 @@
+//! The process: its listeners, its services, its signals and its end.
+//!
+//! [`build`] binds every address before anything runs, so that an address in use is an error and
+//! not a service that dies. A service that ends by itself ends the process: a supervisor starts
+//! it again, and it serves from its last-known-good state.
+
+mod shutdown;
+mod supervised;
+
+use std::{
+    fs::DirBuilder,
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use landfall_certstore::Resolver;
+use pingora_core::{
+    apps::{ServerApp, http_app::HttpServer},
+    listeners::{L4BufferSettings, ListenerConfig},
+    server::{RunArgs, Server, configuration::ServerConf},
+    services::{
+        background::{BackgroundService, background_service},
+        listening::Service,
+    },
+};
+
+use crate::{
+    EdgeError,
+    admin::Admin,
+    config::EdgeConfig,
+    front::{FrontSettings, PlainFront, TlsFront},
+    metrics::Metrics,
+    proxy::EdgeProxy,
+    readiness::Readiness,
+    redirect::Redirect,
+};
+use shutdown::Shutdown;
+use supervised::{Failure, Supervised};
+
+/// How often a request is sent, the first time included. Only a request that may be repeated, on
+/// a kept connection that its origin had closed, is sent again.
+const TRIES: usize = 2;
+/// Threads for reading certificates, for each service.
+const BLOCKING_THREADS: usize = 32;
+/// How long after the drain the last requests may take to be given up, in seconds.
+const GIVE_UP_SECONDS: u64 = 2;
+
+/// What the server serves from, and what it tells.
+pub struct Parts {
+    /// Where names and certificates are found.
+    pub resolver: Resolver,
+    /// What `/readyz` says.
+    pub readiness: Arc<Readiness>,
+    /// What `/metrics` says.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Where the server listens. Differs from the configuration where that says port 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// TLS
+    pub https: Vec<SocketAddr>,
+    /// Plain HTTP
+    pub http: Vec<SocketAddr>,
+    /// The operators' listener
+    pub admin: SocketAddr,
+}
+
+/// A server that is bound and not running yet.
+pub struct EdgeServer {
+    server: Server,
+    failure: Failure,
+    addresses: Addresses,
+}
+
+/// A bound socket and where it is bound.
+struct Bound {
+    address: SocketAddr,
+    socket: TcpListener,
+}
+
+/// Binds every listener and makes the services.
+///
+/// # Errors
+/// [`EdgeError::Bind`], [`EdgeError::Directory`] and [`EdgeError::Metrics`].
+pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError> {
+    make_directory(&config.server.run_directory)?;
+    parts.metrics.watch_store(parts.resolver.clone())?;
+    let https = bind_all(&config.listen.https)?;
+    let http = bind_all(&config.listen.http)?;
+    let admin = bind(config.listen.admin)?;
+    let addresses = Addresses {
+        https: https.iter().map(|bound| bound.address).collect(),
+        http: http.iter().map(|bound| bound.address).collect(),
+        admin: admin.address,
+    };
+    let server = Server::new_with_opt_and_conf(None, server_conf(config));
+    let mut edge = EdgeServer { server, failure: Failure::default(), addresses };
+    edge.add_https(config, &parts, https);
+    edge.add_http(config, &parts, http);
+    let app = HttpServer::new_app(Admin::new(parts.readiness, parts.metrics));
+    edge.listen("admin", app, vec![admin], 1);
+    Ok(edge)
+}
+
+impl EdgeServer {
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Adds a task that runs as long as the server. It is told of the shutdown; where it ends
+    /// before, the server ends with [`EdgeError::ServiceStopped`].
+    pub fn add_background<S>(&mut self, name: &'static str, service: S)
+    where
+        S: BackgroundService + Send + Sync + 'static,
+    {
+        let service = background_service(name, service);
+        let supervised = Supervised::new(name, Box::new(service), Vec::new(), self.failure.clone());
+        self.server.add_service(supervised);
+    }
+
+    /// Runs until SIGTERM (open connections are drained), SIGINT (at once) or SIGQUIT (hand-over
+    /// of the listeners to a new process).
+    ///
+    /// # Errors
+    /// [`EdgeError::ServiceStopped`].
+    pub fn run(self) -> Result<(), EdgeError> {
+        let shutdown = Shutdown::on_signals(self.failure.clone());
+        self.run_with(shutdown)
+    }
+
+    /// Runs until `stop` is ready, and drains. Leaves the process's signals alone.
+    ///
+    /// # Errors
+    /// [`EdgeError::ServiceStopped`].
+    pub fn run_until(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), EdgeError> {
+        let shutdown = Shutdown::on(stop, self.failure.clone());
+        self.run_with(shutdown)
+    }
+
+    fn run_with(mut self, shutdown: Shutdown) -> Result<(), EdgeError> {
+        let addresses = &self.addresses;
+        tracing::info!(
+            https = ?addresses.https, http = ?addresses.http, admin = %addresses.admin,
+            "the edge is listening"
+        );
+        self.server.bootstrap();
+        self.server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
+        match self.failure.service() {
+            Some(service) => Err(EdgeError::ServiceStopped { service: service.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    fn add_https(&mut self, config: &EdgeConfig, parts: &Parts, bound: Vec<Bound>) {
+        let (resolver, metrics) = (parts.resolver.clone(), Arc::clone(&parts.metrics));
+        let conf = &self.server.configuration;
+        let proxy = EdgeProxy::app(config, conf, resolver.clone(), Arc::clone(&metrics));
+        let front = TlsFront::new(proxy, resolver, metrics, front_settings(config));
+        self.listen("https", front, bound, config.server.threads.get());
+    }
+
+    fn add_http(&mut self, config: &EdgeConfig, parts: &Parts, bound: Vec<Bound>) {
+        if bound.is_empty() {
+            return;
+        }
+        let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
+        let redirect = Redirect::new(parts.resolver.clone(), config.limits.clone(), https_port);
+        let app = HttpServer::new_app(redirect);
+        let front = PlainFront::new(app, Arc::clone(&parts.metrics), front_settings(config));
+        self.listen("http", front, bound, 1);
+    }
+
+    fn listen<A>(&mut self, name: &'static str, app: A, bound: Vec<Bound>, threads: usize)
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        let mut service = Service::new(name.to_owned(), app);
+        service.threads = Some(threads);
+        let mut sockets = Vec::with_capacity(bound.len());
+        for Bound { address, socket } in bound {
+            let address = address.to_string();
+            // rustls and HTTP have buffers of their own.
+            let listener = ListenerConfig::tcp(&address).l4_buffer(L4BufferSettings::unbuffered());
+            service.add_listener(listener);
+            sockets.push((address, socket));
+        }
+        let supervised = Supervised::new(name, Box::new(service), sockets, self.failure.clone());
+        self.server.add_service(supervised);
+    }
+}
+
+fn front_settings(config: &EdgeConfig) -> FrontSettings {
+    FrontSettings { limits: config.limits.clone(), drain: config.server.drain }
+}
+
+fn server_conf(config: &EdgeConfig) -> ServerConf {
+    let in_run_directory =
+        |name: &str| config.server.run_directory.join(name).to_string_lossy().into_owned();
+    ServerConf {
+        threads: config.server.threads.get(),
+        pid_file: in_run_directory("edge.pid"),
+        upgrade_sock: in_run_directory("upgrade.sock"),
+        grace_period_seconds: Some(grace_seconds(config.server.drain)),
+        graceful_shutdown_timeout_seconds: Some(GIVE_UP_SECONDS),
+        upstream_keepalive_pool_size: config.upstream.pool_size,
+        max_retries: TRIES,
+        max_blocking_threads: Some(BLOCKING_THREADS),
+        ..ServerConf::default()
+    }
+}
+
+/// pingora waits in whole seconds, and the drain must end within them.
+fn grace_seconds(drain: Duration) -> u64 {
+    match drain {
+        Duration::ZERO => 0,
+        drain => drain.as_secs() + 1,
+    }
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, EdgeError> {
+    addresses.iter().copied().map(bind).collect()
+}
+
+fn bind(address: SocketAddr) -> Result<Bound, EdgeError> {
+    let failed = |source| EdgeError::Bind { address, source };
+    let socket = TcpListener::bind(address).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok(Bound { address, socket })
+}
+
+fn make_directory(path: &Path) -> Result<(), EdgeError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| EdgeError::Directory { path: path.to_owned(), source })
+}

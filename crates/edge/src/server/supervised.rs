@@ -1,0 +1,104 @@
+//! Services that are noticed when they end.
+
+use std::{
+    net::TcpListener,
+    os::fd::IntoRawFd,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use pingora_core::{
+    server::{ListenFds, ShutdownWatch},
+    services::{ServiceReadyNotifier, ServiceWithDependents},
+};
+use tokio::sync::Notify;
+
+/// The first service that ended by itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failure {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    service: OnceLock<&'static str>,
+    happened: Notify,
+}
+
+impl Failure {
+    /// Its name.
+    pub(super) fn service(&self) -> Option<&'static str> {
+        self.shared.service.get().copied()
+    }
+
+    /// Ready once there is one.
+    pub(super) async fn happened(&self) {
+        let happened = self.shared.happened.notified();
+        if self.service().is_none() {
+            happened.await;
+        }
+    }
+
+    fn report(&self, service: &'static str) {
+        tracing::error!(service, "a service stopped by itself");
+        // The first one is the cause; later ones may follow from it.
+        let _ = self.shared.service.set(service);
+        self.shared.happened.notify_waiters();
+    }
+}
+
+/// A service with its bound sockets, whose end is reported.
+pub(super) struct Supervised {
+    name: &'static str,
+    inner: Box<dyn ServiceWithDependents>,
+    sockets: Vec<(String, TcpListener)>,
+    failure: Failure,
+}
+
+impl Supervised {
+    pub(super) fn new(
+        name: &'static str,
+        inner: Box<dyn ServiceWithDependents>,
+        sockets: Vec<(String, TcpListener)>,
+        failure: Failure,
+    ) -> Self {
+        Self { name, inner, sockets, failure }
+    }
+}
+
+#[async_trait]
+impl ServiceWithDependents for Supervised {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        for (address, socket) in self.sockets.drain(..) {
+            if let Some(table) = &fds {
+                table.lock().add(address, socket.into_raw_fd());
+            }
+        }
+        let service = self.inner.start_service(fds, shutdown.clone(), listeners_per_fd, ready);
+        // A panic would otherwise end with its task, and nobody would know.
+        let _ = AssertUnwindSafe(service).catch_unwind().await;
+        if !*shutdown.borrow() {
+            self.failure.report(self.name);
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.inner.threads()
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        self.inner.listen_addresses()
+    }
+}

@@ -1,0 +1,299 @@
+//! Writing to the last-known-good database, then publishing to the store.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use landfall_certstore::{GroupKeys, Publisher};
+use landfall_feed::{
+    lkg::{Applied, Change, LkgError, Opened, Position, Reader, Writer},
+    page::{Header, PageError, VerifiedPage},
+    protocol::{Ack, MAX_ACK_REJECTED, Rejected},
+    record::{Body, WireRecord},
+};
+
+use super::{
+    check::{self, KeyCheck, Rejection},
+    metrics::SyncMetrics,
+    source::entry_spec,
+};
+
+/// A snapshot of at most so many records has every private key opened before it is used: about
+/// five seconds. In a larger one that is done only for hostnames that are served already; the
+/// others have nothing to lose, and a new PoP is to serve soon.
+const OPEN_ALL_KEYS_UP_TO: u64 = 50_000;
+
+/// Why something received was not applied. The store and the database are as they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum ApplyError {
+    #[error("the page was refused")]
+    Page(#[from] PageError),
+    #[error("the last-known-good state can't be written")]
+    State(#[from] LkgError),
+    #[error(
+        "the snapshot has {new} hostnames and would drop more than a tenth of the {current} that \
+         are served; if that is meant, run `landfall feed allow-shrink` at the control plane"
+    )]
+    Shrink { current: u64, new: u64 },
+    #[error("cannot {operation} {}", path.display())]
+    File {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The one who writes and publishes. Every call blocks.
+pub(super) struct Applier {
+    writer: Writer,
+    reader: Reader,
+    publisher: Publisher,
+    keys: Arc<GroupKeys>,
+    metrics: Arc<SyncMetrics>,
+}
+
+impl Applier {
+    pub(super) fn new(
+        opened: Opened,
+        publisher: Publisher,
+        keys: Arc<GroupKeys>,
+        metrics: Arc<SyncMetrics>,
+    ) -> Self {
+        let Opened { writer, reader, .. } = opened;
+        Self { writer, reader, publisher, keys, metrics }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.writer.position()
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Fills the index from the database.
+    pub(super) fn load(&mut self) -> Result<(), LkgError> {
+        let mut replacement = self.publisher.replacement();
+        let mut unreadable = 0u64;
+        self.reader.for_each_hostname(|row| {
+            let spec = row.and_then(|(name, stored)| entry_spec(name, stored));
+            let inserted = spec.map(|spec| replacement.insert(&spec).is_ok());
+            if !matches!(inserted, Ok(true)) {
+                unreadable += 1;
+            }
+        })?;
+        replacement.finish();
+        if unreadable > 0 {
+            tracing::error!(unreadable, "rows of the last-known-good database can't be served");
+        }
+        self.metrics.applied(self.position(), self.reader.counts()?.1);
+        Ok(())
+    }
+
+    /// Applies a page that follows the cursor.
+    pub(super) fn page(&mut self, page: &VerifiedPage) -> Result<(), ApplyError> {
+        let header = page.header();
+        page.follows(self.position().epoch, self.position().cursor)?;
+        let mut changes = Vec::new();
+        for wire in page.records()? {
+            changes.extend(self.change(wire, header, KeyCheck::Open));
+        }
+        let applied = self.writer.apply(header.to, &changes, now())?;
+        for done in applied {
+            self.publish(done);
+        }
+        self.metrics.records_applied(changes.len());
+        self.metrics.applied(self.position(), self.reader.counts()?.1);
+        tracing::info!(revision = %header.to, records = changes.len(), "page applied");
+        Ok(())
+    }
+
+    fn publish(&mut self, done: Applied) {
+        match done {
+            Applied::Removed(name) => self.publisher.remove(&name),
+            Applied::Nothing => {}
+            Applied::Hostname(name, stored) => {
+                let spec = entry_spec(name.clone(), stored);
+                let published = spec.map(|spec| self.publisher.insert(&spec));
+                if !matches!(published, Ok(Ok(()))) {
+                    // The policy was checked and the row was just made: nothing is left to fail.
+                    tracing::error!(hostname = %name, "an applied hostname can't be published");
+                }
+            }
+        }
+    }
+
+    /// Checks that a snapshot may take the place of what is there.
+    pub(super) fn check_manifest(&self, header: &Header, hostnames: u64) -> Result<(), ApplyError> {
+        let position = self.position();
+        if header.epoch < position.epoch {
+            let (got, have) = (header.epoch, position.epoch);
+            return Err(PageError::EpochRollback { got, have }.into());
+        }
+        if header.epoch == position.epoch && header.to < position.cursor {
+            let (after, to, have) = (header.after, header.to, position.cursor);
+            return Err(PageError::RevisionRollback { after, to, have }.into());
+        }
+        let (current, _) = self.reader.counts()?;
+        if !header.allow_shrink && hostnames.saturating_mul(10) < current.saturating_mul(9) {
+            return Err(ApplyError::Shrink { current, new: hostnames });
+        }
+        Ok(())
+    }
+
+    /// Applies a snapshot, its manifest checked and its `segments` verified one after the other.
+    pub(super) fn snapshot(
+        &mut self,
+        manifest: &Header,
+        segments: impl Iterator<Item = Result<VerifiedPage, ApplyError>>,
+    ) -> Result<(), ApplyError> {
+        let whole = manifest.count <= OPEN_ALL_KEYS_UP_TO;
+        let mut count = 0;
+        let (keys, metrics, reader) = (&self.keys, &self.metrics, &self.reader);
+        let checker = Checker { keys, metrics, reader, publisher: &self.publisher };
+        let mut snapshot = self.writer.snapshot()?;
+        for segment in segments {
+            let segment = segment?;
+            let check = if whole { KeyCheck::Open } else { KeyCheck::Defer };
+            let records = segment.records()?;
+            count += records.len() as u64;
+            let changes = records.into_iter();
+            let changes = changes.filter_map(|wire| checker.change(wire, segment.header(), check));
+            snapshot.add(&changes.collect::<Vec<_>>())?;
+        }
+        if count != manifest.count {
+            return Err(PageError::Count { got: count, expected: manifest.count }.into());
+        }
+        snapshot.finish(manifest.epoch, manifest.to, now())?;
+        tracing::info!(
+            epoch = %manifest.epoch, revision = %manifest.to, records = count, "snapshot applied",
+        );
+        Ok(self.load()?)
+    }
+
+    /// Tries records in quarantine again: a group key may have come, a clock been set.
+    pub(super) fn retry_quarantined(&mut self) -> Result<(), LkgError> {
+        const AT_MOST: usize = 10_000;
+        let cursor = self.position().cursor;
+        let mut changes = Vec::new();
+        for record in self.reader.quarantined(AT_MOST)? {
+            let usable = self.checker().check(&record.wire, None, KeyCheck::Open);
+            changes.extend(usable.ok().filter(|change| matches!(change, Change::Hostname(_))));
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let confirmed_at = self.position().confirmed_at;
+        tracing::info!(records = changes.len(), "records left the quarantine");
+        for done in self.writer.apply(cursor, &changes, confirmed_at)? {
+            self.publish(done);
+        }
+        self.metrics.applied(self.position(), self.reader.counts()?.1);
+        Ok(())
+    }
+
+    /// Notes that there is nothing newer.
+    pub(super) fn confirm(&mut self) -> Result<(), LkgError> {
+        self.writer.confirm(now())
+    }
+
+    /// What to acknowledge.
+    pub(super) fn ack(&self) -> Result<Ack, LkgError> {
+        let Position { epoch, cursor, digest, .. } = self.position();
+        let rejected = self.reader.quarantined(MAX_ACK_REJECTED)?.into_iter();
+        let rejected = rejected.map(|own| Rejected {
+            id: own.id,
+            revision: own.revision,
+            reason: own.reason,
+        });
+        Ok(Ack { epoch, applied: cursor, digest, rejected: rejected.collect() })
+    }
+
+    fn change(&self, wire: Vec<u8>, header: &Header, check: KeyCheck) -> Option<Change> {
+        self.checker().change(wire, header, check)
+    }
+
+    fn checker(&self) -> Checker<'_> {
+        let Self { keys, metrics, reader, publisher, .. } = self;
+        Checker { keys, metrics, reader, publisher }
+    }
+}
+
+/// Turns an encoded record into its effect.
+struct Checker<'a> {
+    keys: &'a GroupKeys,
+    metrics: &'a SyncMetrics,
+    reader: &'a Reader,
+    publisher: &'a Publisher,
+}
+
+impl Checker<'_> {
+    /// The effect of a record: a rejected one goes into quarantine, unless not even its id can
+    /// be read.
+    fn change(&self, wire: Vec<u8>, header: &Header, check: KeyCheck) -> Option<Change> {
+        let rejection = match self.check(&wire, Some(header), check) {
+            Ok(change) => return Some(change),
+            Err(rejection) => rejection,
+        };
+        let head = WireRecord::read(&wire).ok();
+        let id = head.as_ref().map_or("unreadable", |head| head.id.as_str());
+        let reason = describe(&rejection);
+        self.metrics.record_rejected(rejection.reason());
+        tracing::warn!(record = id, revision = %header.to, reason, "record rejected");
+        let head = head?;
+        Some(Change::Quarantine { id: head.id, revision: head.revision, reason, wire })
+    }
+
+    fn check(
+        &self,
+        wire: &[u8],
+        header: Option<&Header>,
+        check: KeyCheck,
+    ) -> Result<Change, Rejection> {
+        let head = WireRecord::read(wire)?;
+        let revision = head.revision;
+        if let Some(Header { after, to, .. }) = header.filter(|h| !h.covers(revision)) {
+            return Err(Rejection::Revision { revision, after: *after, to: *to });
+        }
+        let record = match head.decode()?.body {
+            Body::Tombstone => return Ok(Change::Remove { id: head.id, revision }),
+            Body::Pop(_) | Body::Unknown => {
+                return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
+            }
+            Body::Hostname(record) => record,
+        };
+        self.publisher.check_policy(&record.tls).map_err(Rejection::Policy)?;
+        let check = match check {
+            KeyCheck::Defer if self.reader.has_hostname(&record.name).unwrap_or(true) => {
+                KeyCheck::Open
+            }
+            asked => asked,
+        };
+        let new = check::hostname(record, revision, now_signed(), (self.keys, check))?;
+        Ok(Change::Hostname(Box::new(new)))
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn now_signed() -> i64 {
+    i64::try_from(now()).unwrap_or(i64::MAX)
+}

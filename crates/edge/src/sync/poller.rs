@@ -1,0 +1,403 @@
+//! The loop that keeps the edge up to date, and the one that tells the control plane so.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use landfall_feed::{
+    client::{Changes, FeedClient, FeedError},
+    lkg::Position,
+    page::{Header, Manifest},
+    protocol::{Ack, AckState},
+    seal::sha256,
+};
+use landfall_model::Epoch;
+use tokio::{sync::watch, task};
+
+use super::{
+    apply::{Applier, ApplyError},
+    backoff::{Backoff, random},
+    metrics::SyncMetrics,
+};
+use crate::readiness::{Readiness, Serving};
+
+/// How often what has not changed is acknowledged again, confirmed on disk and counted anew.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// The least time between two polls that brought nothing, whatever the server says.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// The least time between two snapshots that the control plane's answer to an ack causes.
+const RESYNC_PAUSE: Duration = Duration::from_secs(600);
+
+/// Keeps the store up to date for as long as it runs.
+#[derive(Clone)]
+pub struct Poller {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: FeedClient,
+    /// Locked only on threads that may block.
+    applier: Mutex<Applier>,
+    readiness: Arc<Readiness>,
+    metrics: Arc<SyncMetrics>,
+    downloads: PathBuf,
+    loaded: AtomicBool,
+    diverged: AtomicBool,
+    ack: watch::Sender<Option<Ack>>,
+}
+
+/// Why a step failed. The next one follows after a backoff.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error("the feed can't be read")]
+    Feed(#[from] FeedError),
+    #[error("what the feed brought can't be applied")]
+    Apply(#[from] ApplyError),
+    #[error("the applying thread died")]
+    Died(#[source] task::JoinError),
+    #[error("the control plane asks for a snapshot right after one")]
+    SnapshotLoop,
+}
+
+impl Poller {
+    pub(super) fn new(
+        client: FeedClient,
+        applier: Applier,
+        readiness: Arc<Readiness>,
+        metrics: Arc<SyncMetrics>,
+        downloads: PathBuf,
+    ) -> Self {
+        let shared = Shared {
+            client,
+            applier: Mutex::new(applier),
+            readiness,
+            metrics,
+            downloads,
+            loaded: AtomicBool::new(false),
+            diverged: AtomicBool::new(false),
+            ack: watch::Sender::new(None),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs until `shutdown` says so. A loop that panics is started again.
+    pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut backoff = Backoff::default();
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let mut polling = task::spawn(async move { shared.poll_and_ack().await });
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => {
+                    polling.abort();
+                    return;
+                }
+                died = &mut polling => {
+                    self.shared.metrics.poller_died();
+                    tracing::error!(error = ?died.err(), "the feed's poller died; starting it again");
+                    tokio::time::sleep(backoff.next(random())).await;
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn poll_and_ack(self: &Arc<Self>) {
+        tokio::join!(self.poll_forever(), self.ack_forever());
+    }
+
+    async fn poll_forever(self: &Arc<Self>) {
+        let mut backoff = Backoff::default();
+        let mut state = PollState::default();
+        loop {
+            let error = match self.step(&mut state).await {
+                Ok(()) => {
+                    backoff.reset();
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.note_failure(&error);
+            tokio::time::sleep(backoff.next(random())).await;
+        }
+    }
+
+    async fn step(self: &Arc<Self>, state: &mut PollState) -> Result<(), StepError> {
+        if !self.loaded.load(Ordering::Acquire) {
+            self.blocking(|shared| shared.load()).await?;
+        }
+        let position = self.position().await?;
+        let resync = self.diverged.swap(false, Ordering::AcqRel);
+        if position.epoch == Epoch(0) || (resync && state.may_resync()) {
+            return self.take_snapshot(state).await;
+        }
+        let asked = Instant::now();
+        match self.client.changes(position.epoch, position.cursor).await? {
+            Changes::Page(page) if page.header().to > position.cursor => {
+                self.blocking(move |shared| shared.lock().page(&page)).await?;
+                self.note_current(Confirmed::ByPage).await
+            }
+            Changes::SnapshotNeeded if state.snapshot_was_just_taken() => {
+                Err(StepError::SnapshotLoop)
+            }
+            Changes::SnapshotNeeded => self.take_snapshot(state).await,
+            Changes::Page(_) | Changes::NotModified => {
+                if state.housekeeping_is_due() {
+                    self.note_current(Confirmed::OnDisk).await?;
+                } else {
+                    self.note_heard();
+                }
+                // A server that answers at once although nothing is new is not asked in a loop.
+                tokio::time::sleep(IDLE_PAUSE.saturating_sub(asked.elapsed())).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn load(&self) -> Result<(), ApplyError> {
+        let mut applier = self.lock();
+        applier.load()?;
+        self.loaded.store(true, Ordering::Release);
+        applier.retry_quarantined()?;
+        self.count_expiries(&applier)
+    }
+
+    async fn take_snapshot(self: &Arc<Self>, state: &mut PollState) -> Result<(), StepError> {
+        let page = self.client.manifest().await?;
+        let header = page.header().clone();
+        let manifest = page.manifest().map_err(FeedError::from)?;
+        let (head, hostnames) = (header.clone(), manifest.hostnames);
+        self.blocking(move |shared| shared.lock().check_manifest(&head, hostnames)).await?;
+        self.download(&manifest).await?;
+        self.blocking(move |shared| shared.apply_snapshot(&header, &manifest)).await?;
+        self.metrics.snapshot_applied();
+        state.last_snapshot = Some(Instant::now());
+        self.note_current(Confirmed::ByPage).await
+    }
+
+    /// Fetches the segments that are not on disk yet, so that a broken download goes on where it was.
+    async fn download(self: &Arc<Self>, manifest: &Manifest) -> Result<(), StepError> {
+        let folder = self.downloads.clone();
+        self.blocking(move |_| {
+            fs::create_dir_all(&folder).map_err(|source| file("create", &folder, source))
+        })
+        .await?;
+        for segment in &manifest.segments {
+            let path = self.downloads.join(hash_name(&segment.sha256));
+            let (known, hash) = (path.clone(), segment.sha256.clone());
+            let is_there = self.blocking(move |_| Ok(holds(&known, &hash))).await?;
+            if !is_there {
+                let bytes = self.client.segment(segment).await?;
+                self.blocking(move |_| {
+                    fs::write(&path, bytes).map_err(|source| file("write", &path, source))
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_snapshot(&self, header: &Header, manifest: &Manifest) -> Result<(), ApplyError> {
+        let segments = manifest.segments.iter().map(|segment| {
+            let path = self.downloads.join(hash_name(&segment.sha256));
+            let bytes = fs::read(&path).map_err(|source| file("read", &path, source))?;
+            Ok(self.client.open_segment(&bytes, header.epoch, header.to)?)
+        });
+        self.lock().snapshot(header, segments)?;
+        if let Err(error) = fs::remove_dir_all(&self.downloads) {
+            tracing::warn!(%error, path = %self.downloads.display(), "cannot remove a snapshot");
+        }
+        Ok(())
+    }
+
+    async fn position(self: &Arc<Self>) -> Result<Position, StepError> {
+        self.blocking(|shared| Ok(shared.lock().position())).await
+    }
+
+    /// The applied state is the control plane's: says so everywhere.
+    async fn note_current(self: &Arc<Self>, confirmed: Confirmed) -> Result<(), StepError> {
+        let (position, ack) = self
+            .blocking(move |shared| {
+                let mut applier = shared.lock();
+                if confirmed == Confirmed::OnDisk {
+                    applier.confirm()?;
+                }
+                shared.count_expiries(&applier)?;
+                Ok((applier.position(), applier.ack()?))
+            })
+            .await?;
+        self.ack.send_replace(Some(ack));
+        let at = SystemTime::now();
+        self.readiness.update(|state| {
+            state.serving = Serving::Feed;
+            state.applied = Some((position.epoch, position.cursor));
+            state.confirmed = Some(at);
+            state.last_error = None;
+        });
+        self.metrics.state_written();
+        Ok(())
+    }
+
+    fn note_heard(&self) {
+        let at = SystemTime::now();
+        self.readiness.update(|state| {
+            state.serving = Serving::Feed;
+            state.confirmed = Some(at);
+            state.last_error = None;
+        });
+    }
+
+    fn note_failure(&self, error: &StepError) {
+        self.metrics.failed(error.reason());
+        if let Some(reason) = error.refusal() {
+            self.metrics.page_rejected(reason);
+        }
+        if let StepError::Apply(ApplyError::State(_) | ApplyError::File { .. }) = error {
+            self.metrics.state_not_written();
+        }
+        let words = error.words();
+        tracing::warn!(error = words, "the state is not brought up to date; serving what is known");
+        self.readiness.update(|state| state.last_error = Some(words.clone()));
+    }
+
+    fn count_expiries(&self, applier: &Applier) -> Result<(), ApplyError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let counts = applier.reader().expiry_counts(&SyncMetrics::expiry_times(now))?;
+        self.metrics.expiries(now, counts);
+        Ok(())
+    }
+
+    async fn ack_forever(self: &Arc<Self>) {
+        let mut acks = self.ack.subscribe();
+        let mut backoff = Backoff::default();
+        loop {
+            let Ok(ack) = acks.wait_for(Option::is_some).await.map(|ack| ack.clone()) else { return };
+            let Some(ack) = ack else { continue };
+            acks.mark_unchanged();
+            match self.client.ack(&ack).await {
+                Ok(reply) => {
+                    backoff.reset();
+                    if reply.state == AckState::Diverged {
+                        tracing::error!(revision = %ack.applied, "the state differs from the control plane's");
+                        self.diverged.store(true, Ordering::Release);
+                    }
+                    if acks.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    self.metrics.failed("ack");
+                    tracing::debug!(error = %error, "an acknowledgement failed");
+                    tokio::time::sleep(backoff.next(random())).await;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Applier> {
+        self.applier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` where it may block.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, ApplyError> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let shared = Arc::clone(self);
+        let done = task::spawn_blocking(move || work(&shared)).await;
+        Ok(done.map_err(StepError::Died)??)
+    }
+}
+
+/// Says what was found on disk at the start.
+pub(super) fn note_loaded(readiness: &Readiness, position: Position, now: SystemTime) {
+    if position.epoch == Epoch(0) {
+        return;
+    }
+    let confirmed = UNIX_EPOCH + Duration::from_secs(position.confirmed_at);
+    readiness.update(|state| {
+        state.serving = Serving::LastKnownGood;
+        state.applied = Some((position.epoch, position.cursor));
+        state.confirmed = Some(confirmed.min(now));
+    });
+}
+
+/// Whether the time of confirmation is still to be written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirmed {
+    ByPage,
+    OnDisk,
+}
+
+#[derive(Default)]
+struct PollState {
+    last_snapshot: Option<Instant>,
+    last_housekeeping: Option<Instant>,
+}
+
+impl PollState {
+    fn snapshot_was_just_taken(&self) -> bool {
+        self.last_snapshot.is_some_and(|at| at.elapsed() < Duration::from_secs(5))
+    }
+
+    fn may_resync(&self) -> bool {
+        self.last_snapshot.is_none_or(|at| at.elapsed() >= RESYNC_PAUSE)
+    }
+
+    fn housekeeping_is_due(&mut self) -> bool {
+        let due = self.last_housekeeping.is_none_or(|at| at.elapsed() >= HOUSEKEEPING);
+        if due {
+            self.last_housekeeping = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl StepError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Feed(error) => error.reason(),
+            Self::Apply(ApplyError::Page(error)) => error.reason(),
+            Self::Apply(ApplyError::State(error)) => error.reason(),
+            Self::Apply(ApplyError::Shrink { .. }) => "shrink",
+            Self::Apply(ApplyError::File { .. }) => "file",
+            Self::Died(_) => "panic",
+            Self::SnapshotLoop => "snapshot_loop",
+        }
+    }
+
+    /// The reason, where something was received that must not be believed.
+    fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Feed(error) => error.is_refusal().then(|| error.reason()),
+            Self::Apply(ApplyError::Page(_) | ApplyError::Shrink { .. }) => Some(self.reason()),
+            Self::Apply(ApplyError::State(_) | ApplyError::File { .. })
+            | Self::Died(_)
+            | Self::SnapshotLoop => None,
+        }
+    }
+
+    /// The error and its causes.
+    fn words(&self) -> String {
+        super::apply::describe(self)
+    }
+}
+
+fn file(operation: &'static str, path: &Path, source: std::io::Error) -> ApplyError {
+    ApplyError::File { operation, path: path.to_owned(), source }
+}
+
+fn hash_name(sha256: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(sha256)
+}
+
+fn holds(path: &Path, hash: &[u8]) -> bool {
+    fs::read(path).is_ok_and(|bytes| sha256(&bytes) == *hash)
+}
