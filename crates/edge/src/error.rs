@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use landfall_feed::secret_file::SecretFileError;
+use crate::sync::SyncError;
 
 /// Why the edge does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,9 @@ pub enum EdgeError {
         #[source]
         source: io::Error,
     },
-    /// The PoP's token or a group key can't be read.
-    #[error("cannot read a secret")]
-    Secret(#[source] SecretFileError),
+    /// The state that is to be served can't be set up.
+    #[error("cannot set up the state to serve")]
+    Sync(#[source] SyncError),
     /// A metric was not registered or encoded.
     #[error("cannot register or encode a metric")]
     Metrics(#[source] prometheus::Error),

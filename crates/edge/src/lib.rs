@@ -7,7 +7,7 @@
 //!
 //! pingora appears in this crate alone. The request path never locks, blocks or reads a disk, but
 //! for a certificate that isn't in the cache, which is read on other threads.
-//! Start reading at [`server::build`].
+//! Start reading at [`run`].
 
 mod admin;
 pub mod config;
@@ -22,8 +22,41 @@ mod refusal;
 mod request;
 pub mod server;
 mod stream;
+pub mod sync;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
+
+use config::EdgeConfig;
 pub use error::EdgeError;
+use metrics::Metrics;
+use readiness::Readiness;
+use server::Parts;
+use sync::{Poller, Started};
+
+/// Serves until a signal ends it. Blocks.
+///
+/// # Errors
+/// [`EdgeError`], where it does not start or a part of it ended.
+pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
+    install_crypto();
+    let readiness = Arc::new(Readiness::default());
+    let metrics = Arc::new(Metrics::new()?);
+    let Started { resolver, poller } =
+        sync::start(config, Arc::clone(&readiness), &metrics).map_err(EdgeError::Sync)?;
+    let mut server = server::build(config, Parts { resolver, readiness, metrics })?;
+    server.add_background("feed", poller);
+    server.run()
+}
+
+#[async_trait]
+impl BackgroundService for Poller {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        self.run(shutdown).await;
+    }
+}
 
 /// Makes aws-lc-rs the process's cryptography. pingora would otherwise install another one.
 pub fn install_crypto() {

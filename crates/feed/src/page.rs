@@ -60,6 +60,13 @@ pub struct Header {
     pub body_sha256: Vec<u8>,
 }
 
+impl Header {
+    /// Whether a record of `revision` belongs into the page.
+    pub fn covers(&self, revision: Revision) -> bool {
+        self.after < revision && revision <= self.to
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     #[serde(with = "seal::bytes")]

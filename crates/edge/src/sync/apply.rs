@@ -205,11 +205,8 @@ impl Applier {
     pub(super) fn ack(&self) -> Result<Ack, LkgError> {
         let Position { epoch, cursor, digest, .. } = self.position();
         let rejected = self.reader.quarantined(MAX_ACK_REJECTED)?.into_iter();
-        let rejected = rejected.map(|own| Rejected {
-            id: own.id,
-            revision: own.revision,
-            reason: own.reason,
-        });
+        let rejected =
+            rejected.map(|own| Rejected { id: own.id, revision: own.revision, reason: own.reason });
         Ok(Ack { epoch, applied: cursor, digest, rejected: rejected.collect() })
     }
 
@@ -271,7 +268,7 @@ impl Checker<'_> {
             KeyCheck::Defer if self.reader.has_hostname(&record.name).unwrap_or(true) => {
                 KeyCheck::Open
             }
-            asked => asked,
+            KeyCheck::Open | KeyCheck::Defer => check,
         };
         let new = check::hostname(record, revision, now_signed(), (self.keys, check))?;
         Ok(Change::Hostname(Box::new(new)))

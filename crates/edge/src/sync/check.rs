@@ -8,8 +8,7 @@ use landfall_feed::{
 };
 use landfall_model::{Fingerprint, HostPattern, KeyType, Revision};
 use x509_parser::{
-    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer,
-    public_key::PublicKey,
+    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, public_key::PublicKey,
 };
 
 /// The most certificates in a chain.

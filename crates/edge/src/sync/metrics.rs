@@ -42,8 +42,9 @@ impl SyncMetrics {
     ) -> Result<Self, prometheus::Error> {
         let counter = |name, help| register(registry, IntCounter::new(name, help)?);
         let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
-        let by_reason =
-            |name, help| register(registry, IntCounterVec::new(Opts::new(name, help), &["reason"])?);
+        let by_reason = |name, help| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), &["reason"])?)
+        };
         let expiry = Arc::<Mutex<Expiry>>::default();
         registry.register(Box::new(FeedLag::new(readiness)?))?;
         registry.register(Box::new(ExpiryCollector::new(Arc::clone(&expiry))?))?;

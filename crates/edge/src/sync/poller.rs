@@ -18,7 +18,10 @@ use landfall_feed::{
     seal::sha256,
 };
 use landfall_model::Epoch;
-use tokio::{sync::watch, task};
+use tokio::{
+    sync::watch,
+    task::{self, JoinSet},
+};
 
 use super::{
     apply::{Applier, ApplyError},
@@ -88,21 +91,27 @@ impl Poller {
 
     /// Runs until `shutdown` says so. A loop that panics is started again.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let stop = async {
+            // An error is a sender that is gone: a shutdown too.
+            let _ = shutdown.wait_for(|stop| *stop).await;
+        };
+        tokio::select! {
+            () = stop => {}
+            () = self.supervise() => {}
+        }
+    }
+
+    async fn supervise(&self) {
         let mut backoff = Backoff::default();
         loop {
             let shared = Arc::clone(&self.shared);
-            let mut polling = task::spawn(async move { shared.poll_and_ack().await });
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => {
-                    polling.abort();
-                    return;
-                }
-                died = &mut polling => {
-                    self.shared.metrics.poller_died();
-                    tracing::error!(error = ?died.err(), "the feed's poller died; starting it again");
-                    tokio::time::sleep(backoff.next(random())).await;
-                }
-            }
+            // Aborted with the set, when this future is dropped.
+            let mut polling = JoinSet::new();
+            polling.spawn(async move { shared.poll_and_ack().await });
+            let died = polling.join_next().await;
+            self.shared.metrics.poller_died();
+            tracing::error!(error = ?died, "the feed's poller died; starting it again");
+            tokio::time::sleep(backoff.next(random())).await;
         }
     }
 }
@@ -278,7 +287,9 @@ impl Shared {
         let mut acks = self.ack.subscribe();
         let mut backoff = Backoff::default();
         loop {
-            let Ok(ack) = acks.wait_for(Option::is_some).await.map(|ack| ack.clone()) else { return };
+            let Ok(ack) = acks.wait_for(Option::is_some).await.map(|ack| ack.clone()) else {
+                return;
+            };
             let Some(ack) = ack else { continue };
             acks.mark_unchanged();
             match self.client.ack(&ack).await {

@@ -85,6 +85,17 @@ impl Reader {
         row.map(|(name, body)| stored_hostname(&name, &body)).transpose()
     }
 
+    /// Whether there is a record of this very name or wildcard.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn has_hostname(&self, name: &HostPattern) -> Result<bool, LkgError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT 1 FROM hostname WHERE name = ?1")?;
+            statement.exists([name.to_string()])
+        })
+    }
+
     /// The certificate of row `id`.
     ///
     /// # Errors

@@ -1,0 +1,141 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use landfall_feed::{
+    record::{Der, HostnameState},
+    seal::{GroupKeyFiles, GroupPublicKey},
+};
+use landfall_model::{HostnameId, PropertyId, Route, TlsPolicy};
+use rcgen::{
+    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
+};
+
+use super::*;
+
+struct Fleet {
+    keys: GroupKeys,
+    public: GroupPublicKey,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let files = GroupKeyFiles::generate().unwrap();
+        Self {
+            keys: GroupKeys::parse([files.private.as_str()]).unwrap(),
+            public: GroupPublicKey::parse(&files.public).unwrap(),
+        }
+    }
+
+    fn certificate(
+        &self,
+        hostname: &str,
+        name: &str,
+        algorithm: &'static SignatureAlgorithm,
+    ) -> CertificateRecord {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let leaf = params.self_signed(&key).unwrap().der().to_vec();
+        let spki = sha256(&key.subject_public_key_info());
+        let hostname = hostname.parse().unwrap();
+        CertificateRecord {
+            chain: vec![Der(leaf)],
+            spki_sha256: spki.to_vec(),
+            key: self.public.seal(&hostname, &spki, key.serialized_der()).unwrap(),
+        }
+    }
+
+    fn check(&self, record: HostnameRecord) -> Result<NewHostname, Rejection> {
+        hostname(record, Revision(1), now(), (&self.keys, KeyCheck::Open))
+    }
+
+    fn reason(&self, record: HostnameRecord) -> &'static str {
+        self.check(record).unwrap_err().reason()
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
+}
+
+fn record(name: &str, certificates: Vec<CertificateRecord>) -> HostnameRecord {
+    HostnameRecord {
+        name: name.parse().unwrap(),
+        hostname_id: HostnameId(1),
+        state: HostnameState::Active,
+        route: Route {
+            property: PropertyId(1),
+            origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
+        },
+        tls: TlsPolicy::default(),
+        certificates,
+    }
+}
+
+#[test]
+fn accepts_certificates_that_cover_the_hostname() {
+    let fleet = Fleet::new();
+    let ecdsa = &PKCS_ECDSA_P256_SHA256;
+    let table = [
+        ("a.example.com", "a.example.com"),
+        ("a.example.com", "*.example.com"),
+        ("*.example.com", "*.example.com"),
+    ];
+    for (hostname, name) in table {
+        let new = fleet.check(record(hostname, vec![fleet.certificate(hostname, name, ecdsa)]));
+        let certificate = &new.unwrap().certificates[0];
+        assert_eq!(certificate.key, KeyDescription { key_type: KeyType::Ecdsa, bits: 256 });
+    }
+    let both = vec![
+        fleet.certificate("a.example.com", "a.example.com", ecdsa),
+        fleet.certificate("a.example.com", "a.example.com", &rcgen::PKCS_RSA_SHA256),
+    ];
+    assert_eq!(fleet.check(record("a.example.com", both)).unwrap().certificates.len(), 2);
+}
+
+#[test]
+fn rejects_each_fault_with_its_reason() {
+    let fleet = Fleet::new();
+    let make = |hostname, name| fleet.certificate(hostname, name, &PKCS_ECDSA_P256_SHA256);
+    let good = || make("a.example.com", "a.example.com");
+    let reason = |own| fleet.reason(record("a.example.com", vec![own]));
+    assert_eq!(reason(make("a.example.com", "b.example.com")), "certificate_name");
+    assert_eq!(reason(make("b.example.com", "a.example.com")), "unseal");
+    let p521 = fleet.certificate("a.example.com", "a.example.com", &rcgen::PKCS_ECDSA_P521_SHA512);
+    assert_eq!(reason(p521), "key_kind");
+    assert_eq!(reason(CertificateRecord { chain: vec![], ..good() }), "chain_length");
+    assert_eq!(
+        reason(CertificateRecord { chain: vec![Der(vec![1, 2])], ..good() }),
+        "certificate_unparsable"
+    );
+    assert_eq!(reason(CertificateRecord { spki_sha256: vec![0; 32], ..good() }), "public_key");
+    assert_eq!(reason(CertificateRecord { key: good().key, ..good() }), "unseal");
+    assert_eq!(Fleet::new().reason(record("a.example.com", vec![good()])), "unknown_group_key");
+    let twice = record("a.example.com", vec![good(), good()]);
+    assert_eq!(fleet.reason(twice), "same_key_type");
+    let wildcard = record("*.example.com", vec![make("*.example.com", "a.example.com")]);
+    assert_eq!(fleet.reason(wildcard), "certificate_name");
+}
+
+#[test]
+fn rejects_an_expired_certificate_by_the_given_time() {
+    let fleet = Fleet::new();
+    let good = record(
+        "a.example.com",
+        vec![fleet.certificate("a.example.com", "a.example.com", &PKCS_ECDSA_P256_SHA256)],
+    );
+    let late = hostname(good, Revision(1), i64::MAX / 2, (&fleet.keys, KeyCheck::Open));
+    assert_eq!(late.unwrap_err().reason(), "certificate_expired");
+}
+
+#[test]
+fn a_key_of_another_certificate_is_found_even_if_it_is_sealed_right() {
+    let fleet = Fleet::new();
+    let hostname: HostPattern = "a.example.com".parse().unwrap();
+    let mut own = fleet.certificate("a.example.com", "a.example.com", &PKCS_ECDSA_P256_SHA256);
+    let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let spki: [u8; 32] = own.spki_sha256.clone().try_into().unwrap();
+    own.key = fleet.public.seal(&hostname, &spki, other.serialized_der()).unwrap();
+    let deferred = record("a.example.com", vec![own.clone()]);
+    assert_eq!(fleet.reason(record("a.example.com", vec![own])), "key_mismatch");
+    let keys = (&fleet.keys, KeyCheck::Defer);
+    assert!(super::hostname(deferred, Revision(1), now(), keys).is_ok());
+}
