@@ -28,7 +28,7 @@ check: tools cargo-deny ## Checks format, lints, and the licences and sources of
 	$(CARGO) deny check bans licenses sources
 
 bench: tools ## Runs the micro benchmarks.
-	$(CARGO) bench --workspace
+	$(CARGO) bench -p landfall-benches
 
 advisories: cargo-deny ## Checks dependencies against the RustSec database (fetches it).
 	$(CARGO) deny check advisories
