@@ -26,6 +26,7 @@
 )]
 
 mod api;
+mod feed;
 mod lab;
 mod node;
 mod origin;
@@ -34,6 +35,7 @@ pub mod tools;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use feed::{Issued, Recorder, Said, ScriptedFeed};
 pub use lab::{Lab, LabBuilder, SYSTEM_DOMAIN};
 pub use node::{Node, landfall, run_landfall};
 pub use origin::{Origin, Received};

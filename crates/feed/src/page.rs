@@ -10,7 +10,7 @@ use landfall_model::{Epoch, Revision, seal};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    record::{WireRecord, from_cbor, to_cbor},
+    record::{WireRecord, encode_record, from_cbor, to_cbor},
     seal::sha256,
     sign::{SigningKey, VerifyingKey},
 };
@@ -191,21 +191,21 @@ pub fn encode_records(
     spec: PageSpec,
     records: &[WireRecord],
 ) -> io::Result<Vec<u8>> {
-    encode_stored(key, spec, records.iter().map(WireRecord::encode).collect())
+    let encoded: Vec<_> = records.iter().map(encode_record).collect();
+    encode_raw_records(key, spec, &encoded)
 }
 
-/// Signs a page of records that [`WireRecord::encode`] made earlier.
+/// Signs a page of records that are encoded already, by [`encode_record`].
 ///
 /// # Errors
 /// Where zstd cannot allocate.
-pub fn encode_stored(
+pub fn encode_raw_records(
     key: &SigningKey,
     spec: PageSpec,
-    records: Vec<Vec<u8>>,
+    records: &[Vec<u8>],
 ) -> io::Result<Vec<u8>> {
-    let count = records.len() as u64;
-    let records: Vec<Blob> = records.into_iter().map(Blob).collect();
-    encode(key, spec, count, false, &to_cbor(&records))
+    let blobs: Vec<_> = records.iter().map(|record| BlobRef(record)).collect();
+    encode(key, spec, records.len() as u64, false, &to_cbor(&blobs))
 }
 
 /// Signs the manifest of a snapshot of `count` records at `revision`.
@@ -231,6 +231,10 @@ pub enum Shrink {
     /// The reader refuses it.
     Refused,
 }
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct BlobRef<'a>(#[serde(serialize_with = "seal::bytes::serialize")] &'a [u8]);
 
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]

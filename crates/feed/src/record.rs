@@ -169,11 +169,6 @@ impl WireRecord {
         Self { id, revision, kind: kind.to_owned(), deleted: false, body: to_cbor(body) }
     }
 
-    /// Encodes the record as it travels: what [`Self::read`] reads.
-    pub fn encode(&self) -> Vec<u8> {
-        to_cbor(self)
-    }
-
     /// Reads the head of an encoded record.
     ///
     /// # Errors
@@ -217,6 +212,11 @@ impl WireRecord {
         }
         Ok(record)
     }
+}
+
+/// Encodes a record as it stands in a page.
+pub fn encode_record(record: &WireRecord) -> Vec<u8> {
+    to_cbor(record)
 }
 
 /// The record id of a hostname.

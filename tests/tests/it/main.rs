@@ -7,4 +7,5 @@
 )]
 
 mod demo;
+mod hostile_feed;
 mod slice;

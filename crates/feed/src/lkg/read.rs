@@ -91,7 +91,8 @@ impl Reader {
     /// [`LkgError`].
     pub fn has_hostname(&self, name: &HostPattern) -> Result<bool, LkgError> {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("SELECT 1 FROM hostname WHERE name = ?1")?;
+            let mut statement =
+                connection.prepare_cached("SELECT 1 FROM hostname WHERE name = ?1")?;
             statement.exists([name.to_string()])
         })
     }
