@@ -1,1 +1,31 @@
 //! The control plane: hostnames API, store, internal CA and feed server.
+//!
+//! It keeps properties, hostnames and certificates (`store`), decides what may change (`service`),
+//! and publishes every change to the PoPs (`feed`) in the transaction that makes it. It can seal a
+//! private key and open none: no plaintext key is stored, logged or answered.
+//! Start reading at [`run`].
+
+pub mod admin;
+mod api;
+mod ca;
+mod certificate;
+pub mod config;
+mod error;
+mod feed;
+mod hostname;
+mod metrics;
+mod property;
+mod server;
+mod service;
+mod state;
+mod store;
+mod tasks;
+mod token;
+
+pub use ca::CaError;
+pub use error::ControlError;
+pub use landfall_feed::{protocol::AckState, sign::VerifyingKey};
+pub use landfall_model::{Epoch, Revision, config::Problem};
+pub use server::{Control, run};
+pub use store::StoreError;
+pub use token::RandomError;

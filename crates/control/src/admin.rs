@@ -1,0 +1,218 @@
+//! What an operator does on the database by the command line, whether or not a server runs.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use landfall_feed::{record::PopRecord, seal::GroupKeyFiles, secret_file, sign::VerifyingKey};
+use landfall_model::Epoch;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::ControlConfig,
+    error::ControlError,
+    state,
+    store::{Change, Store, StoreError, change::PublishError},
+    token::NewSecret,
+};
+
+pub use crate::store::{
+    api_key::ApiKey,
+    pop::{Pop, PopAck},
+};
+
+/// For how long [`allow_shrink`] holds.
+pub const SHRINK_WINDOW: Duration = Duration::from_secs(3_600);
+const MAX_NAME_LEN: usize = 63;
+const MAX_ADDRESSES: usize = 16;
+
+/// What a new PoP needs to read the feed.
+pub struct PopEnrolment {
+    /// Its token. It is kept nowhere.
+    pub token: Zeroizing<String>,
+    /// Who signs the feed.
+    pub signing_key: VerifyingKey,
+}
+
+/// Adds a PoP and publishes it.
+///
+/// # Errors
+/// A name or a number of addresses that can't be, a name in use, and the state's own errors.
+pub async fn add_pop(
+    config: &ControlConfig,
+    name: &str,
+    addresses: &[IpAddr],
+) -> Result<PopEnrolment, ControlError> {
+    check_name(name)?;
+    if !(1..=MAX_ADDRESSES).contains(&addresses.len()) {
+        return Err(ControlError::Addresses);
+    }
+    let (store, signing_key) = state::open_store_and_key(config).await?;
+    let secret = NewSecret::generate().map_err(ControlError::Random)?;
+    let mut change = begin(&store).await?;
+    let now = change.now();
+    let inserted =
+        crate::store::pop::insert(change.on(), name, addresses, &secret.hash(), now).await;
+    let id = inserted.map_err(|error| exists_or(error, "a PoP", name))?;
+    let record = PopRecord { name: name.to_owned(), addresses: addresses.to_vec() };
+    change.publish_pop(&record).await.map_err(|error| match error {
+        PublishError::Store(error) => ControlError::Store(error),
+        PublishError::TooLarge { .. } => ControlError::Addresses,
+    })?;
+    finish(change, &store).await?;
+    Ok(PopEnrolment { token: secret.token(&id), signing_key: signing_key.verifying_key() })
+}
+
+/// Every PoP with what it said last, by name.
+///
+/// # Errors
+/// The state's own.
+pub async fn list_pops(config: &ControlConfig) -> Result<Vec<Pop>, ControlError> {
+    let store = state::open_store(config).await?;
+    let mut connection = store.read().await.map_err(ControlError::Store)?;
+    let pops = crate::store::pop::list(&mut connection).await.map_err(ControlError::Store);
+    drop(connection);
+    store.close().await;
+    pops
+}
+
+/// Removes a PoP: its token ends at once.
+///
+/// # Errors
+/// An unknown name, and the state's own errors.
+pub async fn remove_pop(config: &ControlConfig, name: &str) -> Result<(), ControlError> {
+    let store = state::open_store(config).await?;
+    let mut change = begin(&store).await?;
+    if !crate::store::pop::delete(change.on(), name).await.map_err(ControlError::Store)? {
+        return Err(ControlError::Unknown { what: "PoP", name: name.to_owned() });
+    }
+    change.retract_pop(name).await.map_err(ControlError::Store)?;
+    finish(change, &store).await
+}
+
+/// Makes a key to the API. It is kept nowhere.
+///
+/// # Errors
+/// A name that can't be or is in use, and the state's own errors.
+pub async fn add_api_key(
+    config: &ControlConfig,
+    name: &str,
+) -> Result<Zeroizing<String>, ControlError> {
+    check_name(name)?;
+    let store = state::open_store(config).await?;
+    let secret = NewSecret::generate().map_err(ControlError::Random)?;
+    let mut change = begin(&store).await?;
+    let now = change.now();
+    let inserted = crate::store::api_key::insert(change.on(), name, &secret.hash(), now).await;
+    let id = inserted.map_err(|error| exists_or(error, "an API key", name))?;
+    finish(change, &store).await?;
+    Ok(secret.token(&id))
+}
+
+/// Every key to the API, by name, without its secret.
+///
+/// # Errors
+/// The state's own.
+pub async fn list_api_keys(config: &ControlConfig) -> Result<Vec<ApiKey>, ControlError> {
+    let store = state::open_store(config).await?;
+    let mut connection = store.read().await.map_err(ControlError::Store)?;
+    let keys = crate::store::api_key::list(&mut connection).await.map_err(ControlError::Store);
+    drop(connection);
+    store.close().await;
+    keys
+}
+
+/// Ends a key to the API at once. Its name stays taken.
+///
+/// # Errors
+/// An unknown or already revoked name, and the state's own errors.
+pub async fn revoke_api_key(config: &ControlConfig, name: &str) -> Result<(), ControlError> {
+    let store = state::open_store(config).await?;
+    let mut change = begin(&store).await?;
+    let now = change.now();
+    let revoked = crate::store::api_key::revoke(change.on(), name, now).await;
+    if !revoked.map_err(ControlError::Store)? {
+        return Err(ControlError::Unknown { what: "valid API key", name: name.to_owned() });
+    }
+    finish(change, &store).await
+}
+
+/// Starts a higher epoch, after the database was restored from a backup: edges then take a
+/// snapshot instead of taking old revisions for new ones.
+///
+/// # Errors
+/// The state's own.
+pub async fn new_epoch(config: &ControlConfig) -> Result<Epoch, ControlError> {
+    let store = state::open_store(config).await?;
+    let mut change = begin(&store).await?;
+    let epoch = change.start_epoch().await.map_err(ControlError::Store)?;
+    finish(change, &store).await?;
+    Ok(epoch)
+}
+
+/// Lets the snapshots of the next [`SHRINK_WINDOW`] drop more than a tenth of the hostnames.
+///
+/// # Errors
+/// The state's own.
+pub async fn allow_shrink(config: &ControlConfig) -> Result<(), ControlError> {
+    let store = state::open_store(config).await?;
+    let mut change = begin(&store).await?;
+    let until = change.now() + SHRINK_WINDOW;
+    change.allow_shrink(until).await.map_err(ControlError::Store)?;
+    finish(change, &store).await
+}
+
+/// Where a new group key was written.
+#[derive(Clone, Debug)]
+pub struct GroupKeyPaths {
+    /// The key's id.
+    pub id: String,
+    /// For the PoPs alone.
+    pub private: PathBuf,
+    /// For the control plane.
+    pub public: PathBuf,
+}
+
+/// Writes a new group key to `group.key` (0600) and `group.pub` in `directory`.
+///
+/// # Errors
+/// Where one of the files exists or can't be written.
+pub fn init_group_keys(directory: &Path) -> Result<GroupKeyPaths, ControlError> {
+    let (private, public) = (directory.join("group.key"), directory.join("group.pub"));
+    let failed = |source| ControlError::File { operation: "create", path: public.clone(), source };
+    if public.exists() {
+        return Err(failed(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let files = GroupKeyFiles::generate().map_err(ControlError::MakeGroupKey)?;
+    secret_file::create(&private, &files.private).map_err(ControlError::Secret)?;
+    state::write_whole(&public, files.public.as_bytes()).map_err(failed)?;
+    Ok(GroupKeyPaths { id: files.id, private, public })
+}
+
+async fn begin(store: &Store) -> Result<Change, ControlError> {
+    store.change(OffsetDateTime::now_utc()).await.map_err(ControlError::Store)
+}
+
+async fn finish(change: Change, store: &Store) -> Result<(), ControlError> {
+    change.commit().await.map_err(ControlError::Store)?;
+    store.close().await;
+    Ok(())
+}
+
+fn exists_or(error: StoreError, what: &'static str, name: &str) -> ControlError {
+    match error.is_unique_violation() {
+        true => ControlError::Exists { what, name: name.to_owned() },
+        false => ControlError::Store(error),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ControlError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    match (1..=MAX_NAME_LEN).contains(&name.len()) && name.bytes().all(allowed) {
+        true => Ok(()),
+        false => Err(ControlError::Name(name.to_owned())),
+    }
+}

@@ -1,0 +1,194 @@
+//! `/api/Property/{property}/hostname`
+
+use axum::{
+    Json,
+    extract::{Path, Request, State, rejection::PathRejection},
+};
+use http::StatusCode;
+use landfall_model::{
+    CipherSuite, HostPattern, HostnameId, KeyType, PropertyId, TlsPolicy, TlsPolicyError,
+    TlsVersion,
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{
+    SharedApp,
+    body::read_json,
+    list::{Page, Wanted},
+    problem::Problem,
+    property::property_id,
+};
+use crate::{
+    certificate::{CertificateIssuer, CertificateSummary},
+    hostname::{HostnameOrigin, HostnameStatus},
+    service::HostnameView,
+};
+
+/// What of a TLS policy to set; the rest stays as it is.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct TlsBody {
+    min_version: Option<TlsVersion>,
+    tls13: Option<bool>,
+    http2: Option<bool>,
+    ciphers: Option<Vec<CipherSuite>>,
+}
+
+impl TlsBody {
+    fn apply(self, current: TlsPolicy) -> Result<TlsPolicy, TlsPolicyError> {
+        TlsPolicy {
+            min_version: self.min_version.unwrap_or(current.min_version),
+            tls13: self.tls13.unwrap_or(current.tls13),
+            http2: self.http2.unwrap_or(current.http2),
+            ciphers: self.ciphers.unwrap_or(current.ciphers),
+        }
+        .checked()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewHostnameBody {
+    name: String,
+    #[serde(default)]
+    tls: TlsBody,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostnameChangeBody {
+    tls: TlsBody,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HostnameBody {
+    id: HostnameId,
+    name: HostPattern,
+    status: &'static str,
+    status_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_hostname: Option<String>,
+    tls: TlsPolicy,
+    certificates: Vec<CertificateBody>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateBody {
+    key_type: KeyType,
+    issuer: &'static str,
+    fingerprint: String,
+    #[serde(with = "time::serde::rfc3339")]
+    not_before: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    not_after: OffsetDateTime,
+}
+
+impl From<HostnameView> for HostnameBody {
+    fn from(view: HostnameView) -> Self {
+        let hostname = view.hostname;
+        let (status, status_code) = match hostname.status {
+            HostnameStatus::PendingValidation => ("PendingValidation", 0),
+            HostnameStatus::Active => ("Active", 1),
+            HostnameStatus::Error => ("Error", 2),
+        };
+        // Where the customer's CNAME leads; the system hostname itself needs none.
+        let target = (hostname.origin == HostnameOrigin::Added).then_some(view.system_hostname);
+        Self {
+            id: hostname.id,
+            name: hostname.name,
+            status,
+            status_code,
+            system_hostname: target.map(|name| name.to_string()),
+            tls: hostname.tls,
+            certificates: view.certificates.iter().map(CertificateBody::from).collect(),
+            created_at: hostname.created_at,
+        }
+    }
+}
+
+impl From<&CertificateSummary> for CertificateBody {
+    fn from(certificate: &CertificateSummary) -> Self {
+        Self {
+            key_type: certificate.key_type,
+            issuer: match certificate.issuer {
+                CertificateIssuer::Internal => "internal",
+                CertificateIssuer::Uploaded => "uploaded",
+            },
+            fingerprint: certificate.fingerprint.to_string(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+        }
+    }
+}
+
+pub(super) async fn create(
+    State(app): State<SharedApp>,
+    path: Result<Path<i64>, PathRejection>,
+    request: Request,
+) -> Result<(StatusCode, Json<HostnameBody>), Problem> {
+    let property = property_id(path)?;
+    let body: NewHostnameBody = read_json(request, app.limits.max_body).await?;
+    let name: HostPattern = body
+        .name
+        .parse()
+        .map_err(|error| Problem::invalid("name", "invalid_name", format!("{error}.")))?;
+    let tls = body
+        .tls
+        .apply(TlsPolicy::default())
+        .map_err(|error| Problem::invalid("tls", "invalid_tls_policy", format!("{error}.")))?;
+    let now = OffsetDateTime::now_utc();
+    let view = app.service.add_hostname(property, &name, &tls, now).await?;
+    Ok((StatusCode::CREATED, Json(view.into())))
+}
+
+pub(super) async fn list(
+    State(app): State<SharedApp>,
+    path: Result<Path<i64>, PathRejection>,
+    wanted: Wanted,
+) -> Result<Json<Page<HostnameBody>>, Problem> {
+    let property = property_id(path)?;
+    let rows = app.service.hostnames(property, wanted.after, wanted.rows()).await?;
+    Ok(Json(wanted.page(rows, |view| view.hostname.id.0, HostnameBody::from)))
+}
+
+pub(super) async fn show(
+    State(app): State<SharedApp>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+) -> Result<Json<HostnameBody>, Problem> {
+    let (property, id) = ids(path)?;
+    Ok(Json(app.service.hostname(property, id).await?.into()))
+}
+
+pub(super) async fn change(
+    State(app): State<SharedApp>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+    request: Request,
+) -> Result<Json<HostnameBody>, Problem> {
+    let (property, id) = ids(path)?;
+    let body: HostnameChangeBody = read_json(request, app.limits.max_body).await?;
+    let edit = |current| body.tls.apply(current);
+    let now = OffsetDateTime::now_utc();
+    Ok(Json(app.service.set_tls(property, id, edit, now).await?.into()))
+}
+
+pub(super) async fn delete(
+    State(app): State<SharedApp>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let (property, id) = ids(path)?;
+    app.service.delete_hostname(property, id, OffsetDateTime::now_utc()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ids that are no numbers name nothing.
+pub(super) fn ids(
+    path: Result<Path<(i64, i64)>, PathRejection>,
+) -> Result<(PropertyId, HostnameId), Problem> {
+    path.map(|Path((property, id))| (PropertyId(property), HostnameId(id)))
+        .map_err(|_| Problem::not_found("hostname"))
+}

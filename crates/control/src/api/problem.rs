@@ -1,0 +1,164 @@
+//! Errors as the API tells them: problem details (RFC 9457).
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use landfall_feed::record::MAX_RECORD_LEN;
+use serde_json::{Map, Value};
+
+use crate::{
+    certificate::upload::UploadError,
+    service::{Missing, ServiceError},
+};
+
+/// What went wrong, for a program (`code`) and a person (`detail`).
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { status, code, title, detail: detail.into(), more: Map::new() }
+    }
+
+    /// Adds an extension member.
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// A field of the request that can't be used.
+    pub(crate) fn invalid(field: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, "The request is invalid", detail)
+            .with("field", field)
+    }
+
+    pub(crate) fn unauthorized(expected: &str) -> Self {
+        let title = "Credentials are missing or wrong";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", title, format!("Expected {expected}."))
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        let detail = format!("There is no such {what}.");
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// An error of ours. What it is stays in the log.
+    pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %chain(error), "a request failed");
+        Self::internal_silent()
+    }
+
+    pub(crate) fn internal_silent() -> Self {
+        let detail = "The control plane failed to answer. Its log says why.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
+    pub(crate) fn unavailable(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Unavailable for now", detail)
+    }
+
+    fn conflict(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, "The request conflicts with what is there", detail)
+    }
+
+    fn upload(error: &UploadError) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, error.code(), "The certificate can't be used", format!("{error}."))
+    }
+}
+
+/// An error with all that caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        match &error {
+            ServiceError::Missing(Missing::Property) => Self::not_found("property"),
+            ServiceError::Missing(Missing::Hostname) => Self::not_found("hostname"),
+            ServiceError::Missing(Missing::UploadedCertificate) => {
+                Self::not_found("uploaded certificate")
+            }
+            ServiceError::PropertyNameTaken => {
+                Self::conflict("property_name_taken", "The property's name is in use.")
+            }
+            ServiceError::SystemName(source) => {
+                let detail = format!("The property's system hostname can't be: {source}.");
+                Self::invalid("name", "invalid_name", detail)
+            }
+            ServiceError::HostnameTaken => Self::conflict(
+                "hostname_taken",
+                "The hostname is in use, or answers for one that is, or is answered for by one.",
+            ),
+            ServiceError::NameReserved => Self::conflict(
+                "hostname_reserved",
+                "The hostname is the system domain, or would answer for names that belong to it.",
+            ),
+            ServiceError::SystemHostname => Self::conflict(
+                "system_hostname",
+                "A property's system hostname stays for as long as the property.",
+            ),
+            ServiceError::Tls(source) => {
+                Self::invalid("tls", "invalid_tls_policy", format!("{source}."))
+            }
+            ServiceError::Upload(source) => Self::upload(source),
+            ServiceError::TooLarge { len } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "record_too_large",
+                "The certificates are too large",
+                format!(
+                    "The hostname with its certificates would take {len} bytes; {MAX_RECORD_LEN} \
+                     are allowed. Leave out certificates that clients don't need."
+                ),
+            ),
+            ServiceError::Store(_)
+            | ServiceError::Ca(_)
+            | ServiceError::Seal(_)
+            | ServiceError::Random(_)
+            | ServiceError::Interrupted => Self::internal(&error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = self.more;
+        body.insert("type".into(), format!("urn:landfall:problem:{}", self.code).into());
+        body.insert("title".into(), self.title.into());
+        body.insert("status".into(), self.status.as_u16().into());
+        body.insert("detail".into(), self.detail.into());
+        body.insert("code".into(), self.code.into());
+        let mut response = Response::new(Body::from(Value::Object(body).to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}

@@ -1,0 +1,367 @@
+//! The control plane's config file: what it may say, and what it means once checked.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use landfall_model::{Hostname, config::Problem};
+use serde::Deserialize;
+
+/// The file as it is written. Every key has a default or is reported by [`Self::check`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawControlConfig {
+    /// The domain under which every property gets its system hostname. Required.
+    pub system_domain: Option<String>,
+    /// The listener.
+    pub api: RawApi,
+    /// What is kept on disk.
+    pub state: RawState,
+    /// The keys that others made.
+    pub keys: RawKeys,
+    /// The certificates that the control plane issues itself.
+    pub internal_ca: RawInternalCa,
+    /// What PoPs read.
+    pub feed: RawFeed,
+}
+
+/// `[api]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawApi {
+    /// Where the API, the feed and the health checks are served. Default: `127.0.0.1:8081`.
+    pub listen: String,
+    /// The largest request body. Default: 1 MiB.
+    pub max_body: ByteSize,
+    /// How long a request may take, a long poll's wait apart. Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// How long a request's header may take to arrive. Default: 10 s.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// The most connections at a time; more wait in the listener's backlog. Default: 4,096.
+    pub max_connections: u32,
+    /// How long requests in progress may go on once a stop is asked for. Default: 10 s.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8081".to_owned(),
+            max_body: ByteSize::mib(1),
+            request_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            max_connections: 4_096,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[state]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawState {
+    /// The folder of the database, the keys made at the first start, and the snapshots. Required.
+    pub directory: Option<PathBuf>,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawKeys {
+    /// The public half of the fleet's group key. Required.
+    pub group_public_key_file: Option<PathBuf>,
+}
+
+/// `[internal_ca]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawInternalCa {
+    /// Whether names outside the system domain are Active at once with a certificate of the
+    /// internal CA: for tests and private networks. Default: no.
+    pub external_hostnames: bool,
+    /// For how long a certificate is valid; it is renewed with a third left. Default: 90 days.
+    #[serde(with = "humantime_serde")]
+    pub lifetime: Duration,
+}
+
+impl Default for RawInternalCa {
+    fn default() -> Self {
+        Self { external_hostnames: false, lifetime: days(90) }
+    }
+}
+
+/// `[feed]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawFeed {
+    /// How long a deletion stays in the feed. A PoP that was away for longer takes a snapshot.
+    /// Default: 7 days.
+    #[serde(with = "humantime_serde")]
+    pub tombstone_retention: Duration,
+    /// How many revisions old a snapshot may be when it is handed out. Default: 10,000.
+    pub snapshot_every: u64,
+    /// The most records in a snapshot's segment. Default: 10,000; a segment ends early at 2 MiB.
+    pub segment_records: u32,
+    /// The most long polls that wait at a time; more are told to come back. Default: 4,096.
+    pub max_long_polls: u32,
+}
+
+impl Default for RawFeed {
+    fn default() -> Self {
+        Self {
+            tombstone_retention: days(7),
+            snapshot_every: 10_000,
+            segment_records: 10_000,
+            max_long_polls: 4_096,
+        }
+    }
+}
+
+const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 24 * 60 * 60)
+}
+
+/// A config that was checked. Paths are resolved, numbers are within their bounds.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    pub(crate) system_domain: Hostname,
+    pub(crate) api: ApiConfig,
+    pub(crate) state_directory: PathBuf,
+    pub(crate) group_public_key_file: PathBuf,
+    pub(crate) issuance: IssuancePolicy,
+    pub(crate) feed: FeedConfig,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ApiConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) max_body: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) header_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) drain: Duration,
+}
+
+/// For what the internal CA issues, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IssuancePolicy {
+    pub(crate) scope: IssuanceScope,
+    pub(crate) lifetime: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IssuanceScope {
+    SystemDomain,
+    EveryHostname,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedConfig {
+    pub(crate) tombstone_retention: Duration,
+    pub(crate) snapshot_every: u64,
+    pub(crate) segment_records: u32,
+    pub(crate) max_long_polls: usize,
+}
+
+impl RawControlConfig {
+    /// Checks every key; relative paths are meant from `base`, the config file's folder.
+    ///
+    /// # Errors
+    /// Every problem that there is, at once.
+    pub fn check(self, base: &Path) -> Result<ControlConfig, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let system_domain = check_domain(self.system_domain.as_deref(), &mut problems);
+        let directory = check_path("state.directory", self.state.directory, base, &mut problems);
+        let group_public_key_file = check_path(
+            "keys.group_public_key_file",
+            self.keys.group_public_key_file,
+            base,
+            &mut problems,
+        );
+        let api = check_api(&self.api, &mut problems);
+        let issuance = check_issuance(&self.internal_ca, &mut problems);
+        let feed = check_feed(&self.feed, &mut problems);
+        match (system_domain, api, directory, group_public_key_file) {
+            (Some(system_domain), Some(api), Some(state_directory), Some(key))
+                if problems.is_empty() =>
+            {
+                let group_public_key_file = key;
+                Ok(ControlConfig {
+                    system_domain,
+                    api,
+                    state_directory,
+                    group_public_key_file,
+                    issuance,
+                    feed,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn check_domain(text: Option<&str>, problems: &mut Vec<Problem>) -> Option<Hostname> {
+    let expected = "expected a domain of yours such as \"edge.example.net\"";
+    let Some(text) = text else {
+        problems.push(Problem::new("system_domain", format!("is missing: {expected}")));
+        return None;
+    };
+    let parsed = text.parse();
+    parsed
+        .map_err(|error| {
+            let message = format!("{expected}, got {text:?}: {error}");
+            problems.push(Problem::new("system_domain", message));
+        })
+        .ok()
+}
+
+fn check_path(
+    key: &str,
+    path: Option<PathBuf>,
+    base: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<PathBuf> {
+    match path {
+        Some(path) if !path.as_os_str().is_empty() => Some(base.join(path)),
+        _ => {
+            problems.push(Problem::new(key, "is missing: expected a path"));
+            None
+        }
+    }
+}
+
+fn check_api(raw: &RawApi, problems: &mut Vec<Problem>) -> Option<ApiConfig> {
+    let listen = raw.listen.parse().ok();
+    if listen.is_none() {
+        let message =
+            format!("expected an address such as \"127.0.0.1:8081\", got {:?}", raw.listen);
+        problems.push(Problem::new("api.listen", message));
+    }
+    let max_body = usize::try_from(raw.max_body.as_u64()).unwrap_or(usize::MAX);
+    if !(64 * 1024..=64 * 1024 * 1024).contains(&max_body) {
+        problems.push(Problem::new(
+            "api.max_body",
+            format!("expected 64KiB to 64MiB, got {}", raw.max_body),
+        ));
+    }
+    if raw.max_connections == 0 {
+        problems.push(Problem::new("api.max_connections", "expected at least 1"));
+    }
+    let times = [
+        ("api.request_timeout", raw.request_timeout),
+        ("api.header_timeout", raw.header_timeout),
+        ("api.drain", raw.drain),
+    ];
+    for (key, time) in times {
+        if time < Duration::from_millis(10) || time > Duration::from_secs(3_600) {
+            problems.push(Problem::new(key, "expected a duration from \"10ms\" to \"1h\""));
+        }
+    }
+    Some(ApiConfig {
+        listen: listen?,
+        max_body,
+        request_timeout: raw.request_timeout,
+        header_timeout: raw.header_timeout,
+        max_connections: raw.max_connections as usize,
+        drain: raw.drain,
+    })
+}
+
+fn check_issuance(raw: &RawInternalCa, problems: &mut Vec<Problem>) -> IssuancePolicy {
+    if raw.lifetime < Duration::from_secs(3_600) || raw.lifetime > days(398) {
+        let message = "expected a duration from \"1h\" to \"398d\"";
+        problems.push(Problem::new("internal_ca.lifetime", message));
+    }
+    let scope = match raw.external_hostnames {
+        true => IssuanceScope::EveryHostname,
+        false => IssuanceScope::SystemDomain,
+    };
+    IssuancePolicy { scope, lifetime: raw.lifetime }
+}
+
+fn check_feed(raw: &RawFeed, problems: &mut Vec<Problem>) -> FeedConfig {
+    if raw.tombstone_retention < Duration::from_secs(60) || raw.tombstone_retention > days(3_650) {
+        let message = "expected a duration from \"1m\" to \"3650d\"";
+        problems.push(Problem::new("feed.tombstone_retention", message));
+    }
+    if raw.snapshot_every == 0 {
+        problems.push(Problem::new("feed.snapshot_every", "expected at least 1 revision"));
+    }
+    if raw.segment_records == 0 {
+        problems.push(Problem::new("feed.segment_records", "expected at least 1 record"));
+    }
+    if raw.max_long_polls == 0 {
+        problems.push(Problem::new("feed.max_long_polls", "expected at least 1"));
+    }
+    FeedConfig {
+        tombstone_retention: raw.tombstone_retention,
+        snapshot_every: raw.snapshot_every,
+        segment_records: raw.segment_records,
+        max_long_polls: raw.max_long_polls as usize,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: serde_json::Value) -> RawControlConfig {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_minimal_config_has_safe_defaults_and_paths_from_its_folder() {
+        let raw = raw(serde_json::json!({
+            "system_domain": "Edge.Example.NET",
+            "state": {"directory": "state"},
+            "keys": {"group_public_key_file": "/keys/group.pub"},
+        }));
+        let config = raw.check(Path::new("/etc/landfall")).unwrap();
+        assert_eq!(config.system_domain.as_str(), "edge.example.net");
+        assert_eq!(config.state_directory, Path::new("/etc/landfall/state"));
+        assert_eq!(config.group_public_key_file, Path::new("/keys/group.pub"));
+        assert_eq!(config.api.listen, "127.0.0.1:8081".parse().unwrap());
+        assert_eq!(config.issuance.scope, IssuanceScope::SystemDomain);
+        assert_eq!(config.issuance.lifetime, days(90));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let raw = raw(serde_json::json!({
+            "system_domain": "192.0.2.1",
+            "api": {"listen": "here", "max_body": "1B", "request_timeout": "2h", "max_connections": 0},
+            "internal_ca": {"lifetime": "1s"},
+            "feed": {"snapshot_every": 0, "segment_records": 0, "tombstone_retention": "1s", "max_long_polls": 0},
+        }));
+        let keys: Vec<String> =
+            raw.check(Path::new("/")).unwrap_err().into_iter().map(|problem| problem.key).collect();
+        let expected = [
+            "system_domain",
+            "state.directory",
+            "keys.group_public_key_file",
+            "api.listen",
+            "api.max_body",
+            "api.max_connections",
+            "api.request_timeout",
+            "internal_ca.lifetime",
+            "feed.tombstone_retention",
+            "feed.snapshot_every",
+            "feed.segment_records",
+            "feed.max_long_polls",
+        ];
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let given = serde_json::json!({"api": {"listn": "127.0.0.1:1"}});
+        let error = serde_json::from_value::<RawControlConfig>(given).unwrap_err().to_string();
+        assert!(error.contains("listn") && error.contains("listen"), "{error}");
+    }
+}

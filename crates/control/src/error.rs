@@ -1,0 +1,107 @@
+//! Why the control plane, or a command on its database, did not do what it should.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use landfall_feed::{seal::SealError, secret_file::SecretFileError, sign::KeyError};
+
+use crate::{ca::CaError, store::StoreError, token::RandomError};
+
+/// Why the control plane, or a command on its database, did not do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// A file or folder of the state.
+    #[error("cannot {operation} {}", path.display())]
+    File {
+        /// What was wanted.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Others can reach what is not theirs.
+    #[error("{} is open to others (mode {mode:04o}); run `chmod {wanted}` on it", path.display())]
+    Permissions {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// What to make of it.
+        wanted: &'static str,
+    },
+    /// A secret file.
+    #[error("a secret file can't be used")]
+    Secret(#[source] SecretFileError),
+    /// The feed's signing key.
+    #[error("{} is not the feed's signing key", path.display())]
+    SigningKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: KeyError,
+    },
+    /// The group's public key.
+    #[error("{} is not the group's public key", path.display())]
+    GroupKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: SealError,
+    },
+    /// New group keys.
+    #[error("cannot make a group key")]
+    MakeGroupKey(#[source] SealError),
+    /// The internal CA.
+    #[error("the internal CA can't be used")]
+    Ca(#[source] CaError),
+    /// The database.
+    #[error("the database can't be used")]
+    Store(#[source] StoreError),
+    /// The randomness that a token needs.
+    #[error("cannot make a token")]
+    Random(#[source] RandomError),
+    /// The name is in use.
+    #[error("there is already {what} named `{name}`")]
+    Exists {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The name is not in use.
+    #[error("there is no {what} named `{name}`")]
+    Unknown {
+        /// The kind of thing.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The name is not one.
+    #[error("`{0}` is not a name: expected 1 to 63 letters, digits, hyphens, dots and underscores")]
+    Name(String),
+    /// A PoP without an address, which no DNS could lead to.
+    #[error("a PoP needs 1 to 16 addresses")]
+    Addresses,
+    /// The port.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A task that runs for as long as the server does came to an end.
+    #[error("the task `{task}` ended unexpectedly")]
+    Task {
+        /// Its name.
+        task: &'static str,
+    },
+    /// Metrics that can't be told apart.
+    #[error("the metrics can't be registered")]
+    Metrics(#[source] prometheus::Error),
+}

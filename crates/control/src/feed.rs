@@ -1,0 +1,66 @@
+//! The feed's server side: what `landfall_feed::protocol` describes.
+
+mod ack;
+mod changes;
+pub(crate) mod snapshot;
+mod snapshot_files;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use landfall_feed::protocol::{ACK_PATH, CHANGES_PATH, MAX_WAIT_SECONDS, SNAPSHOT_PATH};
+
+use crate::{
+    api::{SharedApp, bearer, problem::Problem, within},
+    store::{self, StoreError},
+    token::{PopId, Presented},
+};
+
+/// The routes, for PoPs alone.
+pub(crate) fn routes(app: &SharedApp) -> Router<SharedApp> {
+    let segment = format!("{SNAPSHOT_PATH}/{{name}}");
+    Router::new()
+        .route(CHANGES_PATH, get(changes::handle))
+        .route(SNAPSHOT_PATH, get(snapshot::handle))
+        .route(&segment, get(snapshot_files::handle))
+        .route(ACK_PATH, post(ack::handle))
+        .route_layer(middleware::from_fn_with_state(app.clone(), require_pop))
+        .route_layer(middleware::from_fn_with_state(app.clone(), bound_time))
+}
+
+/// A long poll has its wait on top of what any request may take, and so has a snapshot that is
+/// still being built.
+async fn bound_time(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
+    let limit = app.limits.request_timeout + Duration::from_secs(MAX_WAIT_SECONDS);
+    within(limit, request, next).await
+}
+
+/// Lets a PoP in, and tells the handler which it is.
+async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: Next) -> Response {
+    let presented = bearer(request.headers()).and_then(Presented::<PopId>::parse);
+    let proven = match presented {
+        Some(presented) => prove(&app, presented).await,
+        None => Ok(None),
+    };
+    match proven {
+        Ok(Some(id)) => {
+            request.extensions_mut().insert(id);
+            next.run(request).await
+        }
+        Ok(None) => Problem::unauthorized("a PoP's token as bearer token").into_response(),
+        Err(error) => Problem::internal(&error).into_response(),
+    }
+}
+
+async fn prove(app: &SharedApp, presented: Presented<PopId>) -> Result<Option<PopId>, StoreError> {
+    let mut connection = app.service.store.read().await?;
+    let stored = store::pop::token_hash(&mut connection, presented.id).await?;
+    let proven = stored.is_some_and(|stored| presented.matches(&stored));
+    Ok(proven.then_some(presented.id))
+}

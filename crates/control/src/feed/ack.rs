@@ -1,0 +1,59 @@
+//! `POST /feed/v1/ack`: what a PoP has applied, and whether that is what it should have.
+
+use axum::{
+    Extension, Json,
+    extract::{Request, State},
+};
+use landfall_feed::protocol::{Ack, AckReply, AckState, MAX_ACK_REJECTED};
+use time::OffsetDateTime;
+
+use crate::{
+    api::{SharedApp, body::read_json, problem::Problem},
+    store::{self, Store, StoreError, feed::FeedState},
+    token::PopId,
+};
+
+/// The longest id or reason that is kept, in characters.
+const MAX_TEXT: usize = 300;
+
+pub(super) async fn handle(
+    State(app): State<SharedApp>,
+    Extension(pop): Extension<PopId>,
+    request: Request,
+) -> Result<Json<AckReply>, Problem> {
+    let ack: Ack = read_json(request, app.limits.max_body).await?;
+    let kept = keep(&app.service.store, pop, bounded(ack)).await;
+    let state = kept.map_err(|error| Problem::internal(&error))?;
+    Ok(Json(AckReply { state }))
+}
+
+async fn keep(store: &Store, pop: PopId, ack: Ack) -> Result<AckState, StoreError> {
+    let mut change = store.change(OffsetDateTime::now_utc()).await?;
+    let now = change.now();
+    let state = judge(&ack, &store::feed::state(change.on()).await?);
+    store::pop::keep_ack(change.on(), pop, &ack, state, now).await?;
+    change.commit().await?;
+    if state == AckState::Diverged || !ack.rejected.is_empty() {
+        let rejected = ack.rejected.len();
+        tracing::warn!(pop = pop.0, applied = ack.applied.0, ?state, rejected, "a PoP differs");
+    }
+    Ok(state)
+}
+
+fn judge(ack: &Ack, state: &FeedState) -> AckState {
+    let position = (ack.epoch, ack.applied);
+    match position.cmp(&(state.epoch, state.revision)) {
+        std::cmp::Ordering::Less => AckState::Behind,
+        std::cmp::Ordering::Equal if ack.digest == state.digest => AckState::InSync,
+        std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => AckState::Diverged,
+    }
+}
+
+fn bounded(mut ack: Ack) -> Ack {
+    ack.rejected.truncate(MAX_ACK_REJECTED);
+    for rejected in &mut ack.rejected {
+        rejected.id = rejected.id.chars().take(MAX_TEXT).collect();
+        rejected.reason = rejected.reason.chars().take(MAX_TEXT).collect();
+    }
+    ack
+}

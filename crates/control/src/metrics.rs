@@ -1,0 +1,138 @@
+//! What the control plane counts. Labels are bounded: never a hostname or a property.
+
+use http::StatusCode;
+use prometheus::{
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::{
+    error::ControlError,
+    store::{feed::FeedState, pop::Pop},
+};
+
+/// The classes of paths that requests are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteClass {
+    Api,
+    Feed,
+    Health,
+    Other,
+}
+
+impl RouteClass {
+    pub(crate) fn of(path: &str) -> Self {
+        match path {
+            "/livez" | "/readyz" | "/metrics" => Self::Health,
+            _ if path.starts_with("/api/") => Self::Api,
+            _ if path.starts_with("/feed/") => Self::Feed,
+            _ => Self::Other,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Feed => "feed",
+            Self::Health => "health",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What the control plane counts.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    revision: IntGauge,
+    epoch: IntGauge,
+    pop_applied: IntGaugeVec,
+    pop_seen: IntGaugeVec,
+    pop_rejected: IntGaugeVec,
+    /// Pages of changes that were handed out.
+    pub(crate) pages: IntCounter,
+    /// Snapshots that were built.
+    pub(crate) snapshots: IntCounter,
+    /// Certificates that the internal CA issued in its rounds.
+    pub(crate) renewals: IntCounterVec,
+    /// Connections that are open.
+    pub(crate) connections: IntGauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, ControlError> {
+        let registry = Registry::new();
+        Self::register(registry).map_err(ControlError::Metrics)
+    }
+
+    fn register(registry: Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let by_pop = |name: &str, help: &str| {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["pop"])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        Ok(Self {
+            requests: counters(
+                "landfall_control_requests_total",
+                "Requests by class of path and status.",
+                &["class", "status"],
+            )?,
+            renewals: counters(
+                "landfall_internal_ca_renewals_total",
+                "Certificates of the internal CA that were due, by result.",
+                &["result"],
+            )?,
+            pages: counter("landfall_feed_pages_total", "Pages of changes handed out.")?,
+            snapshots: counter("landfall_feed_snapshots_total", "Snapshots built.")?,
+            revision: gauge("landfall_feed_revision", "The revision of the last change.")?,
+            epoch: gauge("landfall_feed_epoch", "The epoch of the feed.")?,
+            connections: gauge("landfall_control_connections", "Connections that are open.")?,
+            pop_applied: by_pop("landfall_pop_applied_revision", "What each PoP has applied.")?,
+            pop_seen: by_pop("landfall_pop_last_ack_timestamp_seconds", "Each PoP's last ack.")?,
+            pop_rejected: by_pop("landfall_pop_rejected_records", "What each PoP can't use.")?,
+            registry,
+        })
+    }
+
+    pub(crate) fn request(&self, class: RouteClass, status: StatusCode) {
+        self.requests.with_label_values(&[class.label(), status.as_str()]).inc();
+    }
+
+    /// The text form of everything, with what the database says.
+    pub(crate) fn render(
+        &self,
+        state: &FeedState,
+        pops: &[Pop],
+    ) -> Result<Vec<u8>, prometheus::Error> {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.revision.set(number(state.revision.0));
+        self.epoch.set(number(state.epoch.0));
+        for family in [&self.pop_applied, &self.pop_seen, &self.pop_rejected] {
+            family.reset();
+        }
+        for pop in pops {
+            let Some(ack) = pop.ack else { continue };
+            let label = [pop.name.as_str()];
+            self.pop_applied.with_label_values(&label).set(number(ack.applied.0));
+            self.pop_seen.with_label_values(&label).set(ack.seen_at.unix_timestamp());
+            self.pop_rejected.with_label_values(&label).set(number(ack.rejected as u64));
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,216 @@
+//! The running control plane: the listener, the tasks, and an orderly stop.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    api::{self, App, SharedApp},
+    config::ControlConfig,
+    error::ControlError,
+    feed::snapshot::SnapshotBuilder,
+    metrics::Metrics,
+    service::Service,
+    state, tasks,
+};
+
+/// How long to wait before accepting again after the system refused to.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A control plane whose port is bound.
+pub struct Control {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: SharedApp,
+    builder: SnapshotBuilder,
+    stop: watch::Sender<bool>,
+    config: ControlConfig,
+}
+
+/// Runs the control plane until `shutdown` completes.
+///
+/// # Errors
+/// Where it can't start, and where one of its tasks ends by itself.
+pub async fn run(
+    config: ControlConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ControlError> {
+    Control::bind(config).await?.serve(shutdown).await
+}
+
+impl Control {
+    /// Opens the state, making what a first start finds missing, and binds the port.
+    ///
+    /// # Errors
+    /// Every [`ControlError`] of a start.
+    pub async fn bind(config: ControlConfig) -> Result<Self, ControlError> {
+        let state = state::open(&config).await?;
+        let failed = |source| ControlError::Listen { address: config.api.listen, source };
+        let listener = TcpListener::bind(config.api.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let metrics = Metrics::new()?;
+        let signing_key = Arc::new(state.signing_key);
+        let (builder, snapshots) = SnapshotBuilder::new(
+            state.store.clone(),
+            Arc::clone(&signing_key),
+            state.snapshots.clone(),
+            config.feed,
+            metrics.snapshots.clone(),
+        );
+        let service = Service {
+            store: state.store,
+            ca: Arc::new(state.ca),
+            group: state.group,
+            system_domain: config.system_domain.clone(),
+            issuance: config.issuance,
+        };
+        let (stop, stopping) = watch::channel(false);
+        let app = Arc::new(App {
+            service,
+            signing_key,
+            snapshots,
+            snapshot_directory: state.snapshots,
+            long_polls: Semaphore::new(config.feed.max_long_polls),
+            stopping,
+            metrics,
+            limits: config.api,
+        });
+        Ok(Self { listener, address, app, builder, stop, config })
+    }
+
+    /// Where it listens: the real port where port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` completes, then lets requests in progress end.
+    ///
+    /// # Errors
+    /// [`ControlError::Task`] where a task ends by itself.
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ControlError> {
+        let signing_key = self.app.signing_key.verifying_key();
+        tracing::info!(address = %self.address, %signing_key, "listening");
+        let store = self.app.service.store.clone();
+        let mut background = JoinSet::new();
+        spawn(&mut background, "follow head", tasks::follow_head(store.clone()));
+        let retention = self.config.feed.tombstone_retention;
+        spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
+        spawn(&mut background, "renew certificates", tasks::renew(Arc::clone(&self.app)));
+        spawn(&mut background, "build snapshots", self.builder.run());
+
+        let router = api::router(Arc::clone(&self.app));
+        let mut connections = Connections::new(self.app);
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            task = first_to_end(&mut background) => Err(ControlError::Task { task }),
+            task = connections.accept(self.listener, router) => Err(ControlError::Task { task }),
+        };
+        tracing::info!("stopping");
+        self.stop.send_replace(true);
+        connections.drain(self.config.api.drain).await;
+        background.shutdown().await;
+        store.close().await;
+        ended
+    }
+}
+
+fn spawn(
+    tasks: &mut JoinSet<&'static str>,
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    tasks.spawn(async move {
+        task.await;
+        name
+    });
+}
+
+/// Waits for a task that should never end, and names it.
+async fn first_to_end(tasks: &mut JoinSet<&'static str>) -> &'static str {
+    match tasks.join_next().await {
+        Some(Ok(name)) => name,
+        Some(Err(error)) => {
+            tracing::error!(%error, "a background task panicked");
+            "background"
+        }
+        None => "background",
+    }
+}
+
+/// The connections that are open, at most as many as the config allows.
+struct Connections {
+    app: SharedApp,
+    permits: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+    graceful: GracefulShutdown,
+}
+
+impl Connections {
+    fn new(app: SharedApp) -> Self {
+        let permits = Arc::new(Semaphore::new(app.limits.max_connections));
+        Self { app, permits, tasks: JoinSet::new(), graceful: GracefulShutdown::new() }
+    }
+
+    /// Accepts for as long as it is polled. Over the limit, connections wait in the backlog.
+    async fn accept(&mut self, listener: TcpListener, router: Router) -> &'static str {
+        loop {
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+                return "accept connections";
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = self.tasks.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, _)) => self.serve(stream, router.clone(), permit),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
+        // Answers are written whole: waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        // HTTP/1.1 alone: telling it from HTTP/2 would wait for a first byte without a limit.
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.app.limits.header_timeout);
+        let service = TowerToHyperService::new(router);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let watched = self.graceful.watch(connection);
+        let open = self.app.metrics.connections.clone();
+        self.tasks.spawn(async move {
+            open.inc();
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            open.dec();
+            drop(permit);
+        });
+    }
+
+    async fn drain(mut self, limit: Duration) {
+        if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!(?limit, "cutting requests that are still in progress");
+        }
+        self.tasks.shutdown().await;
+    }
+}

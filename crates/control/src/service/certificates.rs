@@ -1,0 +1,126 @@
+//! Uploading, removing, issuing and renewing certificates.
+
+use landfall_model::{HostPattern, HostnameId, PropertyId};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::{HostnameView, Missing, Service, ServiceError, find_property, owned, publish};
+use crate::{
+    certificate::{CertificateIssuer, SealedCertificate, upload::CheckedUpload},
+    hostname::{Issuance, ManagedHostname},
+    store,
+};
+
+/// A certificate chain and its private key as they were uploaded, both PEM.
+pub(crate) struct Upload {
+    pub(crate) certificate: String,
+    pub(crate) private_key: Zeroizing<String>,
+}
+
+impl Service {
+    /// Checks a certificate and key, seals the key, and publishes both in the place of what the
+    /// hostname has for that type of key. The internal CA's certificate goes: a client that no
+    /// longer trusts one of two is worse off than with one.
+    pub(crate) async fn upload_certificate(
+        &self,
+        property: PropertyId,
+        id: HostnameId,
+        upload: Upload,
+        now: OffsetDateTime,
+    ) -> Result<HostnameView, ServiceError> {
+        let name = self.hostname(property, id).await?.hostname.name;
+        let certificate = self.check_and_seal(upload, name, now).await?;
+        let mut change = self.store.change(now).await?;
+        let owner = find_property(&mut change, property).await?;
+        owned(store::hostname::find(change.on(), id).await?, property)?;
+        store::certificate::remove(change.on(), id, CertificateIssuer::Internal).await?;
+        store::certificate::put(change.on(), id, &certificate).await?;
+        publish(&mut change, &owner, id).await?;
+        let view = self.view_in(&mut change, &owner, id).await?;
+        change.commit().await?;
+        Ok(view)
+    }
+
+    /// Removes a hostname's uploaded certificates. What the internal CA issues comes back.
+    pub(crate) async fn remove_certificate(
+        &self,
+        property: PropertyId,
+        id: HostnameId,
+        now: OffsetDateTime,
+    ) -> Result<HostnameView, ServiceError> {
+        let hostname = self.hostname(property, id).await?.hostname;
+        let next = match hostname.issuance {
+            Issuance::Internal => Some(self.issue(&hostname.name, now)?),
+            Issuance::None => None,
+        };
+        let mut change = self.store.change(now).await?;
+        let owner = find_property(&mut change, property).await?;
+        owned(store::hostname::find(change.on(), id).await?, property)?;
+        let uploaded = CertificateIssuer::Uploaded;
+        if store::certificate::remove(change.on(), id, uploaded).await? == 0 {
+            return Err(ServiceError::Missing(Missing::UploadedCertificate));
+        }
+        if let Some(next) = next {
+            store::certificate::put(change.on(), id, &next).await?;
+        }
+        publish(&mut change, &owner, id).await?;
+        let view = self.view_in(&mut change, &owner, id).await?;
+        change.commit().await?;
+        Ok(view)
+    }
+
+    /// Issues a certificate of the internal CA for a hostname that still wants one.
+    pub(crate) async fn reissue(
+        &self,
+        id: HostnameId,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        let hostname = store::hostname::find(&mut *self.store.read().await?, id).await?;
+        let wanted = |hostname: &ManagedHostname| hostname.issuance == Issuance::Internal;
+        let Some(hostname) = hostname.filter(wanted) else {
+            return Ok(());
+        };
+        let certificate = self.issue(&hostname.name, now)?;
+        let mut change = self.store.change(now).await?;
+        // Between the two looks the hostname may have gone, or got a certificate of its owner's.
+        if store::hostname::find(change.on(), id).await?.is_none() {
+            return Ok(());
+        }
+        let present = store::certificate::summaries(change.on(), id).await?;
+        if present.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
+            return Ok(());
+        }
+        let owner = find_property(&mut change, hostname.property).await?;
+        store::certificate::put(change.on(), id, &certificate).await?;
+        publish(&mut change, &owner, id).await?;
+        change.commit().await?;
+        Ok(())
+    }
+
+    pub(super) fn issue(
+        &self,
+        name: &HostPattern,
+        now: OffsetDateTime,
+    ) -> Result<SealedCertificate, ServiceError> {
+        let issued = self.ca.issue(name, self.issuance.lifetime, &self.group, now);
+        issued.map_err(ServiceError::Ca)
+    }
+
+    /// Off the async threads: the signatures of a chain of large keys take milliseconds.
+    async fn check_and_seal(
+        &self,
+        upload: Upload,
+        name: HostPattern,
+        now: OffsetDateTime,
+    ) -> Result<SealedCertificate, ServiceError> {
+        let group = self.group.clone();
+        let check = move || {
+            CheckedUpload::check(&upload.certificate, &upload.private_key, &name, now)
+                .map_err(ServiceError::Upload)?
+                .seal(&name, &group)
+                .map_err(ServiceError::Seal)
+        };
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|_| ServiceError::Interrupted)?
+    }
+}

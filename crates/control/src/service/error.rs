@@ -1,0 +1,61 @@
+//! Why the service did not do what it was asked for.
+
+use landfall_feed::{record::MAX_RECORD_LEN, seal::SealError};
+use landfall_model::{NameError, TlsPolicyError};
+
+use crate::{
+    ca::CaError,
+    certificate::upload::UploadError,
+    store::{StoreError, change::PublishError},
+    token::RandomError,
+};
+
+/// What was looked for in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Property,
+    Hostname,
+    UploadedCertificate,
+}
+
+/// Why the service did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error("there is no such thing")]
+    Missing(Missing),
+    #[error("the property's name is in use")]
+    PropertyNameTaken,
+    #[error("the property's system hostname is not a hostname")]
+    SystemName(#[source] NameError),
+    #[error("the hostname is in use")]
+    HostnameTaken,
+    #[error("the hostname is the system domain, or would answer for it")]
+    NameReserved,
+    #[error("a property's system hostname stays for as long as the property")]
+    SystemHostname,
+    #[error("the TLS policy can't be served")]
+    Tls(#[source] TlsPolicyError),
+    #[error("the certificate was refused")]
+    Upload(#[source] UploadError),
+    #[error("the hostname's record would have {len} bytes, {MAX_RECORD_LEN} are allowed")]
+    TooLarge { len: usize },
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("the internal CA failed")]
+    Ca(#[source] CaError),
+    #[error("the private key could not be sealed")]
+    Seal(#[source] SealError),
+    #[error("no randomness")]
+    Random(#[from] RandomError),
+    #[error("a check was cut off")]
+    Interrupted,
+}
+
+impl From<PublishError> for ServiceError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::TooLarge { len } => Self::TooLarge { len },
+            PublishError::Store(error) => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The database: SQLite, one writer at a time, and the only place with SQL.
+//!
+//! A change and its feed record are one transaction ([`Change`]), so a reader of the feed can
+//! never see one without the other. Reads go through a pool of their own and never wait for the
+//! writer (WAL). Another process, the CLI, may change the database at any time.
+
+pub(crate) mod api_key;
+pub(crate) mod certificate;
+pub(crate) mod change;
+pub(crate) mod feed;
+pub(crate) mod hostname;
+pub(crate) mod pop;
+pub(crate) mod property;
+
+use std::{path::Path, time::Duration};
+
+use landfall_model::{Epoch, Revision};
+use sqlx::SqlSafeStr;
+use sqlx::{
+    Sqlite, SqliteConnection, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+pub(crate) use change::Change;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// Why the database did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file can't be opened as our database.
+    #[error("cannot open the database")]
+    Open(#[source] sqlx::Error),
+    /// Its tables can't be brought to this version's form.
+    #[error("cannot bring the database to the form of this version")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A statement failed.
+    #[error("the database refused to {operation}")]
+    Statement {
+        /// What was wanted.
+        operation: &'static str,
+        /// Why not.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row holds what no version of this program writes.
+    #[error("the database holds an unreadable {0}")]
+    Corrupt(&'static str),
+}
+
+impl StoreError {
+    /// For `map_err`.
+    pub(crate) fn on(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Statement { operation, source }
+    }
+
+    /// Whether a unique column already had the value.
+    pub(crate) fn is_unique_violation(&self) -> bool {
+        match self {
+            Self::Statement { source, .. } => {
+                source.as_database_error().is_some_and(|error| error.is_unique_violation())
+            }
+            Self::Open(_) | Self::Migrate(_) | Self::Corrupt(_) => false,
+        }
+    }
+}
+
+/// Where the feed is: what long polls wait to move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Head {
+    pub(crate) epoch: Epoch,
+    pub(crate) revision: Revision,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    head: watch::Sender<Head>,
+}
+
+impl Store {
+    /// Opens the file, which must exist, and brings its tables to this version's form.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        // A revision that was published must survive a power loss: edges would be ahead of us.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool =
+            |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = pool(1).connect_with(options.clone()).await.map_err(StoreError::Open)?;
+        migrator().run(&writer).await.map_err(StoreError::Migrate)?;
+        let readers = pool(READERS).connect_with(options).await.map_err(StoreError::Open)?;
+        let store = Self { writer, readers, head: watch::Sender::new(Head::default()) };
+        store.refresh_head().await?;
+        Ok(store)
+    }
+
+    /// A connection for reading. Statements on it see each the latest state.
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(StoreError::on("open a connection"))
+    }
+
+    /// A transaction for reading: its statements see one state.
+    pub(crate) async fn read_at_once(
+        &self,
+    ) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
+        self.readers.begin().await.map_err(StoreError::on("begin a read"))
+    }
+
+    /// The one change that is in progress. Dropped without a commit, it never was.
+    pub(crate) async fn change(&self, now: OffsetDateTime) -> Result<Change, StoreError> {
+        // Deferred transactions that turn into writers fail at once instead of waiting.
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let transaction = begun.map_err(StoreError::on("begin a change"))?;
+        Ok(Change::new(transaction, self.head.clone(), now))
+    }
+
+    /// Reads where the feed is, and tells those who wait.
+    pub(crate) async fn refresh_head(&self) -> Result<Head, StoreError> {
+        let state = feed::state(&mut *self.read().await?).await?;
+        let head = state.head();
+        advance(&self.head, head);
+        Ok(head)
+    }
+
+    /// Follows where the feed is.
+    pub(crate) fn follow(&self) -> watch::Receiver<Head> {
+        self.head.subscribe()
+    }
+
+    /// Ends the pools; SQLite then folds the write-ahead log into the file.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Moves the watch forward and never back, whoever of several tasks comes last.
+fn advance(sender: &watch::Sender<Head>, head: Head) {
+    sender.send_if_modified(|current| {
+        let newer = head > *current;
+        if newer {
+            *current = head;
+        }
+        newer
+    });
+}
+
+fn migrator() -> Migrator {
+    let initial = include_str!("store/migrations/0001_initial.sql");
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "initial".into(),
+        MigrationType::Simple,
+        initial.into_sql_str(),
+        false,
+    )])
+}
+
+/// A count or counter as SQLite holds it. Ours stay far below 2^63.
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn from_sql(number: i64, what: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Corrupt(what))
+}
+
+fn time_from_sql(seconds: i64) -> Result<OffsetDateTime, StoreError> {
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| StoreError::Corrupt("time"))
+}
+
+/// What a statement runs on.
+pub(crate) type Connection = SqliteConnection;

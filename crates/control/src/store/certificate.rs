@@ -1,0 +1,173 @@
+//! Certificates and sealed keys.
+
+use landfall_feed::record::{CertificateRecord, Der};
+use landfall_model::{Fingerprint, HostnameId, KeyType, PropertyId, Sealed};
+use sqlx::{Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::{Connection, StoreError, time_from_sql};
+use crate::certificate::{
+    CertificateIssuer, CertificateSummary, SealedCertificate, chain::split_der,
+};
+
+/// Keeps a certificate in the place of the hostname's other one with its type of key.
+pub(crate) async fn put(
+    on: &mut Connection,
+    hostname: HostnameId,
+    certificate: &SealedCertificate,
+) -> Result<(), StoreError> {
+    let record = &certificate.record;
+    let chain: Vec<u8> = record.chain.iter().flat_map(|Der(der)| der).copied().collect();
+    sqlx::query(
+        "INSERT OR REPLACE INTO certificate \
+         (hostname_id, key_type, issuer, fingerprint, not_before, not_after, renew_at, chain, \
+          spki_sha256, seal_key_id, seal_enc, seal_cipher) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(hostname.0)
+    .bind(key_type_to_sql(certificate.key_type))
+    .bind(issuer_to_sql(certificate.issuer))
+    .bind(&certificate.fingerprint.0[..])
+    .bind(certificate.not_before.unix_timestamp())
+    .bind(certificate.not_after.unix_timestamp())
+    .bind(certificate.renew_at.map(OffsetDateTime::unix_timestamp))
+    .bind(chain)
+    .bind(&record.spki_sha256)
+    .bind(&record.key.key_id)
+    .bind(&record.key.enc)
+    .bind(&record.key.ciphertext)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep a certificate"))?;
+    Ok(())
+}
+
+/// Removes a hostname's certificates of one issuer, and says how many there were.
+pub(crate) async fn remove(
+    on: &mut Connection,
+    hostname: HostnameId,
+    issuer: CertificateIssuer,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query("DELETE FROM certificate WHERE hostname_id = ? AND issuer = ?")
+        .bind(hostname.0)
+        .bind(issuer_to_sql(issuer))
+        .execute(on)
+        .await
+        .map_err(StoreError::on("remove a certificate"))?;
+    Ok(done.rows_affected())
+}
+
+/// A hostname's certificates as edges get them, ECDSA first.
+pub(crate) async fn records(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<CertificateRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT chain, spki_sha256, seal_key_id, seal_enc, seal_cipher FROM certificate \
+         WHERE hostname_id = ? ORDER BY key_type",
+    )
+    .bind(hostname.0)
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read certificates"))?;
+    rows.iter().map(read_record).collect()
+}
+
+/// What the API says of one hostname's certificates, ECDSA first.
+pub(crate) async fn summaries(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<CertificateSummary>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after \
+         FROM certificate WHERE hostname_id = ? ORDER BY key_type",
+    )
+    .bind(hostname.0)
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read certificates"))?;
+    rows.iter().map(read_summary).collect()
+}
+
+/// The same for a page of [`super::hostname::list`] with the same arguments.
+pub(crate) async fn summaries_of_page(
+    on: &mut Connection,
+    property: PropertyId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<CertificateSummary>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after \
+         FROM certificate WHERE hostname_id IN \
+         (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?) \
+         ORDER BY hostname_id, key_type",
+    )
+    .bind(property.0)
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read certificates"))?;
+    rows.iter().map(read_summary).collect()
+}
+
+/// At most `limit` hostnames whose internal certificate is due at `now`, the most urgent first.
+pub(crate) async fn due_for_renewal(
+    on: &mut Connection,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<HostnameId>, StoreError> {
+    let ids = sqlx::query_scalar::<_, i64>(
+        "SELECT hostname_id FROM certificate WHERE renew_at <= ? ORDER BY renew_at LIMIT ?",
+    )
+    .bind(now.unix_timestamp())
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("look for certificates to renew"))?;
+    Ok(ids.into_iter().map(HostnameId).collect())
+}
+
+fn read_record(row: &SqliteRow) -> Result<CertificateRecord, StoreError> {
+    let chain: &[u8] = row.get(0);
+    let chain = split_der(chain).ok_or(StoreError::Corrupt("certificate chain"))?;
+    Ok(CertificateRecord {
+        chain: chain.into_iter().map(|der| Der(der.to_vec())).collect(),
+        spki_sha256: row.get(1),
+        key: Sealed { key_id: row.get(2), enc: row.get(3), ciphertext: row.get(4) },
+    })
+}
+
+fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
+    let fingerprint: &[u8] = row.get(3);
+    let fingerprint =
+        fingerprint.try_into().map_err(|_| StoreError::Corrupt("certificate fingerprint"))?;
+    Ok(CertificateSummary {
+        hostname: HostnameId(row.get(0)),
+        key_type: match row.get::<i64, _>(1) {
+            0 => KeyType::Ecdsa,
+            _ => KeyType::Rsa,
+        },
+        issuer: match row.get::<i64, _>(2) {
+            0 => CertificateIssuer::Internal,
+            _ => CertificateIssuer::Uploaded,
+        },
+        fingerprint: Fingerprint(fingerprint),
+        not_before: time_from_sql(row.get(4))?,
+        not_after: time_from_sql(row.get(5))?,
+    })
+}
+
+fn key_type_to_sql(key_type: KeyType) -> i64 {
+    match key_type {
+        KeyType::Ecdsa => 0,
+        KeyType::Rsa => 1,
+    }
+}
+
+fn issuer_to_sql(issuer: CertificateIssuer) -> i64 {
+    match issuer {
+        CertificateIssuer::Internal => 0,
+        CertificateIssuer::Uploaded => 1,
+    }
+}

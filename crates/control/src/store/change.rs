@@ -1,0 +1,126 @@
+//! One change: rows and feed records in one transaction.
+
+use landfall_feed::record::{
+    HostnameRecord, MAX_RECORD_LEN, PopRecord, WireRecord, encode_record, hostname_id,
+};
+use landfall_model::{Epoch, HostPattern, Revision};
+use sqlx::{Sqlite, Transaction};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use super::{Connection, Head, StoreError, advance, feed};
+
+/// A change in progress. Nothing of it is seen by others before [`Self::commit`].
+pub(crate) struct Change {
+    transaction: Transaction<'static, Sqlite>,
+    head: watch::Sender<Head>,
+    now: OffsetDateTime,
+}
+
+/// Why a record was not published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// An edge would refuse it.
+    #[error("the record would have {len} bytes, {MAX_RECORD_LEN} are allowed")]
+    TooLarge { len: usize },
+    /// The database failed.
+    #[error("the record was not published")]
+    Store(#[from] StoreError),
+}
+
+impl Change {
+    pub(super) fn new(
+        transaction: Transaction<'static, Sqlite>,
+        head: watch::Sender<Head>,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self { transaction, head, now }
+    }
+
+    /// What the statements of this change run on.
+    pub(crate) fn on(&mut self) -> &mut Connection {
+        &mut self.transaction
+    }
+
+    /// When the change is made.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    /// Publishes what edges need to serve a hostname.
+    pub(crate) async fn publish_hostname(
+        &mut self,
+        record: &HostnameRecord,
+    ) -> Result<(), PublishError> {
+        let revision = self.next_revision().await?;
+        self.publish(&WireRecord::hostname(revision, record)).await
+    }
+
+    /// Publishes a PoP.
+    pub(crate) async fn publish_pop(&mut self, record: &PopRecord) -> Result<(), PublishError> {
+        let revision = self.next_revision().await?;
+        self.publish(&WireRecord::pop(revision, record)).await
+    }
+
+    /// Tells edges that a hostname is gone.
+    pub(crate) async fn retract_hostname(&mut self, name: &HostPattern) -> Result<(), StoreError> {
+        self.retract(hostname_id(name), "hostname").await
+    }
+
+    /// Tells edges that a PoP is gone.
+    pub(crate) async fn retract_pop(&mut self, name: &str) -> Result<(), StoreError> {
+        self.retract(format!("pop/{name}"), "pop").await
+    }
+
+    /// Removes at most `limit` tombstones older than `before`, and says how many.
+    pub(crate) async fn prune_tombstones(
+        &mut self,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        feed::prune_tombstones(self.on(), before, limit).await
+    }
+
+    /// Starts a higher epoch.
+    pub(crate) async fn start_epoch(&mut self) -> Result<Epoch, StoreError> {
+        let now = self.now;
+        feed::start_epoch(self.on(), now).await
+    }
+
+    /// Lets snapshots drop many hostnames until `until`.
+    pub(crate) async fn allow_shrink(&mut self, until: OffsetDateTime) -> Result<(), StoreError> {
+        feed::allow_shrink(self.on(), until).await
+    }
+
+    /// Makes the change, and wakes who waits for the feed.
+    pub(crate) async fn commit(mut self) -> Result<Head, StoreError> {
+        let head = feed::state(self.on()).await?.head();
+        self.transaction.commit().await.map_err(StoreError::on("commit a change"))?;
+        advance(&self.head, head);
+        Ok(head)
+    }
+
+    async fn next_revision(&mut self) -> Result<Revision, StoreError> {
+        let state = feed::state(self.on()).await?;
+        Ok(Revision(state.revision.0 + 1))
+    }
+
+    async fn publish(&mut self, record: &WireRecord) -> Result<(), PublishError> {
+        let encoded = encode_record(record);
+        if encoded.len() > MAX_RECORD_LEN {
+            return Err(PublishError::TooLarge { len: encoded.len() });
+        }
+        self.write(record, &encoded).await.map_err(PublishError::Store)
+    }
+
+    async fn retract(&mut self, id: String, kind: &str) -> Result<(), StoreError> {
+        let revision = self.next_revision().await?;
+        let tombstone = WireRecord::tombstone(id, revision, kind);
+        self.write(&tombstone, &encode_record(&tombstone)).await
+    }
+
+    async fn write(&mut self, record: &WireRecord, encoded: &[u8]) -> Result<(), StoreError> {
+        let now = self.now;
+        feed::replace(self.on(), record, encoded, now).await
+    }
+}

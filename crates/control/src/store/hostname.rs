@@ -1,0 +1,202 @@
+//! Hostnames.
+
+use landfall_model::{HostPattern, HostnameId, PropertyId, TlsPolicy};
+use sqlx::{Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::{Connection, StoreError, time_from_sql};
+use crate::hostname::{
+    HostnameOrigin, HostnameStatus, Issuance, ManagedHostname, Placement, parent_of,
+};
+
+/// A hostname that is about to be.
+pub(crate) struct NewHostname<'a> {
+    pub(crate) property: PropertyId,
+    pub(crate) name: &'a HostPattern,
+    pub(crate) placement: &'a Placement,
+    pub(crate) origin: HostnameOrigin,
+    pub(crate) status: HostnameStatus,
+    pub(crate) issuance: Issuance,
+    pub(crate) tls: &'a TlsPolicy,
+}
+
+/// Inserts a hostname. A name that is in use is a unique violation.
+pub(crate) async fn insert(
+    on: &mut Connection,
+    new: &NewHostname<'_>,
+    now: OffsetDateTime,
+) -> Result<HostnameId, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO hostname \
+         (property_id, name, parent, site, system, status, internal, tls, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.property.0)
+    .bind(new.name.to_string())
+    .bind(parent_of(new.name))
+    .bind(new.placement.site())
+    .bind(i64::from(new.origin == HostnameOrigin::System))
+    .bind(status_to_sql(new.status))
+    .bind(i64::from(new.issuance == Issuance::Internal))
+    .bind(tls_to_sql(new.tls)?)
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("add a hostname"))?;
+    Ok(HostnameId(done.last_insert_rowid()))
+}
+
+/// Whether `name` may not be given to `property`: it exists, or it and another property's name
+/// answer for each other, or it is under another property's system hostname.
+pub(crate) async fn is_taken(
+    on: &mut Connection,
+    property: PropertyId,
+    name: &HostPattern,
+    placement: &Placement,
+) -> Result<bool, StoreError> {
+    let parent = parent_of(name);
+    let covered_by_new = match name {
+        HostPattern::Wildcard(base) => base.as_str(),
+        HostPattern::Exact(_) => "",
+    };
+    sqlx::query_scalar::<_, i64>(
+        "SELECT EXISTS (SELECT 1 FROM hostname WHERE name = ?1) \
+             OR EXISTS (SELECT 1 FROM hostname WHERE name = '*.' || ?2 AND property_id <> ?3) \
+             OR EXISTS (SELECT 1 FROM hostname WHERE parent = ?4 AND property_id <> ?3) \
+             OR EXISTS (SELECT 1 FROM hostname WHERE site = ?5 AND system = 1 AND property_id <> ?3)",
+    )
+    .bind(name.to_string())
+    .bind(parent)
+    .bind(property.0)
+    .bind(covered_by_new)
+    .bind(placement.site())
+    .fetch_one(on)
+    .await
+    .map(|found| found != 0)
+    .map_err(StoreError::on("look for a name in use"))
+}
+
+/// Whether anybody has a name under `<site>.<system domain>`, or that name.
+pub(crate) async fn is_site_used(on: &mut Connection, site: &str) -> Result<bool, StoreError> {
+    sqlx::query_scalar::<_, i64>("SELECT EXISTS (SELECT 1 FROM hostname WHERE site = ?)")
+        .bind(site)
+        .fetch_one(on)
+        .await
+        .map(|found| found != 0)
+        .map_err(StoreError::on("look for a site in use"))
+}
+
+const FIND: &str = "SELECT id, property_id, name, system, status, internal, tls, created_at \
+                    FROM hostname WHERE id = ?";
+
+/// Finds a hostname of any property.
+pub(crate) async fn find(
+    on: &mut Connection,
+    id: HostnameId,
+) -> Result<Option<ManagedHostname>, StoreError> {
+    let row = sqlx::query(FIND).bind(id.0).fetch_optional(on).await;
+    row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
+}
+
+/// At most `limit` hostnames of a property with ids above `after`, in the order of ids.
+pub(crate) async fn list(
+    on: &mut Connection,
+    property: PropertyId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<ManagedHostname>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, property_id, name, system, status, internal, tls, created_at \
+         FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(property.0)
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("list hostnames"))?;
+    rows.iter().map(read).collect()
+}
+
+/// At most `limit` hostnames that should have a certificate of the internal CA and have none.
+pub(crate) async fn without_certificate(
+    on: &mut Connection,
+    limit: u32,
+) -> Result<Vec<HostnameId>, StoreError> {
+    let ids = sqlx::query_scalar::<_, i64>(
+        "SELECT id FROM hostname WHERE internal = 1 AND NOT EXISTS \
+         (SELECT 1 FROM certificate WHERE hostname_id = hostname.id) LIMIT ?",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("look for missing certificates"))?;
+    Ok(ids.into_iter().map(HostnameId).collect())
+}
+
+/// Sets which TLS a hostname offers.
+pub(crate) async fn set_tls(
+    on: &mut Connection,
+    id: HostnameId,
+    tls: &TlsPolicy,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE hostname SET tls = ? WHERE id = ?")
+        .bind(tls_to_sql(tls)?)
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("change a hostname"))?;
+    Ok(())
+}
+
+/// Deletes a hostname and its certificates.
+pub(crate) async fn delete(on: &mut Connection, id: HostnameId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM hostname WHERE id = ?")
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("delete a hostname"))?;
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<ManagedHostname, StoreError> {
+    let name: &str = row.get(2);
+    let tls: &str = row.get(6);
+    Ok(ManagedHostname {
+        id: HostnameId(row.get(0)),
+        property: PropertyId(row.get(1)),
+        name: name.parse().map_err(|_| StoreError::Corrupt("hostname"))?,
+        origin: match row.get::<i64, _>(3) {
+            0 => HostnameOrigin::Added,
+            _ => HostnameOrigin::System,
+        },
+        status: status_from_sql(row.get(4))?,
+        issuance: match row.get::<i64, _>(5) {
+            0 => Issuance::None,
+            _ => Issuance::Internal,
+        },
+        tls: serde_json::from_str(tls).map_err(|_| StoreError::Corrupt("TLS policy"))?,
+        created_at: time_from_sql(row.get(7))?,
+    })
+}
+
+fn tls_to_sql(tls: &TlsPolicy) -> Result<String, StoreError> {
+    serde_json::to_string(tls).map_err(|_| StoreError::Corrupt("TLS policy"))
+}
+
+fn status_to_sql(status: HostnameStatus) -> i64 {
+    match status {
+        HostnameStatus::PendingValidation => 0,
+        HostnameStatus::Active => 1,
+        HostnameStatus::Error => 2,
+    }
+}
+
+fn status_from_sql(number: i64) -> Result<HostnameStatus, StoreError> {
+    match number {
+        0 => Ok(HostnameStatus::PendingValidation),
+        1 => Ok(HostnameStatus::Active),
+        2 => Ok(HostnameStatus::Error),
+        _ => Err(StoreError::Corrupt("hostname status")),
+    }
+}

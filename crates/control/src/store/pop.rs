@@ -1,0 +1,175 @@
+//! PoPs and what they have acknowledged.
+
+use std::net::IpAddr;
+
+use landfall_feed::protocol::{Ack, AckState, Rejected};
+use landfall_model::{Epoch, Revision};
+use sqlx::{Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::{Connection, StoreError, from_sql, time_from_sql, to_sql};
+use crate::token::{PopId, SecretHash};
+
+/// A PoP of the fleet.
+#[derive(Clone, Debug)]
+pub struct Pop {
+    /// Its name.
+    pub name: String,
+    /// The public addresses that customers' DNS leads to.
+    pub addresses: Vec<IpAddr>,
+    /// When it was added.
+    pub created_at: OffsetDateTime,
+    /// What it said last; `None` while it has never said anything.
+    pub ack: Option<PopAck>,
+}
+
+/// What a PoP said last.
+#[derive(Clone, Copy, Debug)]
+pub struct PopAck {
+    /// The epoch of `applied`.
+    pub epoch: Epoch,
+    /// Its cursor.
+    pub applied: Revision,
+    /// Whether it then held what it should.
+    pub state: AckState,
+    /// How many records it could not use.
+    pub rejected: usize,
+    /// When it said so.
+    pub seen_at: OffsetDateTime,
+}
+
+/// Inserts a PoP. A name that is in use is a unique violation.
+pub(crate) async fn insert(
+    on: &mut Connection,
+    name: &str,
+    addresses: &[IpAddr],
+    hash: &SecretHash,
+    now: OffsetDateTime,
+) -> Result<PopId, StoreError> {
+    let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    let done = sqlx::query(
+        "INSERT INTO pop (name, addresses, token_hash, created_at) VALUES (?, ?, ?, ?)",
+    )
+    .bind(name)
+    .bind(addresses.join(" "))
+    .bind(hash.as_bytes())
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("add a PoP"))?;
+    Ok(PopId(done.last_insert_rowid()))
+}
+
+/// Deletes a PoP by name, and says whether there was one.
+pub(crate) async fn delete(on: &mut Connection, name: &str) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM pop WHERE name = ?").bind(name).execute(on).await;
+    Ok(done.map_err(StoreError::on("delete a PoP"))?.rows_affected() > 0)
+}
+
+/// The hash of a PoP's token.
+pub(crate) async fn token_hash(
+    on: &mut Connection,
+    id: PopId,
+) -> Result<Option<SecretHash>, StoreError> {
+    let query = sqlx::query_scalar::<_, Vec<u8>>("SELECT token_hash FROM pop WHERE id = ?");
+    let hash = query.bind(id.0).fetch_optional(on).await;
+    SecretHash::from_stored(hash.map_err(StoreError::on("read a PoP"))?)
+}
+
+/// Every PoP with its last ack, by name. A fleet has hundreds at most.
+pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT name, addresses, created_at, epoch, applied, state, rejected, seen_at \
+         FROM pop LEFT JOIN pop_ack ON pop_ack.pop_id = pop.id ORDER BY name",
+    )
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("list PoPs"))?;
+    rows.iter().map(read).collect()
+}
+
+/// Keeps what a PoP said.
+pub(crate) async fn keep_ack(
+    on: &mut Connection,
+    id: PopId,
+    ack: &Ack,
+    state: AckState,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let rejected = serde_json::to_string(&ack.rejected)
+        .map_err(|_| StoreError::Corrupt("rejected records"))?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO pop_ack (pop_id, epoch, applied, digest, state, rejected, seen_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(id.0)
+    .bind(to_sql(ack.epoch.0))
+    .bind(to_sql(ack.applied.0))
+    .bind(ack.digest.to_string())
+    .bind(state_to_sql(state))
+    .bind(rejected)
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep a PoP's ack"))?;
+    Ok(())
+}
+
+/// The cursor that a PoP acknowledged last in `epoch`; 0 where it has not.
+pub(crate) async fn acked_revision(
+    on: &mut Connection,
+    id: PopId,
+    epoch: Epoch,
+) -> Result<Revision, StoreError> {
+    let applied =
+        sqlx::query_scalar::<_, i64>("SELECT applied FROM pop_ack WHERE pop_id = ? AND epoch = ?")
+            .bind(id.0)
+            .bind(to_sql(epoch.0))
+            .fetch_optional(on)
+            .await
+            .map_err(StoreError::on("read a PoP's ack"))?;
+    from_sql(applied.unwrap_or_default(), "revision").map(Revision)
+}
+
+fn read(row: &SqliteRow) -> Result<Pop, StoreError> {
+    let addresses: &str = row.get(1);
+    let addresses: Result<Vec<IpAddr>, _> = addresses.split_whitespace().map(str::parse).collect();
+    Ok(Pop {
+        name: row.get(0),
+        addresses: addresses.map_err(|_| StoreError::Corrupt("PoP address"))?,
+        created_at: time_from_sql(row.get(2))?,
+        ack: read_ack(row)?,
+    })
+}
+
+fn read_ack(row: &SqliteRow) -> Result<Option<PopAck>, StoreError> {
+    let Some(seen_at) = row.get::<Option<i64>, _>(7) else {
+        return Ok(None);
+    };
+    let rejected: Vec<Rejected> =
+        serde_json::from_str(row.get(6)).map_err(|_| StoreError::Corrupt("rejected records"))?;
+    Ok(Some(PopAck {
+        epoch: Epoch(from_sql(row.get(3), "epoch")?),
+        applied: Revision(from_sql(row.get(4), "revision")?),
+        state: state_from_sql(row.get(5))?,
+        rejected: rejected.len(),
+        seen_at: time_from_sql(seen_at)?,
+    }))
+}
+
+fn state_to_sql(state: AckState) -> i64 {
+    match state {
+        AckState::InSync => 0,
+        AckState::Behind => 1,
+        AckState::Diverged => 2,
+    }
+}
+
+fn state_from_sql(number: i64) -> Result<AckState, StoreError> {
+    match number {
+        0 => Ok(AckState::InSync),
+        1 => Ok(AckState::Behind),
+        2 => Ok(AckState::Diverged),
+        _ => Err(StoreError::Corrupt("ack state")),
+    }
+}

@@ -1,0 +1,75 @@
+//! Properties.
+
+use landfall_model::{Origin, PropertyId};
+use sqlx::{Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::{Connection, StoreError, time_from_sql};
+use crate::property::{Property, PropertyName};
+
+/// A property that is about to be.
+pub(crate) struct NewProperty<'a> {
+    pub(crate) name: &'a PropertyName,
+    pub(crate) zone_id: &'a str,
+    pub(crate) origins: &'a [Origin],
+}
+
+/// Inserts a property. A name that is in use is a unique violation.
+pub(crate) async fn insert(
+    on: &mut Connection,
+    new: &NewProperty<'_>,
+    now: OffsetDateTime,
+) -> Result<PropertyId, StoreError> {
+    let origins: Vec<String> = new.origins.iter().map(Origin::to_string).collect();
+    let done = sqlx::query(
+        "INSERT INTO property (name, zone_id, origins, created_at) VALUES (?, ?, ?, ?)",
+    )
+    .bind(new.name.as_str())
+    .bind(new.zone_id)
+    .bind(origins.join(" "))
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("add a property"))?;
+    Ok(PropertyId(done.last_insert_rowid()))
+}
+
+/// Finds a property.
+pub(crate) async fn find(
+    on: &mut Connection,
+    id: PropertyId,
+) -> Result<Option<Property>, StoreError> {
+    let query = "SELECT id, name, zone_id, origins, created_at FROM property WHERE id = ?";
+    let row = sqlx::query(query).bind(id.0).fetch_optional(on).await;
+    row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
+}
+
+/// At most `limit` properties with ids above `after`, in the order of ids.
+pub(crate) async fn list(
+    on: &mut Connection,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Property>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, name, zone_id, origins, created_at FROM property WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("list properties"))?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<Property, StoreError> {
+    let name: &str = row.get(1);
+    let origins: &str = row.get(3);
+    let origins: Result<Vec<Origin>, _> = origins.split(' ').map(str::parse).collect();
+    Ok(Property {
+        id: PropertyId(row.get(0)),
+        name: name.parse().map_err(|_| StoreError::Corrupt("property name"))?,
+        zone_id: row.get(2),
+        origins: origins.map_err(|_| StoreError::Corrupt("origin"))?,
+        created_at: time_from_sql(row.get(4))?,
+    })
+}

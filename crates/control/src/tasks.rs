@@ -1,0 +1,107 @@
+//! What runs for as long as the server does, in rounds. A round that fails is logged, and the next
+//! one starts from what the database then says.
+
+use std::time::Duration;
+
+use landfall_model::HostnameId;
+use time::OffsetDateTime;
+use tokio::time::MissedTickBehavior;
+
+use crate::{
+    api::{SharedApp, problem::chain},
+    metrics::Metrics,
+    service::Service,
+    store::{self, Store, StoreError},
+};
+
+/// How often another process's change is looked for. Changes of this process don't wait for it.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+const ROUND_EVERY: Duration = Duration::from_secs(3_600);
+/// The most certificates that one round issues. What is left comes next, the most urgent first.
+const ISSUED_PER_ROUND: u32 = 1_000;
+/// The most tombstones that one transaction removes.
+const PRUNED_AT_ONCE: u32 = 1_000;
+
+/// Tells long polls of changes that another process made. Never ends.
+pub(crate) async fn follow_head(store: Store) {
+    let mut ticks = every(FOLLOW_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.refresh_head().await {
+            tracing::warn!(error = %chain(&error), "cannot look for changes");
+        }
+    }
+}
+
+/// Removes tombstones that are older than `retention`. Never ends.
+pub(crate) async fn prune(store: Store, retention: Duration) {
+    let mut ticks = every(ROUND_EVERY);
+    loop {
+        ticks.tick().await;
+        let before = OffsetDateTime::now_utc() - retention;
+        match prune_before(&store, before).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "pruned tombstones"),
+            Err(error) => tracing::warn!(error = %chain(&error), "cannot prune tombstones"),
+        }
+    }
+}
+
+pub(crate) async fn prune_before(store: &Store, before: OffsetDateTime) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    loop {
+        let mut change = store.change(OffsetDateTime::now_utc()).await?;
+        let now = change.prune_tombstones(before, PRUNED_AT_ONCE).await?;
+        change.commit().await?;
+        removed += now;
+        if now < u64::from(PRUNED_AT_ONCE) {
+            return Ok(removed);
+        }
+    }
+}
+
+/// Issues what is due and what is missing. Never ends.
+pub(crate) async fn renew(app: SharedApp) {
+    let mut ticks = every(ROUND_EVERY);
+    loop {
+        ticks.tick().await;
+        renew_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
+    }
+}
+
+pub(crate) async fn renew_round(service: &Service, metrics: &Metrics, now: OffsetDateTime) {
+    let due = match due(service, now).await {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "cannot look for certificates to issue");
+            return;
+        }
+    };
+    for hostname in due {
+        let result = service.reissue(hostname, now).await;
+        let label = match &result {
+            Ok(()) => "ok",
+            Err(_) => "error",
+        };
+        metrics.renewals.with_label_values(&[label]).inc();
+        if let Err(error) = result {
+            let hostname = hostname.0;
+            tracing::warn!(hostname, error = %chain(&error), "cannot issue a certificate");
+        }
+    }
+}
+
+async fn due(service: &Service, now: OffsetDateTime) -> Result<Vec<HostnameId>, StoreError> {
+    let mut connection = service.store.read().await?;
+    let limit = ISSUED_PER_ROUND;
+    let mut due = store::certificate::due_for_renewal(&mut connection, now, limit).await?;
+    let left = limit.saturating_sub(u32::try_from(due.len()).unwrap_or(limit));
+    due.extend(store::hostname::without_certificate(&mut connection, left).await?);
+    Ok(due)
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
