@@ -18,6 +18,8 @@ fn demo(folder: &Path) -> Node {
 
 async fn start(folder: &Path) -> (Node, Value) {
     let mut node = demo(folder);
+    // What an earlier start said is not what this one says.
+    node.clear_log();
     node.start();
     node.wait_for_log("demo ready").await;
     let text = fs::read_to_string(folder.join("demo/demo.json")).unwrap();

@@ -1,0 +1,187 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The edge for custom hostnames.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// How log lines look [default: text on a terminal, json otherwise]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Stops this process when its parent, the process with this id, ends
+    #[arg(long, value_name = "PID", global = true, hide = true)]
+    pub(crate) exit_with_parent: Option<u32>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the control plane
+    Control(ConfigArg),
+    /// Runs a PoP's edge
+    Edge(ConfigArg),
+    /// Runs an edge, a control plane and two origins on this machine, with nothing to set up
+    Demo(DemoArgs),
+    /// Checks a config file of either kind and names everything that is wrong with it
+    CheckConfig {
+        /// The file; one with `[api]` or `system_domain` is the control plane's
+        file: PathBuf,
+    },
+    /// Makes the keys that the operator holds
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Enrols PoPs at the control plane
+    #[command(subcommand)]
+    Pop(PopCommand),
+    /// Manages the keys of the API's callers
+    #[command(subcommand)]
+    ApiKey(ApiKeyCommand),
+    /// Steers what the control plane's feed tells the PoPs
+    #[command(subcommand)]
+    Feed(FeedCommand),
+}
+
+/// Names the config file.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArg {
+    /// The config file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Where the demo keeps its files, and its ports.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The folder for keys, configs and state; used again at the next start
+    #[arg(long, default_value = "demo")]
+    pub(crate) dir: PathBuf,
+    /// The edge's port for TLS; 0 picks a free one, as for the other ports
+    #[arg(long, default_value_t = 8443)]
+    pub(crate) https_port: u16,
+    /// The edge's port for plain HTTP
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) http_port: u16,
+    /// The control plane's port
+    #[arg(long, default_value_t = 8081)]
+    pub(crate) api_port: u16,
+    /// The edge's port for health and metrics
+    #[arg(long, default_value_t = 9090)]
+    pub(crate) admin_port: u16,
+}
+
+/// `landfall keys`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Makes the fleet's group key: group.key for PoPs, group.pub for the control plane
+    Init {
+        /// The folder for the two files; existing ones are never overwritten
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
+}
+
+/// `landfall pop`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PopCommand {
+    /// Enrols a PoP; its token goes to standard output, this once
+    Add {
+        /// A name, such as fra1
+        name: String,
+        /// An address that clients reach the PoP at; may be given several times
+        #[arg(long = "address", value_name = "IP", required = true, num_args = 1..)]
+        addresses: Vec<IpAddr>,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Lists the PoPs
+    List(ConfigArg),
+    /// Removes a PoP; its token is refused from then on
+    Remove {
+        /// The PoP's name
+        name: String,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+/// `landfall api-key`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiKeyCommand {
+    /// Makes a key; it goes to standard output, this once
+    Add {
+        /// A name to tell it by
+        name: String,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Lists the keys by name
+    List(ConfigArg),
+    /// Revokes a key
+    Revoke {
+        /// The key's name
+        name: String,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+/// `landfall feed`
+#[derive(Debug, Subcommand)]
+pub(crate) enum FeedCommand {
+    /// Starts a new epoch: to be run once the control plane's database was restored from a backup
+    NewEpoch(ConfigArg),
+    /// Lets PoPs accept, for an hour, snapshots with far fewer hostnames than they have
+    AllowShrink(ConfigArg),
+}
+
+impl Command {
+    /// Whether the command runs until it is stopped, and logs.
+    pub(crate) fn is_server(&self) -> bool {
+        match self {
+            Self::Control(_) | Self::Edge(_) => true,
+            Self::Demo(_)
+            | Self::CheckConfig { .. }
+            | Self::Keys(_)
+            | Self::Pop(_)
+            | Self::ApiKey(_)
+            | Self::Feed(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_several_addresses_of_a_pop() {
+        let line = "landfall pop add fra1 --address 192.0.2.1 2001:db8::1 --config control.toml";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Pop(PopCommand::Add { name, addresses, config }) = cli.command else {
+            panic!("{cli:?}");
+        };
+        assert_eq!((name.as_str(), addresses.len()), ("fra1", 2));
+        assert_eq!(config.config, PathBuf::from("control.toml"));
+    }
+}

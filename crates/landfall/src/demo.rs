@@ -1,0 +1,162 @@
+//! `landfall demo`: a control plane, an edge and two origins on this machine, with nothing to set up.
+//!
+//! The control plane and the edge are child processes with config files of their own, which run
+//! as well without the demo. All state is in one folder and is used again at the next start.
+
+mod api;
+mod children;
+mod enrolment;
+mod error;
+mod files;
+mod origins;
+mod ports;
+mod probe;
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    api::Api, children::Children, enrolment::Enrolment, files::Files, origins::Origins,
+    ports::Ports,
+};
+pub(crate) use self::{error::DemoError, ports::Reserved};
+use crate::cli::DemoArgs;
+
+/// Everything listens on loopback alone.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Under which the demo's hostnames are. curl and browsers send `*.localhost` to loopback
+/// (RFC 6761 section 6.3).
+const SYSTEM_DOMAIN: &str = "demo.localhost";
+
+/// One hostname of the demo.
+struct Site {
+    /// The property, and the name that its origin answers with.
+    property: &'static str,
+    /// What is created: a hostname or a wildcard.
+    pattern: &'static str,
+    /// A name to visit that the pattern covers.
+    visit: &'static str,
+}
+
+/// The first two are the system hostnames that come with the properties.
+const SITES: [Site; 3] = [
+    Site { property: "shop", pattern: "shop.demo.localhost", visit: "shop.demo.localhost" },
+    Site { property: "blog", pattern: "blog.demo.localhost", visit: "blog.demo.localhost" },
+    Site { property: "shop", pattern: "*.apps.demo.localhost", visit: "hello.apps.demo.localhost" },
+];
+
+/// Runs the demo until Ctrl-C, SIGTERM, or the end of one of its processes.
+///
+/// # Errors
+/// [`DemoError`]; whatever was started is stopped first.
+pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
+    let signals = |source| DemoError::Signals { source };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+    let files = Files::open(&args.dir)?;
+    let reserved = Reserved::bind(args)?;
+    let ports = reserved.ports();
+    say(&format!("Landfall demo, in {}", files.folder().display()));
+    let enrolment = enrolment::prepare(&files, &ports).await?;
+    drop(reserved);
+
+    let mut children = Children::default();
+    let result = tokio::select! {
+        result = session(&files, &ports, &enrolment, &mut children) => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    children.stop().await;
+    say("demo stopped");
+    result
+}
+
+/// Never ends well: a caller drops it.
+async fn session(
+    files: &Files,
+    ports: &Ports,
+    enrolment: &Enrolment,
+    children: &mut Children,
+) -> Result<(), DemoError> {
+    children.start("control", files)?;
+    children.start("edge", files)?;
+    let mut origins = Origins::default();
+    tokio::select! {
+        result = set_up(files, ports, enrolment, &mut origins) => result?,
+        ended = children.any_ended() => return Err(ended),
+    }
+    files.describe(ports, enrolment)?;
+    explain(files, ports);
+    tokio::select! {
+        ended = children.any_ended() => Err(ended),
+        ended = origins.any_ended() => Err(ended),
+    }
+}
+
+/// Creates properties and hostnames where they are missing, and waits until all are served.
+async fn set_up(
+    files: &Files,
+    ports: &Ports,
+    enrolment: &Enrolment,
+    origins: &mut Origins,
+) -> Result<(), DemoError> {
+    let api = Api::new(SocketAddr::new(LOOPBACK, ports.api), enrolment.api_key.as_str())?;
+    api.wait_until_live().await?;
+    let mut known = api.properties().await?;
+    for site in &SITES {
+        let property = match known.iter().find(|property| property.name == site.property) {
+            Some(property) => property.clone(),
+            None => {
+                let address = origins.start(site.property, None).await?;
+                let created = api.create_property(site.property, address).await?;
+                known.push(created.clone());
+                created
+            }
+        };
+        if !origins.is_running(site.property) {
+            origins.start(site.property, property.origin()).await?;
+        }
+        api.ensure_hostname(&property, site.pattern).await?;
+    }
+    for site in &SITES {
+        probe::wait_until_served(site, ports.https, &files.root_certificate()).await?;
+        say(&format!("  served: https://{}:{}/", site.visit, ports.https));
+    }
+    Ok(())
+}
+
+fn explain(files: &Files, ports: &Ports) {
+    let ca = files.root_certificate();
+    let (ca, https, api) = (ca.display(), ports.https, ports.api);
+    say("\nTry:");
+    for site in &SITES {
+        say(&format!("  curl --cacert {ca} https://{}:{https}/", site.visit));
+    }
+    let description = files.description();
+    say(&format!(
+        "\nAdd a hostname, and it is served at once:
+  curl -H \"X-API-Key: $(jq -r .api_key {})\" --json '{{\"name\":\"new.{SYSTEM_DOMAIN}\"}}' \\
+    http://{LOOPBACK}:{api}/api/Property/1/hostname
+  curl --cacert {ca} https://new.{SYSTEM_DOMAIN}:{https}/
+
+Health and metrics: http://{LOOPBACK}:{}/readyz and /metrics
+Logs: {} and {}
+Ctrl-C stops the demo.
+
+demo ready",
+        description.display(),
+        ports.admin,
+        files.log("control").display(),
+        files.log("edge").display(),
+    ));
+}
+
+/// Writes a line for the person at the terminal.
+fn say(text: &str) {
+    // Whoever started the demo may have closed the pipe: the demo goes on.
+    let _ = writeln!(io::stdout(), "{text}");
+}

@@ -1,0 +1,70 @@
+//! The demo's ports: chosen, and known to be free, before anything is started.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::{DemoError, LOOPBACK};
+use crate::cli::DemoArgs;
+
+/// The ports on loopback.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    pub(super) https: u16,
+    pub(super) http: u16,
+    pub(super) api: u16,
+    pub(super) admin: u16,
+}
+
+/// Ports that are held until this is dropped, so that no two are the same.
+pub(crate) struct Reserved {
+    ports: Ports,
+    _listeners: [TcpListener; 4],
+}
+
+impl Reserved {
+    /// Binds every port; 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`DemoError::Port`] for the first that can't be bound.
+    pub(crate) fn bind(args: &DemoArgs) -> Result<Self, DemoError> {
+        let (https, https_listener) = bind("--https-port", args.https_port)?;
+        let (http, http_listener) = bind("--http-port", args.http_port)?;
+        let (api, api_listener) = bind("--api-port", args.api_port)?;
+        let (admin, admin_listener) = bind("--admin-port", args.admin_port)?;
+        Ok(Self {
+            ports: Ports { https, http, api, admin },
+            _listeners: [https_listener, http_listener, api_listener, admin_listener],
+        })
+    }
+
+    /// The numbers.
+    pub(super) fn ports(&self) -> Ports {
+        self.ports
+    }
+}
+
+fn bind(flag: &'static str, port: u16) -> Result<(u16, TcpListener), DemoError> {
+    let failed = |source| DemoError::Port { flag, port, source };
+    let listener = TcpListener::bind(SocketAddr::new(LOOPBACK, port)).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((port, listener))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_option_of_a_port_in_use() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let args = DemoArgs {
+            dir: "demo".into(),
+            https_port: 0,
+            http_port: 0,
+            api_port: port,
+            admin_port: 0,
+        };
+        let error = Reserved::bind(&args).err().unwrap().to_string();
+        assert!(error.contains("--api-port") && error.contains(&port.to_string()), "{error}");
+    }
+}
