@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use pingora_core::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
 use crate::{metrics::Metrics, readiness::Readiness};
@@ -83,6 +83,10 @@ impl Answer {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().version != Version::HTTP_11 {
+            // pingora keeps every connection, HTTP/1.0 ones too.
+            session.set_keepalive(None);
+        }
         let header = session.req_header();
         let answer = self.answer(&header.method, header.uri.path());
         answer.into_response(&header.method)

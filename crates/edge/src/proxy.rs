@@ -3,9 +3,14 @@
 mod failure;
 mod forwarded;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
 use landfall_certstore::{Entry, Resolver};
 use pingora::{
     Error,
@@ -13,7 +18,10 @@ use pingora::{
     modules::http::HttpModules,
     prelude::HttpPeer,
 };
-use pingora_core::protocols::{http::v2::server::default_h2_options, l4::socket::SocketAddr};
+use pingora_core::protocols::{
+    http::{v1::server::HttpSession, v2::server::default_h2_options},
+    l4::socket::SocketAddr,
+};
 use pingora_core::{apps::HttpServerOptions, server::configuration::ServerConf};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
@@ -35,6 +43,9 @@ const SEND_BUFFER: usize = 256 << 10;
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for the whole connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// How long a request body is still taken after its answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The edge's proxy.
 pub(crate) struct EdgeProxy {
@@ -83,6 +94,8 @@ impl EdgeProxy {
     async fn route(&self, session: &Session) -> Result<Arc<Entry>, Refusal> {
         let header = session.req_header();
         request::check_size(header, &self.limits)?;
+        let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes).unwrap_or_default();
+        request::check_framing(header, &raw)?;
         let name = request::authority(header)?;
         let connection = Connection::of(session).ok_or(Refusal::Internal)?;
         let served = connection.entry().ok_or(Refusal::Internal)?;
@@ -97,7 +110,7 @@ impl EdgeProxy {
         session.set_keepalive(Some(self.limits.idle_timeout.as_secs().max(1)));
         session.set_read_timeout(Some(self.limits.request_body_timeout));
         session.set_write_timeout(Some(self.upstream.write_timeout));
-        session.set_total_drain_timeout(Some(self.limits.request_body_timeout));
+        session.set_total_drain_timeout(Some(LINGER));
     }
 }
 
@@ -229,7 +242,14 @@ impl ProxyHttp for EdgeProxy {
 /// Answers for ourselves. An HTTP/1.1 connection ends with it; HTTP/2 goes on.
 async fn refuse(session: &mut Session, refusal: Refusal) -> pingora::Result<()> {
     let (header, body) = refusal.response()?;
-    let has_body = session.req_header().method != http::Method::HEAD;
-    let body = if has_body { body } else { bytes::Bytes::new() };
-    session.write_error_response(header, body).await
+    let has_body = session.req_header().method != Method::HEAD;
+    let body = if has_body { body } else { Bytes::new() };
+    session.write_error_response(header, body).await?;
+    if refusal != Refusal::RequestTimeout {
+        // What is still on its way would reset the connection or the stream, and many clients
+        // lose the answer with it (RFC 9112 section 9.6).
+        session.set_total_drain_timeout(Some(LINGER));
+        let _ = session.drain_request_body().await;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use landfall_certstore::Resolver;
 use landfall_model::LookupName;
 use pingora::http::RequestHeader;
@@ -43,7 +43,11 @@ impl ServeHttp for Redirect {
             connection.requests().start();
         }
         let location = self.location(session.req_header()).await;
-        let has_body = session.req_header().method != Method::HEAD;
+        let header = session.req_header();
+        let has_body = header.method != Method::HEAD;
+        // pingora keeps every connection, HTTP/1.0 ones too.
+        let is_kept = location.is_ok() && header.version == Version::HTTP_11;
+        session.set_keepalive(is_kept.then(|| self.limits.idle_timeout.as_secs().max(1)));
         let response = match location {
             Ok(location) => redirect(location),
             Err(refusal) => refused(refusal, has_body),

@@ -25,6 +25,26 @@ pub(crate) fn check_size(request: &RequestHeader, limits: &Limits) -> Result<(),
     }
 }
 
+/// Refuses a body whose length is said twice: a `Content-Length` beside a `Transfer-Encoding`, or
+/// more than one. A proxy and an origin that read them differently can be made to disagree on
+/// where a request ends (RFC 9112 section 11.2). `raw` is an HTTP/1 header as it arrived, since
+/// what was parsed has lost the length by then.
+pub(crate) fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
+    let lengths = request.headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let is_ambiguous = lengths > 1
+        || (request.headers.contains_key(header::TRANSFER_ENCODING)
+            && raw.split(|byte| *byte == b'\n').any(is_length));
+    match is_ambiguous {
+        true => Err(Refusal::BadRequest),
+        false => Ok(()),
+    }
+}
+
+fn is_length(line: &[u8]) -> bool {
+    let name = header::CONTENT_LENGTH.as_str().as_bytes();
+    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
 /// The hostname that a request is for, from its `Host` or `:authority` (RFC 9110 section 7.2,
 /// RFC 9113 section 8.3.1). None, more than one, two that differ, and what isn't a name with an
 /// optional port are refused.
@@ -100,6 +120,19 @@ mod tests {
         assert_eq!(name.as_str(), "a.example");
         let differing = authority(&http2("a.example", &[("host", "b.example")]));
         assert_eq!(differing.unwrap_err(), Refusal::BadRequest);
+    }
+
+    #[test]
+    fn refuses_a_body_whose_length_is_said_twice() {
+        let chunked = request("/", &[("transfer-encoding", "chunked")]);
+        let raw: &[u8] = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(check_framing(&chunked, raw), Ok(()));
+        let raw: &[u8] =
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-LENGTH: 3\r\n\r\n";
+        assert_eq!(check_framing(&chunked, raw), Err(Refusal::BadRequest));
+        let twice = request("/", &[("content-length", "3"), ("content-length", "3")]);
+        assert_eq!(check_framing(&twice, b""), Err(Refusal::BadRequest));
+        assert_eq!(check_framing(&request("/", &[("content-length", "3")]), b""), Ok(()));
     }
 
     #[test]

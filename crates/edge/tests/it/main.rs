@@ -1,0 +1,16 @@
+//! The edge in this process, with real sockets, real clients and a small origin.
+
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod operators;
+#[cfg(test)]
+mod plain;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tls;

@@ -1,0 +1,41 @@
+//! The plain HTTP listener.
+
+use crate::support::{Edge, Origin, exchange};
+
+fn ask(edge: &Edge, request: &str) -> String {
+    String::from_utf8_lossy(&exchange(edge.http(), request.as_bytes())).into_owned()
+}
+
+#[test]
+fn sends_served_hostnames_to_tls() {
+    let mut edge = Edge::start("");
+    edge.serve("*.apps.example", Origin::start().address());
+    let port = edge.https().port();
+    let request = "GET /a?b HTTP/1.1\r\nHost: One.apps.example\r\nConnection: close\r\n\r\n";
+    let answer = ask(&edge, request).to_lowercase();
+    assert!(answer.starts_with("http/1.1 308 "), "{answer}");
+    assert!(
+        answer.contains(&format!("location: https://one.apps.example:{port}/a?b\r\n")),
+        "{answer}"
+    );
+}
+
+#[test]
+fn refuses_hostnames_that_are_not_served() {
+    let edge = Edge::start("");
+    let request = "GET / HTTP/1.1\r\nHost: nobody.example\r\nConnection: close\r\n\r\n";
+    let answer = ask(&edge, request);
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+}
+
+#[test]
+fn refuses_what_is_malformed_or_too_large() {
+    let edge = Edge::start("[limits]\nheader_count = 5");
+    let answer = ask(&edge, "GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let answer = ask(&edge, "GET / HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let many = "A: 1\r\n".repeat(10);
+    let answer = ask(&edge, &format!("GET / HTTP/1.1\r\nConnection: close\r\n{many}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}

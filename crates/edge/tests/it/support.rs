@@ -1,0 +1,220 @@
+//! An edge that listens on free ports, and what it serves.
+
+mod client;
+mod fleet;
+mod origin;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use landfall_certstore::{EntrySpec, Publisher, Resolver};
+use landfall_edge::{
+    EdgeError,
+    config::{EdgeConfig, RawEdgeConfig},
+    metrics::Metrics,
+    readiness::Readiness,
+    server::{Addresses, EdgeServer, Parts, build},
+};
+use landfall_model::{PropertyId, Route, TlsPolicy};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+pub(crate) use client::{connect, curl, exchange, read_to_end, run};
+use fleet::Fleet;
+pub(crate) use origin::Origin;
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running edge.
+pub(crate) struct Edge {
+    pub(crate) addresses: Addresses,
+    pub(crate) publisher: Publisher,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Arc<Metrics>,
+    fleet: Fleet,
+    directory: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), EdgeError>>>,
+}
+
+/// An edge that is built and not running.
+pub(crate) struct Built {
+    pub(crate) server: EdgeServer,
+    pub(crate) publisher: Publisher,
+    readiness: Arc<Readiness>,
+    metrics: Arc<Metrics>,
+    fleet: Fleet,
+    directory: TempDir,
+}
+
+/// The least configuration with `more` at its end. The drain is short unless `more` says so.
+pub(crate) fn config(directory: &Path, more: &str) -> EdgeConfig {
+    let server = match more.contains("[server]") {
+        true => "",
+        false => "[server]\nthreads = 1\ndrain = \"0s\"",
+    };
+    let text = format!(
+        r#"
+        [listen]
+        https = ["127.0.0.1:0"]
+        http = ["127.0.0.1:0"]
+        admin = "127.0.0.1:0"
+        [feed]
+        url = "http://127.0.0.1:1"
+        token_file = "token"
+        signing_keys = ["ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
+        [keys]
+        group_key_files = ["group.key"]
+        [state]
+        directory = "state"
+        {more}
+        {server}
+        "#
+    );
+    let raw: RawEdgeConfig = toml::from_str(&text).unwrap();
+    raw.check(directory).unwrap()
+}
+
+impl Built {
+    pub(crate) fn new(more: &str) -> Self {
+        landfall_edge::install_crypto();
+        let directory = tempfile::tempdir().unwrap();
+        let fleet = Fleet::new();
+        let (mut publisher, resolver) = fleet.channel();
+        publisher.replacement().finish();
+        let readiness = Arc::<Readiness>::default();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let parts =
+            Parts { resolver, readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics) };
+        let server = build(&config(directory.path(), more), parts).unwrap();
+        Self { server, publisher, readiness, metrics, fleet, directory }
+    }
+
+    pub(crate) fn start(self) -> Edge {
+        let addresses = self.server.addresses().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = self.server;
+        let wait = async move {
+            // A dropped sender stops the edge too.
+            let _ = stopped.await;
+        };
+        let thread = std::thread::spawn(move || server.run_until(wait));
+        Edge {
+            addresses,
+            publisher: self.publisher,
+            readiness: self.readiness,
+            metrics: self.metrics,
+            fleet: self.fleet,
+            directory: self.directory,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Edge {
+    pub(crate) fn start(more: &str) -> Self {
+        Built::new(more).start()
+    }
+
+    /// The two ends of a store that nothing is in.
+    pub(crate) fn empty_store() -> (Publisher, Resolver) {
+        landfall_edge::install_crypto();
+        Fleet::new().channel()
+    }
+
+    /// Serves `name` from `origin` with a new certificate.
+    pub(crate) fn serve(&mut self, name: &str, origin: SocketAddr) {
+        self.serve_with(name, origin, TlsPolicy::default());
+    }
+
+    pub(crate) fn serve_with(&mut self, name: &str, origin: SocketAddr, policy: TlsPolicy) {
+        let certificate = self.fleet.certificate(name, self.directory.path());
+        let spec = EntrySpec { certificates: vec![certificate], ..bare(name, origin, policy) };
+        self.publisher.insert(&spec).unwrap();
+    }
+
+    /// Publishes `name` before anything is issued for it.
+    pub(crate) fn serve_without_certificate(&mut self, name: &str, origin: SocketAddr) {
+        self.publisher.insert(&bare(name, origin, TlsPolicy::default())).unwrap();
+    }
+
+    /// Publishes `name` with a certificate whose key does not open.
+    pub(crate) fn serve_unusable(&mut self, name: &str, origin: SocketAddr) {
+        let certificate = self.fleet.unusable_certificate(name, self.directory.path());
+        let policy = TlsPolicy::default();
+        let spec = EntrySpec { certificates: vec![certificate], ..bare(name, origin, policy) };
+        self.publisher.insert(&spec).unwrap();
+    }
+
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.addresses.https[0]
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.addresses.http[0]
+    }
+
+    /// The certificates that clients trust, as PEM.
+    pub(crate) fn roots(&self) -> PathBuf {
+        fleet::roots(self.directory.path())
+    }
+
+    /// The value of a metric by its name and labels, 0 where it isn't there.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) fn wait_for_metric(&self, name: &str, value: f64) {
+        wait_until(&format!("{name} is {value}"), || {
+            (self.metric(name) - value).abs() < f64::EPSILON
+        });
+    }
+
+    /// Tells the edge to end, and does not wait for it.
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> Result<(), EdgeError> {
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the edge panicked");
+        }
+    }
+}
+
+fn bare(name: &str, origin: SocketAddr, policy: TlsPolicy) -> EntrySpec {
+    EntrySpec {
+        name: name.parse().unwrap(),
+        route: Route { property: PropertyId(1), origins: vec![origin.into()] },
+        policy,
+        certificates: Vec::new(),
+    }
+}
+
+/// Waits for `condition`, and fails the test where it does not come true.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
