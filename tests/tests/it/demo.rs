@@ -1,10 +1,16 @@
 //! `landfall demo`: the main job in one command.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use landfall_tests::{
-    Node, run_landfall,
+    DEADLINE, Node, run_landfall,
     tools::{self, Ran},
+    wait_until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -87,6 +93,50 @@ async fn its_secrets_are_readable_by_their_owner_alone_and_its_configs_are_valid
 }
 
 #[tokio::test]
+async fn its_configs_run_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, demo) = start(folder.path()).await;
+    assert!(node.stop().await.success());
+    let node = |name: &str, config: &str| {
+        let mut node =
+            Node::new(name, &[name, "--config", demo[config].as_str().unwrap()], folder.path());
+        node.start();
+        node
+    };
+
+    let _control = node("control", "control_config");
+    let _edge = node("edge", "edge_config");
+
+    for address in ["api", "admin"] {
+        let url = format!("http://{}/readyz", demo[address].as_str().unwrap());
+        wait_until(&url, DEADLINE, async || {
+            tools::run("curl", &["-sf", &url]).await.status.success().then_some(())
+        })
+        .await;
+    }
+    // The demo's origin is gone: the edge says so, under the hostname's own certificate.
+    let port = demo["https"].as_str().unwrap().rsplit(':').next().unwrap();
+    let url = format!("https://shop.demo.localhost:{port}/");
+    let ca = demo["ca"].as_str().unwrap();
+    let args = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", ca, &url];
+    assert_eq!(tools::run("curl", &args).await.expect_success(), "502");
+}
+
+#[tokio::test]
+async fn its_processes_end_with_it_even_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, demo) = start(folder.path()).await;
+    let edge = demo["https"].as_str().unwrap();
+
+    node.kill().await;
+
+    wait_until("the edge's port is free", DEADLINE, async || {
+        TcpStream::connect(edge).is_err().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn names_the_port_that_is_in_use_before_it_starts_anything() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -110,10 +160,10 @@ async fn says_which_of_its_processes_ended_and_stops_the_other() {
     let control = children.split_whitespace().map(|pid| pid.parse().unwrap()).min().unwrap();
 
     kill_process(Pid::from_raw(control).unwrap(), Signal::KILL).unwrap();
-    let status = node.ended(landfall_tests::DEADLINE).await;
+    let status = node.ended(DEADLINE).await;
 
     assert_eq!(status.code(), Some(1));
     assert!(node.log().contains("`landfall control` ended"), "{}", node.log());
     let https = demo["https"].as_str().unwrap();
-    assert!(std::net::TcpStream::connect(https).is_err());
+    assert!(TcpStream::connect(https).is_err());
 }
