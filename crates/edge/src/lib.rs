@@ -10,10 +10,12 @@
 //! Start reading at [`run`].
 
 mod admin;
+mod answer;
 pub mod config;
 mod connection;
 mod error;
 mod front;
+mod keepalive;
 pub mod metrics;
 mod proxy;
 pub mod readiness;

@@ -28,6 +28,7 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Sess
 use crate::{
     config::{EdgeConfig, Limits, Upstream},
     connection::Connection,
+    keepalive,
     metrics::Metrics,
     refusal::Refusal,
     request,
@@ -107,7 +108,7 @@ impl EdgeProxy {
     }
 
     fn limit_times(&self, session: &mut Session) {
-        session.set_keepalive(Some(self.limits.idle_timeout.as_secs().max(1)));
+        keepalive::limit(session, self.limits.idle_timeout);
         session.set_read_timeout(Some(self.limits.request_body_timeout));
         session.set_write_timeout(Some(self.upstream.write_timeout));
         session.set_total_drain_timeout(Some(LINGER));
@@ -141,9 +142,7 @@ impl ProxyHttp for EdgeProxy {
         session: &mut Session,
         request: &mut Request,
     ) -> pingora::Result<bool> {
-        if !session.is_process_shutting_down() {
-            self.limit_times(session);
-        }
+        self.limit_times(session);
         match self.route(session).await {
             Ok(entry) => {
                 request.entry = Some(entry);

@@ -3,13 +3,18 @@
 use std::num::NonZeroU16;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
 use landfall_certstore::Resolver;
 use landfall_model::LookupName;
 use pingora::http::RequestHeader;
-use pingora_core::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
-use crate::{config::Limits, connection::Connection, refusal::Refusal, request};
+use crate::{
+    answer::{self, Answer},
+    config::Limits,
+    refusal::Refusal,
+    request,
+};
 
 /// Answers every request itself.
 pub(crate) struct Redirect {
@@ -37,45 +42,19 @@ impl Redirect {
 }
 
 #[async_trait]
-impl ServeHttp for Redirect {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        if let Some(connection) = Connection::of(session) {
-            connection.requests().start();
-        }
-        let location = self.location(session.req_header()).await;
-        let header = session.req_header();
-        let has_body = header.method != Method::HEAD;
-        // pingora keeps every connection, HTTP/1.0 ones too.
-        let is_kept = location.is_ok() && header.version == Version::HTTP_11;
-        session.set_keepalive(is_kept.then(|| self.limits.idle_timeout.as_secs().max(1)));
-        let response = match location {
+impl Answer for Redirect {
+    async fn answer(&self, request: &RequestHeader) -> Response<Bytes> {
+        match self.location(request).await {
             Ok(location) => redirect(location),
-            Err(refusal) => refused(refusal, has_body),
-        };
-        if let Some(connection) = Connection::of(session) {
-            connection.requests().end();
+            Err(refusal) => answer::refused(refusal),
         }
-        response
     }
 }
 
-fn redirect(location: HeaderValue) -> Response<Vec<u8>> {
-    let mut response = Response::new(Vec::new());
+fn redirect(location: HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    response
-}
-
-fn refused(refusal: Refusal, has_body: bool) -> Response<Vec<u8>> {
-    let text = refusal.text();
-    let body = if has_body { text.as_bytes().to_vec() } else { Vec::new() };
-    let mut response = Response::new(body);
-    *response.status_mut() = refusal.status();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    response.headers_mut().insert(header::LOCATION, location);
     response
 }
 
@@ -97,6 +76,8 @@ fn location(
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     fn at(target: &str, port: u16) -> String {

@@ -19,7 +19,7 @@ use std::{
 
 use landfall_certstore::Resolver;
 use pingora_core::{
-    apps::{ServerApp, http_app::HttpServer},
+    apps::ServerApp,
     listeners::{L4BufferSettings, ListenerConfig},
     server::{RunArgs, Server, configuration::ServerConf},
     services::{
@@ -31,6 +31,7 @@ use pingora_core::{
 use crate::{
     EdgeError,
     admin::Admin,
+    answer::Answering,
     config::EdgeConfig,
     front::{FrontSettings, PlainFront, TlsFront},
     metrics::Metrics,
@@ -102,7 +103,8 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
     let mut edge = EdgeServer { server, failure: Failure::default(), addresses };
     edge.add_https(config, &parts, https);
     edge.add_http(config, &parts, http);
-    let app = HttpServer::new_app(Admin::new(parts.readiness, parts.metrics));
+    let app = Admin::new(parts.readiness, parts.metrics);
+    let app = Answering::new(app, config.limits.idle_timeout);
     edge.listen("admin", app, vec![admin], 1);
     Ok(edge)
 }
@@ -174,7 +176,7 @@ impl EdgeServer {
         }
         let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
         let redirect = Redirect::new(parts.resolver.clone(), config.limits.clone(), https_port);
-        let app = HttpServer::new_app(redirect);
+        let app = Answering::new(redirect, config.limits.idle_timeout);
         let front = PlainFront::new(app, Arc::clone(&parts.metrics), front_settings(config));
         self.listen("http", front, bound, 1);
     }

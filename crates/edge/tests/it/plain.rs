@@ -1,6 +1,8 @@
 //! The plain HTTP listener.
 
-use crate::support::{Edge, Origin, exchange};
+use std::io::{Read, Write};
+
+use crate::support::{Edge, Origin, exchange, read_to_end, tcp};
 
 fn ask(edge: &Edge, request: &str) -> String {
     String::from_utf8_lossy(&exchange(edge.http(), request.as_bytes())).into_owned()
@@ -35,7 +37,25 @@ fn refuses_what_is_malformed_or_too_large() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     let answer = ask(&edge, "GET / HTTP/1.0\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let answer = ask(&edge, "GET / HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     let many = "A: 1\r\n".repeat(10);
     let answer = ask(&edge, &format!("GET / HTTP/1.1\r\nConnection: close\r\n{many}\r\n"));
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[test]
+fn a_redirected_connection_is_kept_and_an_http10_one_is_not() {
+    let mut edge = Edge::start("");
+    edge.serve("shop.example", Origin::start().address());
+    let kept = "GET /one HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let last = "HEAD /two HTTP/1.0\r\nHost: shop.example\r\n\r\n";
+    let mut tcp = tcp(edge.http());
+    tcp.write_all(kept.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    tcp.read_exact(&mut status).unwrap();
+    tcp.write_all(last.as_bytes()).unwrap();
+    let answers = String::from_utf8(read_to_end(&mut tcp)).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 308");
+    assert!(answers.contains("/one\r\n") && answers.contains("/two\r\n"), "{answers}");
 }

@@ -210,6 +210,28 @@ fn a_refusal_of_head_has_no_body_and_of_a_post_comes_whole() {
 }
 
 #[test]
+fn a_connection_ends_where_its_client_wants_it_to() {
+    let (mut edge, origin) = (Edge::start(""), Origin::start());
+    edge.serve("shop.example", origin.address());
+    let table = [
+        "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n",
+    ];
+    for request in table {
+        let answer = raw(&edge, "shop.example", request);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[test]
+fn a_kept_connection_ends_at_the_idle_timeout() {
+    let (mut edge, origin) = (Edge::start("[limits]\nidle_timeout = \"1s\""), Origin::start());
+    edge.serve("shop.example", origin.address());
+    let answer = raw(&edge, "shop.example", "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
 fn a_silent_request_body_ends_the_request() {
     let (mut edge, origin) =
         (Edge::start("[limits]\nrequest_body_timeout = \"300ms\""), Origin::start());

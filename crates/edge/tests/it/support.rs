@@ -24,7 +24,7 @@ use landfall_model::{PropertyId, Route, TlsPolicy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-pub(crate) use client::{connect, curl, exchange, read_to_end, run};
+pub(crate) use client::{connect, curl, exchange, read_to_end, run, tcp};
 use fleet::Fleet;
 pub(crate) use origin::Origin;
 
