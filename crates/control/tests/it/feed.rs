@@ -1,0 +1,278 @@
+//! What PoPs read: pages, long polls, acks.
+
+use std::time::{Duration, Instant};
+
+use landfall_control::admin;
+use landfall_feed::{
+    digest::StateDigest,
+    protocol::{Ack, AckState, Rejected},
+    record::Body,
+};
+use landfall_model::{Epoch, Revision};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::support::{DEADLINE, Plane, eventually, read, records, with_json, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_follow_each_other_in_the_order_of_revisions() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let property = plane.property("shop").await;
+    for name in ["a.test.test", "b.test.test", "c.test.test"] {
+        plane.hostname(&property, name).await;
+    }
+    let epoch = pop.epoch().await;
+    let mut seen = Vec::new();
+    let mut cursor = Revision(0);
+    while cursor < Revision(5) {
+        let page = pop.page(epoch, cursor.0, "&limit=2").await;
+        page.follows(Epoch(epoch), cursor).unwrap();
+        cursor = page.header().to;
+        seen.extend(records(&page).into_iter().map(|record| (record.revision.0, record.id)));
+    }
+    let expected = [
+        (1, "pop/pop-1"),
+        (2, "hostname/shop.edge.test"),
+        (3, "hostname/a.test.test"),
+        (4, "hostname/b.test.test"),
+        (5, "hostname/c.test.test"),
+    ];
+    assert_eq!(seen, expected.map(|(revision, id)| (revision, id.to_owned())));
+    assert_eq!(pop.changes(epoch, 5, "").await.status(), StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_epoch_and_a_cursor_from_the_future_are_conflicts() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    for (epoch, after) in [(epoch - 1, 0), (epoch + 1, 0), (epoch, 2)] {
+        let (status, problem) = read(pop.changes(epoch, after, "").await).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert_eq!(problem["code"], "epoch_mismatch");
+    }
+    let new = admin::new_epoch(&plane.config).await.unwrap();
+    assert!(new.0 > epoch);
+    assert_eq!(pop.changes(epoch, 1, "").await.status(), StatusCode::CONFLICT);
+    assert_eq!(pop.epoch().await, new.0);
+    let (status, _) =
+        read(pop.request(Method::GET, "/feed/v1/changes").send().await.unwrap()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_is_answered_as_soon_as_something_changes() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let polling = pop.changes(epoch, 2, "&wait=30");
+    let adding = async {
+        eventually(async || {
+            let text = plane.client.get(plane.url("/metrics")).send().await.unwrap();
+            // This connection and the poll's.
+            text.text().await.unwrap().contains("landfall_control_connections 2").then_some(())
+        })
+        .await;
+        plane.hostname(&property, "www.one.test").await;
+        Instant::now()
+    };
+    let started = Instant::now();
+    let polled = async { (polling.await, Instant::now()) };
+    let ((response, answered), added) = within(async { tokio::join!(polled, adding) }).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    // Another process's look at the counter comes five times a second: this one didn't wait for it.
+    let latency = answered.saturating_duration_since(added);
+    assert!(latency < Duration::from_millis(150), "{latency:?}");
+    assert!(started.elapsed() < DEADLINE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_another_process_reaches_a_long_poll() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let polled = pop.page(epoch, 1, "&wait=30");
+    let (page, _) = within(async { tokio::join!(polled, plane.pop("pop-2")) }).await;
+    assert_eq!(records(&page)[0].id, "pop/pop-2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_ends_with_its_wait_and_with_the_server() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    assert_eq!(pop.changes(epoch, 1, "&wait=1").await.status(), StatusCode::NOT_MODIFIED);
+    let polled = tokio::spawn(async move { pop.changes(epoch, 1, "&wait=30").await.status() });
+    eventually(async || {
+        let response = plane.client.get(plane.url("/metrics")).send().await.unwrap();
+        response.text().await.unwrap().contains("landfall_control_connections 2").then_some(())
+    })
+    .await;
+    let started = Instant::now();
+    within(plane.stop()).await;
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(within(polled).await.unwrap(), StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_long_polls_than_allowed_are_told_to_come_back() {
+    let plane = Plane::start_with(json!({"feed": {"max_long_polls": 1}})).await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let first = pop.changes(epoch, 1, "&wait=30");
+    let second = async {
+        let response = eventually(async || {
+            let response = pop.changes(epoch, 1, "&wait=1").await;
+            (response.status() != StatusCode::NOT_MODIFIED).then_some(response)
+        })
+        .await;
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert_eq!(read(response).await.1["code"], "too_many_long_polls");
+        plane.property("shop").await;
+    };
+    // Whichever of the two came first waits; the other is refused.
+    let (first, ()) = within(async { tokio::join!(first, second) }).await;
+    assert!(first.status() == StatusCode::OK || first.status() == StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_reads_one_json_record_a_line() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    plane.property("shop").await;
+    let path = format!("/feed/v1/changes?epoch={}&after=0", pop.epoch().await);
+    let request = pop.request(Method::GET, &path).header("accept", "application/x-ndjson");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let text = response.text().await.unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["kind"], "pop");
+    assert_eq!(lines[1]["name"], "shop.edge.test");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_older_than_the_pruned_tombstones_is_gone() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "www.one.test").await;
+    plane.delete(&path).await;
+    plane.hostname(&property, "www.two.test").await;
+    let epoch = pop.epoch().await;
+    assert_eq!(pop.records(epoch, 0).await.len(), 4);
+    let token = pop.enrolment;
+
+    let plane = plane
+        .restart(async |dir| {
+            let url = format!("sqlite://{}", dir.join("state/control.db").display());
+            let mut database = SqliteConnection::connect(&url).await.unwrap();
+            let query = "UPDATE feed_record SET changed_at = changed_at - 8 * 24 * 3600";
+            sqlx::query(query).execute(&mut database).await.unwrap();
+            database.close().await.unwrap();
+        })
+        .await;
+
+    let pop = plane.pop("pop-2").await;
+    drop(token);
+    let (status, problem) = eventually(async || {
+        let response = pop.changes(epoch, 3, "").await;
+        (response.status() != StatusCode::OK).then_some(response)
+    })
+    .await
+    .pipe(read)
+    .await;
+    assert_eq!((status, &problem["code"]), (StatusCode::GONE, &json!("cursor_too_old")));
+    // Who had seen the deletion goes on.
+    let rest = pop.records(epoch, 4).await;
+    assert!(rest.iter().all(|record| !matches!(record.body, Body::Tombstone)));
+    assert_eq!(rest.len(), 2);
+}
+
+trait Pipe: Sized {
+    fn pipe<T>(self, into: impl FnOnce(Self) -> T) -> T {
+        into(self)
+    }
+}
+
+impl<T> Pipe for T {}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_is_held_against_the_state() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "www.one.test").await;
+    plane.delete(&path).await;
+    let epoch = Epoch(pop.epoch().await);
+    let mut digest = StateDigest::default();
+    for record in pop.records(epoch.0, 0).await {
+        if !matches!(record.body, Body::Tombstone) {
+            digest.toggle(&record.id, record.revision);
+        }
+    }
+    let applied = Revision(4);
+    let ack = |epoch, applied, digest| Ack { epoch, applied, digest, rejected: Vec::new() };
+
+    assert_eq!(pop.ack(&ack(epoch, applied, digest)).await.state, AckState::InSync);
+    let other = StateDigest::default();
+    assert_eq!(pop.ack(&ack(epoch, applied, other)).await.state, AckState::Diverged);
+    assert_eq!(pop.ack(&ack(epoch, Revision(3), other)).await.state, AckState::Behind);
+    assert_eq!(pop.ack(&ack(Epoch(1), Revision(9), other)).await.state, AckState::Behind);
+    assert_eq!(pop.ack(&ack(epoch, Revision(9), digest)).await.state, AckState::Diverged);
+
+    let id = "hostname/shop.edge.test".to_owned();
+    let rejected = vec![Rejected { id, revision: Revision(2), reason: "bad".repeat(999) }; 200];
+    pop.ack(&Ack { epoch, applied, digest, rejected }).await;
+    let pops = admin::list_pops(&plane.config).await.unwrap();
+    let kept = pops[0].ack.unwrap();
+    assert_eq!((kept.applied, kept.state, kept.rejected), (applied, AckState::InSync, 100));
+    let metrics = plane.client.get(plane.url("/metrics")).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("landfall_pop_applied_revision{pop=\"pop-1\"} 4"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_of_a_later_version_is_understood() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let body = json!({
+        "epoch": 1, "applied": 0, "digest": StateDigest::default().to_string(), "later": true
+    });
+    let request = with_json(pop.request(Method::POST, "/feed/v1/ack"), &body);
+    let (status, reply) = crate::support::answer(request).await;
+    assert_eq!((status, &reply["state"]), (StatusCode::OK, &json!("behind")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_before_it_is_larger_than_a_reader_takes() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let property = plane.property("shop").await;
+    let chain = crate::upload::long_chain("*.big.test");
+    let count = 50;
+    for index in 0..count {
+        let path = plane.hostname(&property, &format!("n{index}.big.test")).await;
+        let (status, problem) = plane.post(&format!("{path}/certificate"), &chain).await;
+        assert_eq!(status, StatusCode::OK, "{problem}");
+    }
+    let epoch = pop.epoch().await;
+    let (mut cursor, mut pages, mut seen) = (0, 0, 0);
+    loop {
+        let response = pop.changes(epoch, cursor, "").await;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            break;
+        }
+        // Verifying refuses a body over the limit.
+        let page = pop.verify(response, landfall_feed::page::PageKind::Changes).await;
+        seen += records(&page).len();
+        cursor = page.header().to.0;
+        pages += 1;
+    }
+    assert_eq!(seen, count + 2);
+    assert!(pages >= 2, "{pages}");
+}

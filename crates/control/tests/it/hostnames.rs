@@ -1,0 +1,172 @@
+//! Hostnames: who may have which name, and what becomes of them.
+
+use landfall_feed::record::{Body, HostnameState};
+use landfall_model::{CipherSuite, TlsVersion};
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{Plane, hostname_record};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_comes_with_a_system_hostname_that_is_active_and_stays() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+
+    let (_, page) = plane.get(&format!("{property}/hostname")).await;
+
+    let hostname = &page["items"][0];
+    assert_eq!(hostname["name"], "shop.edge.test");
+    assert_eq!(hostname["status"], "Active");
+    assert_eq!(hostname["statusCode"], 1);
+    assert_eq!(hostname["certificates"][0]["issuer"], "internal");
+    assert_eq!(hostname["certificates"][0]["keyType"], "ecdsa");
+    assert!(hostname.get("systemHostname").is_none());
+    let path = format!("{property}/hostname/{}", hostname["id"]);
+    let (status, problem) = plane.delete(&path).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(problem["code"], "system_hostname");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_hostname_is_pending_and_published_without_certificate() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    let body =
+        json!({"name": "Bücher.Customer.Test.", "tls": {"minVersion": "1.3", "http2": false}});
+
+    let (status, hostname) = plane.post(&format!("{property}/hostname"), &body).await;
+
+    assert_eq!(status, StatusCode::CREATED, "{hostname}");
+    assert_eq!(hostname["name"], "xn--bcher-kva.customer.test");
+    assert_eq!(hostname["status"], "PendingValidation");
+    assert_eq!(hostname["statusCode"], 0);
+    assert_eq!(hostname["systemHostname"], "shop.edge.test");
+    assert_eq!(hostname["certificates"], json!([]));
+    let pop = plane.pop("pop-1").await;
+    let records = pop.records(pop.epoch().await, 0).await;
+    let record = hostname_record(&records, "xn--bcher-kva.customer.test");
+    assert_eq!(record.state, HostnameState::PendingValidation);
+    assert!(record.certificates.is_empty());
+    assert_eq!(record.tls.min_version, TlsVersion::Tls13);
+    assert_eq!(record.route.origins[0].to_string(), "http://127.0.0.1:9001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn external_hostnames_are_active_at_once_where_the_operator_says_so() {
+    let plane = Plane::start_with(json!({"internal_ca": {"external_hostnames": true}})).await;
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "*.customer.test").await;
+    let (_, hostname) = plane.get(&path).await;
+    assert_eq!(hostname["status"], "Active");
+    assert_eq!(hostname["certificates"][0]["issuer"], "internal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_others_have_or_answer_for_are_refused() {
+    let plane = Plane::start().await;
+    let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
+    plane.hostname(&shop, "www.one.test").await;
+    plane.hostname(&shop, "*.two.test").await;
+    plane.hostname(&shop, "*.apps.edge.test").await;
+    let taken = [
+        (&blog, "www.one.test"),
+        (&shop, "WWW.one.test."),
+        (&blog, "*.one.test"),
+        (&blog, "a.two.test"),
+        (&blog, "*.two.test"),
+        (&blog, "x.apps.edge.test"),
+        (&blog, "shop.edge.test"),
+        (&blog, "a.shop.edge.test"),
+        (&blog, "*.shop.edge.test"),
+        (&blog, "a.b.shop.edge.test"),
+    ];
+    for (property, name) in taken {
+        let path = format!("{property}/hostname");
+        let (status, problem) = plane.post(&path, &json!({"name": name})).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{name}");
+        assert_eq!(problem["code"], "hostname_taken", "{name}");
+        assert!(!problem.to_string().contains("shop"), "{problem}");
+    }
+    // A site that somebody uses can't become another's system hostname.
+    let body = json!({"name": "apps", "origins": [{"url": "http://127.0.0.1:1"}]});
+    let (status, problem) = plane.post("/api/Property", &body).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("property_name_taken")));
+    for name in ["a.two.test", "*.one.test", "a.shop.edge.test"] {
+        plane.hostname(&shop, name).await;
+    }
+    for name in ["one.test", "a.b.two.test", "two.test"] {
+        plane.hostname(&blog, name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_can_not_be_are_refused_with_the_reason() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    let path = format!("{property}/hostname");
+    let table = [
+        ("192.0.2.1", 400, "invalid_name", "IP address"),
+        ("[2001:db8::1]", 400, "invalid_name", "IP address"),
+        ("localhost", 400, "invalid_name", "one label"),
+        ("a b.test", 400, "invalid_name", "character"),
+        ("a.*.test", 400, "invalid_name", "`*`"),
+        ("*.com", 400, "invalid_name", "one label"),
+        ("", 400, "invalid_name", "empty"),
+        ("edge.test", 409, "hostname_reserved", "system domain"),
+        ("*.edge.test", 409, "hostname_reserved", "system domain"),
+    ];
+    for (name, status, code, words) in table {
+        let (got, problem) = plane.post(&path, &json!({"name": name})).await;
+        assert_eq!((got.as_u16(), problem["code"].as_str().unwrap()), (status, code), "{name}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tls_policy_is_changed_in_part_and_published() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "a.shop.edge.test").await;
+    let suite = "ECDHE-ECDSA-AES128-GCM-SHA256";
+
+    let (status, hostname) = plane.patch(&path, &json!({"tls": {"ciphers": [suite]}})).await;
+    assert_eq!(status, StatusCode::OK, "{hostname}");
+    let (_, hostname) = plane.patch(&path, &json!({"tls": {"http2": false}})).await;
+
+    assert_eq!(hostname["tls"]["http2"], false);
+    assert_eq!(hostname["tls"]["tls13"], true);
+    let pop = plane.pop("pop-1").await;
+    let records = pop.records(pop.epoch().await, 0).await;
+    let record = hostname_record(&records, "a.shop.edge.test");
+    assert_eq!(record.tls.ciphers, [CipherSuite::EcdheEcdsaAes128]);
+    assert!(!record.tls.http2 && !record.certificates.is_empty());
+    for (tls, status) in [
+        (json!({"minVersion": "1.3", "tls13": false}), 400),
+        (json!({"minVersion": "1.1"}), 422),
+        (json!({"ciphers": ["RC4-MD5"]}), 422),
+        (json!({"minVerion": "1.2"}), 422),
+    ] {
+        let (got, problem) = plane.patch(&path, &json!({ "tls": tls })).await;
+        assert_eq!(got.as_u16(), status, "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_hostname_is_a_tombstone_and_free_for_others() {
+    let plane = Plane::start().await;
+    let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
+    let path = plane.hostname(&shop, "www.one.test").await;
+    let of_another = path.replacen(&shop, &blog, 1);
+    assert_eq!(plane.get(&of_another).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(plane.delete(&of_another).await.0, StatusCode::NOT_FOUND);
+
+    assert_eq!(plane.delete(&path).await.0, StatusCode::NO_CONTENT);
+
+    assert_eq!(plane.get(&path).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(plane.delete(&path).await.0, StatusCode::NOT_FOUND);
+    let pop = plane.pop("pop-1").await;
+    let records = pop.records(pop.epoch().await, 0).await;
+    let record = records.iter().find(|record| record.id == "hostname/www.one.test").unwrap();
+    assert!(matches!(record.body, Body::Tombstone));
+    plane.hostname(&blog, "www.one.test").await;
+}

@@ -1,0 +1,22 @@
+//! Drives a control plane over HTTP, as customers, PoPs and operators do.
+
+#[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod feed;
+#[cfg(test)]
+mod hostnames;
+#[cfg(test)]
+mod renewal;
+#[cfg(test)]
+mod snapshot;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod upload;
+#[cfg(test)]
+mod upload_refusals;
