@@ -99,6 +99,21 @@ impl Issued {
         Self { leaf: self.leaf, key: other.key }
     }
 
+    /// The certificate as PEM.
+    pub fn certificate_pem(&self) -> String {
+        pem("CERTIFICATE", &self.leaf)
+    }
+
+    /// The private key as PEM (PKCS#8).
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// The private key as DER (PKCS#8).
+    pub fn key_der(&self) -> &[u8] {
+        self.key.serialized_der()
+    }
+
     /// What `openssl x509 -fingerprint -sha256` prints.
     pub fn fingerprint(&self) -> String {
         let pairs: Vec<_> = sha256(&self.leaf).iter().map(|byte| format!("{byte:02X}")).collect();
@@ -144,6 +159,12 @@ impl Recorder {
             }],
         }
     }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// The SHA-256 of the SubjectPublicKeyInfo in a certificate.

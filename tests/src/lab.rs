@@ -43,9 +43,18 @@ pub struct LabBuilder {
     edges: usize,
     control: Vec<(String, Value)>,
     edge: Vec<(String, Value)>,
+    edge_disk: Option<String>,
 }
 
 impl LabBuilder {
+    /// Gives every edge a disk of its own of this size for its state, as in `"6m"`, which
+    /// [`Node::fill_disk`] fills. It is gone with the process.
+    #[must_use]
+    pub fn edge_disk(mut self, size: &str) -> Self {
+        self.edge_disk = Some(size.to_owned());
+        self
+    }
+
     /// How many edges there are. Default: one.
     #[must_use]
     pub fn edges(mut self, edges: usize) -> Self {
@@ -91,7 +100,11 @@ impl LabBuilder {
         let node = Node::new("control", &["control", "--config", control], path);
         let mut edges = Vec::new();
         for number in 0..self.edges {
-            edges.push(edge(number, path, control_address, &self.edge).await);
+            let mut edge = edge(number, path, control_address, &self.edge).await;
+            if let Some(size) = &self.edge_disk {
+                edge.node = edge.node.on_disk(&path.join(format!("edge{number}")), size);
+            }
+            edges.push(edge);
         }
         let api_key = key.trim().to_owned();
         Lab { folder, control: node, control_address, api_key, edges }
@@ -118,7 +131,7 @@ impl LabBuilder {
 impl Lab {
     /// Describes a lab with one edge and the defaults of both configs.
     pub fn builder() -> LabBuilder {
-        LabBuilder { edges: 1, control: Vec::new(), edge: Vec::new() }
+        LabBuilder { edges: 1, control: Vec::new(), edge: Vec::new(), edge_disk: None }
     }
 
     /// A control plane and one edge, running and ready.
@@ -235,16 +248,36 @@ impl Lab {
         hostname: &str,
         path: &str,
     ) -> Result<Answer, reqwest::Error> {
-        let pem = fs::read(self.root_certificate()).expect("the control plane has run");
-        let address = self.https(number);
-        let client = Client::builder()
-            .tls_certs_only([Certificate::from_pem(&pem)?])
-            .resolve(hostname, address)
-            .timeout(DEADLINE)
-            .no_proxy()
-            .build()?;
+        let (client, address) = (self.client_of(number, hostname), self.https(number));
         let url = format!("https://{hostname}:{}{path}", address.port());
         Answer::read(client.get(url).send().await?).await
+    }
+
+    /// A client of edge 0 that trusts the internal CA and keeps its connections.
+    ///
+    /// # Panics
+    /// Where the control plane has not run.
+    pub fn client(&self, hostname: &str) -> Client {
+        self.client_of(0, hostname)
+    }
+
+    fn client_of(&self, number: usize, hostname: &str) -> Client {
+        let pem = fs::read(self.root_certificate()).expect("the control plane has run");
+        let client = Client::builder()
+            .tls_certs_only([Certificate::from_pem(&pem).expect("the root is PEM")])
+            .resolve(hostname, self.https(number))
+            .timeout(DEADLINE)
+            .no_proxy();
+        client.build().expect("a client can be made")
+    }
+
+    /// Takes an edge's process out of the lab, for a test that restarts it while the lab is used.
+    ///
+    /// # Panics
+    /// Where there is no such edge.
+    pub fn take_edge(&mut self, number: usize) -> Node {
+        let unused = Node::new(&format!("edge{number}"), &[], self.folder.path());
+        std::mem::replace(&mut self.edges[number].node, unused)
     }
 
     /// Waits until an edge answers for the hostname with `body` and status 200.

@@ -7,6 +7,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
+    io::AsyncWriteExt,
     process::{Child, Command},
     time::timeout,
 };
@@ -49,8 +50,33 @@ pub struct Node {
     name: String,
     args: Vec<String>,
     log: PathBuf,
+    disk: Option<Disk>,
     process: Option<Child>,
 }
+
+/// A file system of a fixed size over a folder.
+struct Disk {
+    folder: PathBuf,
+    size: String,
+}
+
+/// Mounts the disk, starts who fills and frees it as told on standard input, and becomes the
+/// process. What is told is confirmed in a file beside the disk's folder.
+const ON_DISK: &str = r#"
+mkdir -p "$1" && mount -t tmpfs -o "size=$2,mode=700" tmpfs "$1" || exit 1
+exec 3<&0
+(
+    while read -r word; do
+        case $word in
+            fill) head -c 1G /dev/zero >"$1/ballast" 2>/dev/null ;;
+            free) rm -f "$1/ballast" ;;
+        esac
+        echo "$word" >"$1.done"
+    done
+) <&3 >/dev/null 2>&1 &
+shift 2
+exec "$@" </dev/null 3<&-
+"#;
 
 impl Node {
     /// Describes `landfall ARGS` and starts nothing. The log goes to `folder`.
@@ -59,8 +85,61 @@ impl Node {
             name: name.to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             log: folder.join(format!("{name}.log")),
+            disk: None,
             process: None,
         }
+    }
+
+    /// Gives the process a disk of its own at `folder`, of `size` bytes, as in `"6m"`. Nobody else
+    /// sees it, and it is gone with the process.
+    #[must_use]
+    pub fn on_disk(mut self, folder: &Path, size: &str) -> Self {
+        self.disk = Some(Disk { folder: folder.to_owned(), size: size.to_owned() });
+        self
+    }
+
+    /// Fills the disk of [`Self::on_disk`] to its last byte.
+    ///
+    /// # Panics
+    /// Where it has none or the process does not run.
+    pub async fn fill_disk(&mut self) {
+        self.tell_disk("fill").await;
+    }
+
+    /// Frees the disk again.
+    ///
+    /// # Panics
+    /// As [`Self::fill_disk`].
+    pub async fn free_disk(&mut self) {
+        self.tell_disk("free").await;
+    }
+
+    async fn tell_disk(&mut self, word: &str) {
+        let disk = self.disk.as_ref().expect("the process has a disk of its own");
+        let done = disk.folder.with_extension("done");
+        let stdin = self.process.as_mut().and_then(|process| process.stdin.as_mut());
+        let stdin = stdin.expect("the process runs");
+        stdin.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+        wait_until(&format!("the disk is told to {word}"), DEADLINE, async || {
+            let told = fs::read_to_string(&done).unwrap_or_default();
+            (told.trim() == word).then_some(())
+        })
+        .await;
+    }
+
+    fn command(&self) -> Command {
+        let Some(disk) = &self.disk else {
+            let mut command = Command::new(landfall());
+            command.stdin(Stdio::null());
+            return command;
+        };
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "sh", "-c", ON_DISK, "sh"]);
+        command.arg(&disk.folder).arg(&disk.size).arg(landfall()).stdin(Stdio::piped());
+        command
     }
 
     /// Starts the process and waits for nothing.
@@ -70,9 +149,9 @@ impl Node {
     pub fn start(&mut self) {
         assert!(!self.is_running(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let process = Command::new(landfall())
+        let process = self
+            .command()
             .args(&self.args)
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .kill_on_drop(true)

@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod changes;
 mod demo;
+mod faults;
 mod hostile_feed;
 mod slice;
