@@ -165,7 +165,6 @@ async fn a_cursor_older_than_the_pruned_tombstones_is_gone() {
     plane.hostname(&property, "www.two.test").await;
     let epoch = pop.epoch().await;
     assert_eq!(pop.records(epoch, 0).await.len(), 4);
-    let token = pop.enrolment;
 
     let plane = plane
         .restart(async |dir| {
@@ -178,28 +177,17 @@ async fn a_cursor_older_than_the_pruned_tombstones_is_gone() {
         .await;
 
     let pop = plane.pop("pop-2").await;
-    drop(token);
-    let (status, problem) = eventually(async || {
+    let refused = eventually(async || {
         let response = pop.changes(epoch, 3, "").await;
         (response.status() != StatusCode::OK).then_some(response)
-    })
-    .await
-    .pipe(read)
-    .await;
+    });
+    let (status, problem) = read(refused.await).await;
     assert_eq!((status, &problem["code"]), (StatusCode::GONE, &json!("cursor_too_old")));
     // Who had seen the deletion goes on.
     let rest = pop.records(epoch, 4).await;
     assert!(rest.iter().all(|record| !matches!(record.body, Body::Tombstone)));
     assert_eq!(rest.len(), 2);
 }
-
-trait Pipe: Sized {
-    fn pipe<T>(self, into: impl FnOnce(Self) -> T) -> T {
-        into(self)
-    }
-}
-
-impl<T> Pipe for T {}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_is_held_against_the_state() {

@@ -64,7 +64,7 @@ async fn a_snapshot_holds_every_live_record_and_no_tombstone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_state_has_an_empty_snapshot_but_for_its_reader() {
+async fn a_state_without_hostnames_has_a_snapshot_of_its_pops() {
     let plane = Plane::start().await;
     let pop = plane.pop("pop-1").await;
     let (page, manifest) = manifest(&pop).await;
