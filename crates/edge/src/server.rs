@@ -10,6 +10,7 @@ mod supervised;
 use std::{
     fs::DirBuilder,
     future::Future,
+    io,
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::Path,
@@ -27,6 +28,7 @@ use pingora_core::{
         listening::Service,
     },
 };
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     EdgeError,
@@ -47,6 +49,8 @@ use supervised::{Failure, Supervised};
 const TRIES: usize = 2;
 /// Threads for reading certificates, for each service.
 const BLOCKING_THREADS: usize = 32;
+/// Connections that wait to be accepted; the system caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
 /// How long after the drain the last requests may take to be given up, in seconds.
 const GIVE_UP_SECONDS: u64 = 2;
 
@@ -234,10 +238,22 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, EdgeError> {
 
 fn bind(address: SocketAddr) -> Result<Bound, EdgeError> {
     let failed = |source| EdgeError::Bind { address, source };
-    let socket = TcpListener::bind(address).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
+    let socket = listen_on(address).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok(Bound { address, socket })
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    if address.is_ipv6() {
+        // So that `0.0.0.0` and `[::]` can both be listened on, at the same port.
+        socket.set_only_v6(true)?;
+    }
+    // Connections of the last process, in TIME_WAIT, don't keep this one from starting.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn make_directory(path: &Path) -> Result<(), EdgeError> {

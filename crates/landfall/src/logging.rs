@@ -12,7 +12,8 @@ use crate::cli::LogFormat;
 /// The most lines that wait to be written; what comes on top is dropped.
 const MAX_WAITING_LINES: usize = 16 * 1024;
 /// pingora tells of each step of its start at `info`.
-const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=warn,pingora_pool=warn";
+const DEFAULT_FILTER: &str =
+    "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=off,pingora_pool=warn";
 
 /// Starts logging and bridges the `log` crate's records. `RUST_LOG` chooses what is logged.
 /// Lines are flushed when the guard is dropped.

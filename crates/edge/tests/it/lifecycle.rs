@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{Ipv4Addr, Ipv6Addr, TcpListener},
     sync::Arc,
 };
 
@@ -27,6 +27,20 @@ fn an_address_in_use_is_an_error_before_anything_runs() {
         Parts { resolver, readiness: Arc::default(), metrics: Arc::new(Metrics::new().unwrap()) };
     let error = build(&config, parts).err().unwrap();
     assert!(matches!(error, EdgeError::Bind { address, .. } if address == config.listen.https[0]));
+}
+
+#[test]
+fn listens_on_every_ipv4_and_every_ipv6_address_at_the_same_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(directory.path(), "");
+    let (_publisher, resolver) = Edge::empty_store();
+    let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    config.listen.https =
+        vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+    let parts =
+        Parts { resolver, readiness: Arc::default(), metrics: Arc::new(Metrics::new().unwrap()) };
+    let server = build(&config, parts).map_err(|error| format!("{error:?}")).unwrap();
+    assert_eq!(server.addresses().https, config.listen.https);
 }
 
 #[test]
