@@ -33,8 +33,6 @@ pub struct FeedState {
     pub applied: Option<(Epoch, Revision)>,
     /// When the control plane last said that this is its state, or was still sending it.
     pub confirmed: Option<SystemTime>,
-    /// How many revisions the control plane is known to be ahead.
-    pub lag: u64,
     /// Why the last attempt to reach the control plane or to apply what it sent failed.
     pub last_error: Option<String>,
 }
@@ -94,9 +92,6 @@ impl FeedState {
             Some(age) => writeln!(text, "confirmed: {} s ago", age.as_secs()),
             None => writeln!(text, "confirmed: never since the start"),
         };
-        if self.lag > 0 {
-            let _ = writeln!(text, "lag: {} revisions", self.lag);
-        }
         if let Some(error) = &self.last_error {
             let _ = writeln!(text, "last error: {error}");
         }
@@ -134,12 +129,11 @@ mod tests {
             state.serving = Serving::LastKnownGood;
             state.applied = Some((Epoch(2), Revision(17)));
             state.confirmed = Some(at(100));
-            state.lag = 3;
         });
         let report = readiness.report(at(4_000));
         assert!(report.is_ready);
         let expected = "ready: yes\nserving: the last-known-good state from disk\n\
-                        applied: epoch 2, revision 17\nconfirmed: 3900 s ago\nlag: 3 revisions\n";
+                        applied: epoch 2, revision 17\nconfirmed: 3900 s ago\n";
         assert_eq!(report.text, expected);
     }
 

@@ -13,6 +13,7 @@ use landfall_feed::{
     protocol::{Ack, MAX_ACK_REJECTED, Rejected},
     record::{Body, WireRecord},
 };
+use landfall_model::Revision;
 
 use super::{
     check::{self, KeyCheck, Rejection},
@@ -104,7 +105,7 @@ impl Applier {
         }
         let applied = self.writer.apply(header.to, &changes, now())?;
         for done in applied {
-            self.publish(done);
+            self.publish(done, header.to);
         }
         self.metrics.records_applied(changes.len());
         self.metrics.applied(self.position(), self.reader.counts()?.1);
@@ -112,16 +113,24 @@ impl Applier {
         Ok(())
     }
 
-    fn publish(&mut self, done: Applied) {
+    fn publish(&mut self, done: Applied, revision: Revision) {
         match done {
-            Applied::Removed(name) => self.publisher.remove(&name),
+            Applied::Removed(name) => {
+                self.publisher.remove(&name);
+                tracing::debug!(hostname = %name, %revision, "hostname no longer served");
+            }
             Applied::Nothing => {}
             Applied::Hostname(name, stored) => {
                 let spec = entry_spec(name.clone(), stored);
                 let published = spec.map(|spec| self.publisher.insert(&spec));
-                if !matches!(published, Ok(Ok(()))) {
+                match published {
+                    Ok(Ok(())) => {
+                        tracing::debug!(hostname = %name, %revision, "hostname published")
+                    }
                     // The policy was checked and the row was just made: nothing is left to fail.
-                    tracing::error!(hostname = %name, "an applied hostname can't be published");
+                    Ok(Err(_)) | Err(_) => {
+                        tracing::error!(hostname = %name, %revision, "hostname can't be published");
+                    }
                 }
             }
         }
@@ -190,7 +199,7 @@ impl Applier {
         let confirmed_at = self.position().confirmed_at;
         tracing::info!(records = changes.len(), "records left the quarantine");
         for done in self.writer.apply(cursor, &changes, confirmed_at)? {
-            self.publish(done);
+            self.publish(done, cursor);
         }
         self.metrics.applied(self.position(), self.reader.counts()?.1);
         Ok(())

@@ -1,6 +1,7 @@
 //! The loop that keeps the edge up to date, and the one that tells the control plane so.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -193,10 +194,8 @@ impl Shared {
     /// Fetches the segments that are not on disk yet, so that a broken download goes on where it was.
     async fn download(self: &Arc<Self>, manifest: &Manifest) -> Result<(), StepError> {
         let folder = self.downloads.clone();
-        self.blocking(move |_| {
-            fs::create_dir_all(&folder).map_err(|source| file("create", &folder, source))
-        })
-        .await?;
+        let wanted = manifest.segments.iter().map(|segment| hash_name(&segment.sha256)).collect();
+        self.blocking(move |_| prepare_downloads(&folder, &wanted)).await?;
         for segment in &manifest.segments {
             let path = self.downloads.join(hash_name(&segment.sha256));
             let (known, hash) = (path.clone(), segment.sha256.clone());
@@ -399,6 +398,19 @@ impl StepError {
     fn words(&self) -> String {
         super::apply::describe(self)
     }
+}
+
+/// Makes the folder, and removes what an older snapshot left in it.
+fn prepare_downloads(folder: &Path, wanted: &HashSet<String>) -> Result<(), ApplyError> {
+    fs::create_dir_all(folder).map_err(|source| file("create", folder, source))?;
+    let entries = fs::read_dir(folder).map_err(|source| file("list", folder, source))?;
+    for entry in entries.flatten() {
+        if !entry.file_name().to_str().is_some_and(|name| wanted.contains(name)) {
+            fs::remove_file(entry.path())
+                .map_err(|source| file("remove", &entry.path(), source))?;
+        }
+    }
+    Ok(())
 }
 
 fn file(operation: &'static str, path: &Path, source: std::io::Error) -> ApplyError {
