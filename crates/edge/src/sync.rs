@@ -10,6 +10,7 @@
 mod apply;
 mod backoff;
 mod check;
+mod downloads;
 mod metrics;
 mod poller;
 mod source;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::{config::EdgeConfig, metrics::Metrics, readiness::Readiness};
 use apply::Applier;
+use downloads::Downloads;
 use metrics::SyncMetrics;
 pub use poller::Poller;
 use source::LkgSource;
@@ -100,7 +102,7 @@ pub fn start(
     let (publisher, resolver) = channel(store, source, Arc::clone(&keys));
     let applier = Applier::new(opened, publisher, keys, Arc::clone(&sync_metrics));
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
-    let downloads = config.state_directory.join("snapshot");
+    let downloads = Downloads::new(config.state_directory.join("snapshot"));
     let poller = Poller::new(client, applier, readiness, sync_metrics, downloads);
     Ok(Started { resolver, poller })
 }

@@ -1,9 +1,6 @@
 //! The loop that keeps the edge up to date, and the one that tells the control plane so.
 
 use std::{
-    collections::HashSet,
-    fs,
-    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +13,6 @@ use landfall_feed::{
     lkg::Position,
     page::{Header, Manifest},
     protocol::{Ack, AckState},
-    seal::sha256,
 };
 use landfall_model::Epoch;
 use tokio::{
@@ -27,6 +23,7 @@ use tokio::{
 use super::{
     apply::{Applier, ApplyError},
     backoff::{Backoff, random},
+    downloads::Downloads,
     metrics::SyncMetrics,
 };
 use crate::readiness::{Readiness, Serving};
@@ -50,7 +47,7 @@ struct Shared {
     applier: Mutex<Applier>,
     readiness: Arc<Readiness>,
     metrics: Arc<SyncMetrics>,
-    downloads: PathBuf,
+    downloads: Downloads,
     loaded: AtomicBool,
     diverged: AtomicBool,
     ack: watch::Sender<Option<Ack>>,
@@ -75,7 +72,7 @@ impl Poller {
         applier: Applier,
         readiness: Arc<Readiness>,
         metrics: Arc<SyncMetrics>,
-        downloads: PathBuf,
+        downloads: Downloads,
     ) -> Self {
         let shared = Shared {
             client,
@@ -191,21 +188,15 @@ impl Shared {
         self.note_current(Confirmed::ByPage).await
     }
 
-    /// Fetches the segments that are not on disk yet, so that a broken download goes on where it was.
+    /// Fetches the segments that are not on disk yet.
     async fn download(self: &Arc<Self>, manifest: &Manifest) -> Result<(), StepError> {
-        let folder = self.downloads.clone();
-        let wanted = manifest.segments.iter().map(|segment| hash_name(&segment.sha256)).collect();
-        self.blocking(move |_| prepare_downloads(&folder, &wanted)).await?;
+        let prepared = manifest.clone();
+        self.blocking(move |shared| shared.downloads.prepare(&prepared)).await?;
         for segment in &manifest.segments {
-            let path = self.downloads.join(hash_name(&segment.sha256));
-            let (known, hash) = (path.clone(), segment.sha256.clone());
-            let is_there = self.blocking(move |_| Ok(holds(&known, &hash))).await?;
-            if !is_there {
-                let bytes = self.client.segment(segment).await?;
-                self.blocking(move |_| {
-                    fs::write(&path, bytes).map_err(|source| file("write", &path, source))
-                })
-                .await?;
+            let wanted = segment.clone();
+            if !self.blocking(move |shared| Ok(shared.downloads.has(&wanted))).await? {
+                let (bytes, segment) = (self.client.segment(segment).await?, segment.clone());
+                self.blocking(move |shared| shared.downloads.put(&segment, &bytes)).await?;
             }
         }
         Ok(())
@@ -213,14 +204,11 @@ impl Shared {
 
     fn apply_snapshot(&self, header: &Header, manifest: &Manifest) -> Result<(), ApplyError> {
         let segments = manifest.segments.iter().map(|segment| {
-            let path = self.downloads.join(hash_name(&segment.sha256));
-            let bytes = fs::read(&path).map_err(|source| file("read", &path, source))?;
+            let bytes = self.downloads.read(segment)?;
             Ok(self.client.open_segment(&bytes, header.epoch, header.to)?)
         });
         self.lock().snapshot(header, segments)?;
-        if let Err(error) = fs::remove_dir_all(&self.downloads) {
-            tracing::warn!(%error, path = %self.downloads.display(), "cannot remove a snapshot");
-        }
+        self.downloads.clear();
         Ok(())
     }
 
@@ -398,29 +386,4 @@ impl StepError {
     fn words(&self) -> String {
         super::apply::describe(self)
     }
-}
-
-/// Makes the folder, and removes what an older snapshot left in it.
-fn prepare_downloads(folder: &Path, wanted: &HashSet<String>) -> Result<(), ApplyError> {
-    fs::create_dir_all(folder).map_err(|source| file("create", folder, source))?;
-    let entries = fs::read_dir(folder).map_err(|source| file("list", folder, source))?;
-    for entry in entries.flatten() {
-        if !entry.file_name().to_str().is_some_and(|name| wanted.contains(name)) {
-            fs::remove_file(entry.path())
-                .map_err(|source| file("remove", &entry.path(), source))?;
-        }
-    }
-    Ok(())
-}
-
-fn file(operation: &'static str, path: &Path, source: std::io::Error) -> ApplyError {
-    ApplyError::File { operation, path: path.to_owned(), source }
-}
-
-fn hash_name(sha256: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(sha256)
-}
-
-fn holds(path: &Path, hash: &[u8]) -> bool {
-    fs::read(path).is_ok_and(|bytes| sha256(&bytes) == *hash)
 }
