@@ -24,8 +24,9 @@ use landfall_feed::{
     sign::SigningKey,
 };
 use landfall_model::{Epoch, HostnameId, PropertyId, Revision, Route, TlsPolicy};
-use rcgen::{CertificateParams, KeyPair};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
+
+use crate::issued::Issued;
 
 /// A feed under a test's control: honest until it is told otherwise.
 pub struct ScriptedFeed {
@@ -59,68 +60,6 @@ pub enum Said {
     Silence,
 }
 
-/// A certificate and its private key, as a record would carry them.
-pub struct Issued {
-    /// DER
-    pub leaf: Vec<u8>,
-    key: KeyPair,
-}
-
-impl Issued {
-    /// A self-signed P-256 certificate for `name`.
-    ///
-    /// # Panics
-    /// Where `name` is no name.
-    pub fn new(name: &str) -> Self {
-        Self::with(name, |_| {})
-    }
-
-    /// A certificate for `name` that ended in the year 2000.
-    ///
-    /// # Panics
-    /// As [`Self::new`].
-    pub fn expired(name: &str) -> Self {
-        Self::with(name, |params| {
-            params.not_before = rcgen::date_time_ymd(1999, 1, 1);
-            params.not_after = rcgen::date_time_ymd(2000, 1, 1);
-        })
-    }
-
-    fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        change(&mut params);
-        Self { leaf: params.self_signed(&key).unwrap().der().to_vec(), key }
-    }
-
-    /// The certificate of this one with the private key of `other`.
-    #[must_use]
-    pub fn with_key_of(self, other: Self) -> Self {
-        Self { leaf: self.leaf, key: other.key }
-    }
-
-    /// The certificate as PEM.
-    pub fn certificate_pem(&self) -> String {
-        pem("CERTIFICATE", &self.leaf)
-    }
-
-    /// The private key as PEM (PKCS#8).
-    pub fn key_pem(&self) -> String {
-        self.key.serialize_pem()
-    }
-
-    /// The private key as DER (PKCS#8).
-    pub fn key_der(&self) -> &[u8] {
-        self.key.serialized_der()
-    }
-
-    /// What `openssl x509 -fingerprint -sha256` prints.
-    pub fn fingerprint(&self) -> String {
-        let pairs: Vec<_> = sha256(&self.leaf).iter().map(|byte| format!("{byte:02X}")).collect();
-        pairs.join(":")
-    }
-}
-
 /// Makes records of hostnames, with keys sealed to a lab's group key.
 pub struct Recorder {
     group: GroupPublicKey,
@@ -144,7 +83,7 @@ impl Recorder {
     pub fn hostname(&self, name: &str, issued: &Issued) -> HostnameRecord {
         let pattern = name.parse().unwrap();
         let spki = public_key_hash(&issued.leaf);
-        let key = self.group.seal(&pattern, &spki, issued.key.serialized_der()).unwrap();
+        let key = self.group.seal(&pattern, &spki, issued.key_der()).unwrap();
         let route = Route { property: PropertyId(1), origins: vec![self.origin.into()] };
         HostnameRecord {
             name: pattern,
@@ -159,12 +98,6 @@ impl Recorder {
             }],
         }
     }
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(der);
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// The SHA-256 of the SubjectPublicKeyInfo in a certificate.

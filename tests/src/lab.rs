@@ -24,11 +24,12 @@ pub const SYSTEM_DOMAIN: &str = "lab.localhost";
 /// Edges are numbered from 0. Every port is chosen before the first start and kept, so that a
 /// node comes back where it was.
 pub struct Lab {
-    folder: TempDir,
     control: Node,
     control_address: SocketAddr,
     api_key: String,
     edges: Vec<Edge>,
+    /// Dropped last: a node that is dropped by a failed test reads its log.
+    folder: TempDir,
 }
 
 struct Edge {
@@ -43,6 +44,7 @@ pub struct LabBuilder {
     edges: usize,
     control: Vec<(String, Value)>,
     edge: Vec<(String, Value)>,
+    environment: Vec<(String, String)>,
     edge_disk: Option<String>,
 }
 
@@ -76,6 +78,13 @@ impl LabBuilder {
         self
     }
 
+    /// Sets an environment variable of every node, as in `("RUST_LOG", "trace")`.
+    #[must_use]
+    pub fn environment(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Writes keys and configs, enrols every edge and starts nothing.
     ///
     /// # Panics
@@ -97,17 +106,22 @@ impl LabBuilder {
 
         let control = text(&control_config);
         let key = must(&["api-key", "add", "lab", "--config", control]).await.stdout;
-        let node = Node::new("control", &["control", "--config", control], path);
+        let with_environment = |node: Node| {
+            let set = |node: Node, (key, value): &(String, String)| node.environment(key, value);
+            self.environment.iter().fold(node, set)
+        };
+        let node = with_environment(Node::new("control", &["control", "--config", control], path));
         let mut edges = Vec::new();
         for number in 0..self.edges {
             let mut edge = edge(number, path, control_address, &self.edge).await;
+            edge.node = with_environment(edge.node);
             if let Some(size) = &self.edge_disk {
                 edge.node = edge.node.on_disk(&path.join(format!("edge{number}")), size);
             }
             edges.push(edge);
         }
         let api_key = key.trim().to_owned();
-        Lab { folder, control: node, control_address, api_key, edges }
+        Lab { control: node, control_address, api_key, edges, folder }
     }
 
     /// As [`Self::prepare`], then starts every node and waits until it is ready.
@@ -131,7 +145,13 @@ impl LabBuilder {
 impl Lab {
     /// Describes a lab with one edge and the defaults of both configs.
     pub fn builder() -> LabBuilder {
-        LabBuilder { edges: 1, control: Vec::new(), edge: Vec::new(), edge_disk: None }
+        LabBuilder {
+            edges: 1,
+            control: Vec::new(),
+            edge: Vec::new(),
+            environment: Vec::new(),
+            edge_disk: None,
+        }
     }
 
     /// A control plane and one edge, running and ready.

@@ -27,6 +27,7 @@
 
 mod api;
 mod feed;
+mod issued;
 mod lab;
 mod node;
 mod origin;
@@ -35,7 +36,8 @@ pub mod tools;
 mod wait;
 
 pub use api::{Answer, Api};
-pub use feed::{Issued, Recorder, Said, ScriptedFeed};
+pub use feed::{Recorder, Said, ScriptedFeed};
+pub use issued::Issued;
 pub use lab::{Lab, LabBuilder, SYSTEM_DOMAIN};
 pub use node::{Node, landfall, run_landfall};
 pub use origin::{Origin, Received};

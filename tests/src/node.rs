@@ -49,6 +49,7 @@ pub async fn run_landfall(args: &[&str]) -> Output {
 pub struct Node {
     name: String,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     log: PathBuf,
     disk: Option<Disk>,
     process: Option<Child>,
@@ -84,10 +85,18 @@ impl Node {
         Self {
             name: name.to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            environment: Vec::new(),
             log: folder.join(format!("{name}.log")),
             disk: None,
             process: None,
         }
+    }
+
+    /// Sets an environment variable of the process.
+    #[must_use]
+    pub fn environment(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
     }
 
     /// Gives the process a disk of its own at `folder`, of `size` bytes, as in `"6m"`. Nobody else
@@ -152,6 +161,7 @@ impl Node {
         let process = self
             .command()
             .args(&self.args)
+            .envs(self.environment.iter().cloned())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .kill_on_drop(true)

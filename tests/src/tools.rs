@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 /// How long a tool may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -51,17 +51,34 @@ impl From<Output> for Ran {
     }
 }
 
-/// Runs a tool with nothing on its standard input, as in
+/// Runs a tool with an empty standard input, as in
 /// `run("h2load", &["-n100", "-c10", &url])`.
 ///
 /// # Panics
 /// Where the tool is not installed, and where it does not end within two minutes.
 pub async fn run(tool: &str, args: &[&str]) -> Ran {
+    run_with_input(tool, args, "").await
+}
+
+/// Runs a tool with `input` on its standard input.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_with_input(tool: &str, args: &[&str], input: &str) -> Ran {
     let mut command = Command::new(tool);
-    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(TIMEOUT, command.output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{tool} {args:?} does not end"));
-    output.unwrap_or_else(|error| panic!("{tool}: {error}; `make test` installs it")).into()
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = command.kill_on_drop(true).spawn();
+    let mut running =
+        running.unwrap_or_else(|error| panic!("{tool}: {error}; `make test` installs it"));
+    let mut stdin = running.stdin.take().expect("it is piped");
+    let ended = async {
+        // A tool that ends without reading has its reasons; its outputs say which.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        running.wait_with_output().await
+    };
+    let output = timeout(TIMEOUT, ended).await;
+    output.unwrap_or_else(|_| panic!("{tool} {args:?} does not end")).unwrap().into()
 }
 
 /// Writes a new file of mode 0600.

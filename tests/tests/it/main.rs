@@ -11,3 +11,4 @@ mod demo;
 mod faults;
 mod hostile_feed;
 mod slice;
+mod tls;
