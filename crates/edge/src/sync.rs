@@ -95,8 +95,13 @@ pub fn start(
             "the last-known-good database was damaged and set aside; starting with nothing",
         );
     }
+    let not_writable = opened.not_writable.as_ref().map(|error| apply::describe(error));
     let sync_metrics = SyncMetrics::new(metrics.registry(), Arc::clone(&readiness));
     let sync_metrics = Arc::new(sync_metrics.map_err(SyncError::Metrics)?);
+    if let Some(error) = not_writable {
+        tracing::error!(error, "the state can be read and not written; serving what it holds");
+        sync_metrics.state_not_written();
+    }
     let source = Arc::new(LkgSource::new(opened.reader.clone()));
     let store = StoreConfig { key_cache_bytes: config.key_cache };
     let (publisher, resolver) = channel(store, source, Arc::clone(&keys));

@@ -10,9 +10,13 @@ mod read;
 mod write;
 
 use std::{
+    ffi::OsString,
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -153,29 +157,64 @@ pub struct Opened {
     /// Where a file that was no database, or a damaged one, has been moved. The edge then starts
     /// with nothing and takes a snapshot.
     pub set_aside: Option<PathBuf>,
+    /// Why nothing can be written for now, as on a full or read-only disk. What is there can be
+    /// read, and each write tries again.
+    pub not_writable: Option<LkgError>,
 }
 
 /// Opens the database in `folder`, or makes it: the folder 0700, the file 0600.
 ///
 /// # Errors
-/// [`LkgError`]. A damaged file is no error: it is set aside.
+/// [`LkgError`], where nothing can be read either. A damaged file is no error: it is set aside.
 pub fn open(folder: &Path) -> Result<Opened, LkgError> {
-    make_folder(folder)?;
     let path = folder.join(FILE);
-    match open_file(&path) {
+    match open_writable(&path) {
+        Ok(connection) => opened(path, connection, None),
         Err(error) if error.is_corruption() => {
             let aside = set_aside(&path)?;
-            let (writer, reader) = open_file(&path)?;
-            Ok(Opened { writer, reader, set_aside: Some(aside) })
+            opened(path.clone(), open_writable(&path)?, Some(aside))
         }
-        opened => {
-            let (writer, reader) = opened?;
-            Ok(Opened { writer, reader, set_aside: None })
-        }
+        Err(error @ LkgError::Schema { .. }) => Err(error),
+        Err(error) => open_readable(path, error),
     }
 }
 
-fn open_file(path: &Path) -> Result<(Writer, Reader), LkgError> {
+fn opened(
+    path: PathBuf,
+    connection: Connection,
+    set_aside: Option<PathBuf>,
+) -> Result<Opened, LkgError> {
+    let reader = Reader::new(path, Access::ReadOnly);
+    let writer = Writer::new(connection, reader.clone())?;
+    Ok(Opened { writer, reader, set_aside, not_writable: None })
+}
+
+/// Opens what can't be written, for the reason `error`.
+fn open_readable(path: PathBuf, error: LkgError) -> Result<Opened, LkgError> {
+    for access in [Access::ReadOnly, Access::Immutable] {
+        let reader = Reader::new(path.clone(), access);
+        if let Ok(position) = reader.position() {
+            let writer = Writer::waiting(position, reader.clone());
+            return Ok(Opened { writer, reader, set_aside: None, not_writable: Some(error) });
+        }
+    }
+    Err(error)
+}
+
+/// How a connection reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Together with a writer.
+    ReadOnly,
+    /// The file alone, as it was when its log was last written into it: for a disk on which not
+    /// even SQLite's shared memory can be made.
+    Immutable,
+}
+
+fn open_writable(path: &Path) -> Result<Connection, LkgError> {
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
+    }
     let create = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     create.map_err(|source| LkgError::File { operation: "open", path: path.to_owned(), source })?;
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -185,7 +224,22 @@ fn open_file(path: &Path) -> Result<(Writer, Reader), LkgError> {
     connection.pragma_update(None, "synchronous", "normal").map_err(failed("configure"))?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed("configure"))?;
     migrate(&connection)?;
-    Ok((Writer::new(connection)?, Reader::new(path.to_owned())))
+    Ok(connection)
+}
+
+fn connect_to_read(path: &Path, access: Access) -> Result<Connection, LkgError> {
+    match access {
+        Access::ReadOnly => connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+        Access::Immutable => {
+            let mut uri = b"file:".to_vec();
+            for byte in path.as_os_str().as_bytes() {
+                uri.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            }
+            uri.extend_from_slice(b"?immutable=1");
+            let uri = PathBuf::from(OsString::from_vec(uri));
+            connect(&uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+        }
+    }
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, LkgError> {

@@ -1,15 +1,15 @@
 //! Look-ups, on connections of their own.
 
 use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use landfall_model::{HostPattern, LookupName, Revision, Sealed};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use landfall_model::{Epoch, HostPattern, LookupName, Revision, Sealed};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{LkgError, StoredHostname, connect, failed, sealed};
-use crate::record::from_cbor;
+use super::{Access, LkgError, Position, StoredHostname, connect_to_read, failed, sealed};
+use crate::{digest::StateDigest, record::from_cbor};
 
 /// Idle connections that are kept.
 const MAX_IDLE: usize = 8;
@@ -18,7 +18,12 @@ const MAX_IDLE: usize = 8;
 #[derive(Clone)]
 pub struct Reader {
     path: Arc<PathBuf>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+struct Pool {
+    access: Access,
+    idle: Vec<Connection>,
 }
 
 /// A certificate with its chain, as it came over the feed.
@@ -61,8 +66,23 @@ pub struct ExpiryCounts {
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path: Arc::new(path), idle: Arc::default() }
+    pub(super) fn new(path: PathBuf, access: Access) -> Self {
+        let pool = Pool { access, idle: Vec::new() };
+        Self { path: Arc::new(path), pool: Arc::new(Mutex::new(pool)) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on somebody writes.
+    pub(super) fn read_with_writer(&self) {
+        *self.pool() = Pool { access: Access::ReadOnly, idle: Vec::new() };
+    }
+
+    /// Where the edge stands; all zero before the first snapshot.
+    pub(super) fn position(&self) -> Result<Position, LkgError> {
+        self.with(|connection| Ok(read_position(connection)?.unwrap_or_default()))
     }
 
     /// The hostname that answers for `name`: the exact one, else the wildcard one label above.
@@ -181,18 +201,38 @@ impl Reader {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LkgError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (access, idle) = {
+            let mut pool = self.pool();
+            (pool.access, pool.idle.pop())
+        };
         let connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            None => connect_to_read(&self.path, access)?,
         };
         let done = work(&connection).map_err(failed("read"))?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
-            idle.push(connection);
+        let mut pool = self.pool();
+        if pool.access == access && pool.idle.len() < MAX_IDLE {
+            pool.idle.push(connection);
         }
         Ok(done)
     }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn read_position(connection: &Connection) -> rusqlite::Result<Option<Position>> {
+    let query = "SELECT epoch, cursor, digest, confirmed_at FROM state WHERE id = 1";
+    let row = connection.query_row(query, [], |row| {
+        Ok(Position {
+            epoch: Epoch(row.get(0)?),
+            cursor: Revision(row.get(1)?),
+            digest: StateDigest::from_bytes(row.get(2)?),
+            confirmed_at: row.get(3)?,
+        })
+    });
+    row.optional()
 }
 
 type CertificateRow = (String, Vec<Vec<u8>>, Vec<u8>, Sealed);

@@ -202,3 +202,42 @@ fn the_file_is_its_owners_alone() {
         assert_eq!(mode(&file.unwrap().path()), 0o600);
     }
 }
+
+/// A folder that nobody can write: SQLite's own files can't be made in it.
+fn with_read_only_disk(folder: &Path, test: impl FnOnce(&Path)) {
+    // A directory in place of each of SQLite's files stops even a user who may write anywhere.
+    let blocks = ["-wal", "-shm"].map(|suffix| folder.join(format!("{FILE}{suffix}")));
+    for block in &blocks {
+        fs::create_dir_all(block.join("in the way")).unwrap();
+    }
+    test(folder);
+    blocks.iter().for_each(|block| fs::remove_dir_all(block).unwrap());
+}
+
+#[test]
+fn reads_what_it_cannot_write_and_writes_again_once_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open(dir.path()).unwrap();
+    opened.writer.apply(Revision(1), &[hostname("a.example", 1, 1)], 7).unwrap();
+    drop(opened);
+    let path = dir.path().join(FILE);
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = wal;";
+    Connection::open(&path).unwrap().execute_batch(checkpoint).unwrap();
+    assert!(!dir.path().join(format!("{FILE}-shm")).exists(), "a clean end leaves one file");
+
+    let mut degraded = None;
+    with_read_only_disk(dir.path(), |folder| {
+        let mut opened = open(folder).unwrap();
+        assert!(opened.not_writable.is_some());
+        assert_eq!(opened.writer.position().cursor, Revision(1));
+        let stored = lookup(&opened.reader, "a.example").unwrap().1;
+        assert!(opened.reader.certificate(stored.certificates[0].id).unwrap().is_some());
+        assert!(opened.writer.apply(Revision(2), &[hostname("b.example", 2, 2)], 8).is_err());
+        degraded = Some(opened);
+    });
+
+    let Opened { mut writer, reader, .. } = degraded.unwrap();
+    writer.apply(Revision(2), &[hostname("b.example", 2, 2)], 8).unwrap();
+    assert!(lookup(&reader, "b.example").is_some());
+    assert_eq!(open(dir.path()).unwrap().writer.position().cursor, Revision(2));
+}

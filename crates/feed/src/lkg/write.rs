@@ -4,8 +4,8 @@ use landfall_model::{Epoch, Fingerprint, HostPattern, Revision, Sealed};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
-    KeyDescription, LkgError, Position, StoredCertificateRef, StoredHostname, failed,
-    read::stored_hostname,
+    KeyDescription, LkgError, Position, Reader, StoredCertificateRef, StoredHostname, failed,
+    open_writable, read::read_position,
 };
 use crate::{
     digest::StateDigest,
@@ -15,8 +15,10 @@ use crate::{
 
 /// The one writer.
 pub struct Writer {
-    connection: Connection,
+    /// None while the disk can't be written.
+    connection: Option<Connection>,
     position: Position,
+    reader: Reader,
 }
 
 /// One record's effect.
@@ -93,9 +95,15 @@ pub enum Applied {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Result<Self, LkgError> {
+    pub(super) fn new(connection: Connection, reader: Reader) -> Result<Self, LkgError> {
         let position = read_position(&connection).map_err(failed("read its position"))?;
-        Ok(Self { connection, position: position.unwrap_or_default() })
+        let position = position.unwrap_or_default();
+        Ok(Self { connection: Some(connection), position, reader })
+    }
+
+    /// A writer of a database that can't be written for now.
+    pub(super) fn waiting(position: Position, reader: Reader) -> Self {
+        Self { connection: None, position, reader }
     }
 
     /// Where the edge stands; all zero before the first snapshot.
@@ -114,7 +122,7 @@ impl Writer {
         now: u64,
     ) -> Result<Vec<Applied>, LkgError> {
         let position = self.position;
-        let mut batch = self.begin()?;
+        let mut batch = Batch::begin(self.writable()?)?;
         batch.digest = position.digest;
         let applied = changes.iter().map(|change| batch.change(change));
         let applied = applied.collect::<Result<Vec<_>, _>>()?;
@@ -130,7 +138,7 @@ impl Writer {
     /// [`LkgError`].
     pub fn confirm(&mut self, now: u64) -> Result<(), LkgError> {
         let position = Position { confirmed_at: now, ..self.position };
-        self.begin()?.commit(position)?;
+        Batch::begin(self.writable()?)?.commit(position)?;
         self.position = position;
         Ok(())
     }
@@ -140,7 +148,8 @@ impl Writer {
     /// # Errors
     /// [`LkgError`].
     pub fn snapshot(&mut self) -> Result<SnapshotWriter<'_>, LkgError> {
-        let Self { connection, position } = self;
+        let Self { connection, position, reader } = self;
+        let connection = writable(connection, reader)?;
         let batch = Batch::begin(connection)?;
         let table = "CREATE TEMP TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
                      DELETE FROM seen;";
@@ -148,8 +157,23 @@ impl Writer {
         Ok(SnapshotWriter { batch, position })
     }
 
-    fn begin(&mut self) -> Result<Batch<'_>, LkgError> {
-        Batch::begin(&mut self.connection)
+    fn writable(&mut self) -> Result<&mut Connection, LkgError> {
+        writable(&mut self.connection, &self.reader)
+    }
+}
+
+/// The connection; where there is none, the disk may have become writable meanwhile.
+fn writable<'a>(
+    connection: &'a mut Option<Connection>,
+    reader: &Reader,
+) -> Result<&'a mut Connection, LkgError> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => {
+            let opened = connection.insert(open_writable(reader.path())?);
+            reader.read_with_writer();
+            Ok(opened)
+        }
     }
 }
 
@@ -377,33 +401,5 @@ impl KeptCertificate {
     /// Whether the row holds this certificate with this sealing of its key.
     fn is(&self, new: &NewCertificate) -> bool {
         self.fingerprint == new.fingerprint.0 && self.enc == new.sealed.enc
-    }
-}
-
-fn read_position(connection: &Connection) -> rusqlite::Result<Option<Position>> {
-    let query = "SELECT epoch, cursor, digest, confirmed_at FROM state WHERE id = 1";
-    let row = connection.query_row(query, [], |row| {
-        Ok(Position {
-            epoch: Epoch(row.get(0)?),
-            cursor: Revision(row.get(1)?),
-            digest: StateDigest::from_bytes(row.get(2)?),
-            confirmed_at: row.get(3)?,
-        })
-    });
-    row.optional()
-}
-
-impl Writer {
-    /// The hostname under `name`, as it stands.
-    ///
-    /// # Errors
-    /// [`LkgError`].
-    pub fn hostname(&self, name: &HostPattern) -> Result<Option<StoredHostname>, LkgError> {
-        let query = "SELECT body FROM hostname WHERE name = ?1";
-        let mut statement = self.connection.prepare_cached(query).map_err(failed("read"))?;
-        let name = name.to_string();
-        let body = statement.query_row([&name], |row| row.get::<_, Vec<u8>>(0)).optional();
-        let body = body.map_err(failed("read"))?;
-        body.map(|body| stored_hostname(&name, &body).map(|(_, stored)| stored)).transpose()
     }
 }
