@@ -8,9 +8,7 @@ use landfall_certstore::{
     CertificateId, CertificateRef, CertificateSource, EntrySpec, KeyKind, SourceError,
     StoredCertificate,
 };
-use landfall_model::{
-    Fingerprint, HostPattern, LookupName, NameError, PropertyId, Route, TlsPolicy,
-};
+use landfall_model::{HostPattern, LookupName, NameError, PropertyId, Route, TlsPolicy};
 
 /// How many hostnames a node is built for.
 pub const HOSTNAMES: u64 = 1_000_000;
@@ -30,10 +28,6 @@ pub fn hostname(n: u64) -> Result<HostPattern, NameError> {
 /// # Errors
 /// None: it is well-formed for every `n`.
 pub fn entry(n: u64) -> Result<EntrySpec, NameError> {
-    let mut fingerprint = [0; 32];
-    for (to, from) in fingerprint.iter_mut().zip(n.to_be_bytes()) {
-        *to = from;
-    }
     let property = PropertyId(i64::try_from(n / PER_PROPERTY).unwrap_or(i64::MAX));
     Ok(EntrySpec {
         name: hostname(n)?,
@@ -44,7 +38,6 @@ pub fn entry(n: u64) -> Result<EntrySpec, NameError> {
         policy: TlsPolicy::default(),
         certificates: vec![CertificateRef {
             id: CertificateId(property.0),
-            fingerprint: Fingerprint(fingerprint),
             key_kind: KeyKind::P256,
         }],
     })

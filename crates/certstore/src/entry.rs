@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use landfall_model::{Fingerprint, HostPattern, KeyType, Route, TlsPolicy};
+use landfall_model::{HostPattern, KeyType, Route, TlsPolicy};
 
 use crate::Policy;
 
@@ -36,8 +36,6 @@ impl KeyKind {
 pub struct CertificateRef {
     /// Where the source keeps it.
     pub id: CertificateId,
-    /// What it is.
-    pub fingerprint: Fingerprint,
     /// Which clients it suits.
     pub key_kind: KeyKind,
 }

@@ -92,17 +92,14 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use landfall_model::{Fingerprint, HostPattern, PropertyId, Route, TlsPolicy};
+    use landfall_model::{HostPattern, PropertyId, Route, TlsPolicy};
 
     use super::*;
     use crate::{CertificateId, EntrySpec, intern::Interner};
 
     fn chosen(kinds: &[KeyKind], policy: TlsPolicy, offer: Offer) -> Option<KeyKind> {
-        let certificate = |key_kind: &KeyKind| CertificateRef {
-            id: CertificateId(1),
-            fingerprint: Fingerprint([0; 32]),
-            key_kind: *key_kind,
-        };
+        let certificate =
+            |key_kind: &KeyKind| CertificateRef { id: CertificateId(1), key_kind: *key_kind };
         let name: HostPattern = "a.example".parse().unwrap();
         let route = Route { property: PropertyId(1), origins: vec![] };
         let certificates = kinds.iter().map(certificate).collect();

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use landfall_model::{Epoch, HostnameId, KeyType, Revision, Route, Sealed, TlsPolicy, seal};
+use landfall_model::{Epoch, HostnameId, KeyType, Revision, Route, Sealed, TlsPolicy};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +71,6 @@ pub struct StoredCertificateRef {
     pub id: i64,
     /// Its key.
     pub key: KeyDescription,
-    /// The SHA-256 of the leaf.
-    #[serde(with = "seal::bytes")]
-    pub fingerprint: Vec<u8>,
 }
 
 /// A public key, as far as a client must support it.

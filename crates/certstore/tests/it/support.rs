@@ -13,7 +13,7 @@ use landfall_certstore::{
     Resolver, SourceError, StoreConfig, StoredCertificate, channel,
 };
 use landfall_feed::seal::{GroupKeyFiles, GroupPublicKey, sha256};
-use landfall_model::{Fingerprint, LookupName, PropertyId, Route, TlsPolicy};
+use landfall_model::{LookupName, PropertyId, Route, TlsPolicy};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 #[derive(Default)]
@@ -93,8 +93,7 @@ impl Fleet {
     /// Stores a new certificate for `name` and refers to it.
     pub(crate) fn store(&self, name: &str, kind: KeyKind) -> CertificateRef {
         let stored = self.certificate(name, kind);
-        let fingerprint = Fingerprint(sha256(&stored.chain[0]));
-        CertificateRef { id: self.source.add(stored), fingerprint, key_kind: kind }
+        CertificateRef { id: self.source.add(stored), key_kind: kind }
     }
 
     /// `name` with one new P-256 certificate and the default policy.

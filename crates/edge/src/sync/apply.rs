@@ -81,8 +81,8 @@ impl Applier {
         let mut replacement = self.publisher.replacement();
         let mut unreadable = 0u64;
         self.reader.for_each_hostname(|row| {
-            let spec = row.and_then(|(name, stored)| entry_spec(name, stored));
-            let inserted = spec.map(|spec| replacement.insert(&spec).is_ok());
+            let inserted =
+                row.map(|(name, stored)| replacement.insert(&entry_spec(name, stored)).is_ok());
             if !matches!(inserted, Ok(true)) {
                 unreadable += 1;
             }
@@ -121,14 +121,12 @@ impl Applier {
             }
             Applied::Nothing => {}
             Applied::Hostname(name, stored) => {
-                let spec = entry_spec(name.clone(), stored);
-                let published = spec.map(|spec| self.publisher.insert(&spec));
-                match published {
-                    Ok(Ok(())) => {
+                match self.publisher.insert(&entry_spec(name.clone(), stored)) {
+                    Ok(()) => {
                         tracing::debug!(hostname = %name, %revision, "hostname published")
                     }
-                    // The policy was checked and the row was just made: nothing is left to fail.
-                    Ok(Err(_)) | Err(_) => {
+                    // The policy was checked: nothing is left to fail.
+                    Err(_) => {
                         tracing::error!(hostname = %name, %revision, "hostname can't be published");
                     }
                 }

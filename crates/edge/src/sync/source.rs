@@ -5,7 +5,7 @@ use landfall_certstore::{
     StoredCertificate,
 };
 use landfall_feed::lkg::{KeyDescription, LkgError, Reader, StoredCertificateRef, StoredHostname};
-use landfall_model::{Fingerprint, HostPattern, KeyType, LookupName};
+use landfall_model::{HostPattern, KeyType, LookupName};
 
 pub(super) struct LkgSource {
     reader: Reader,
@@ -29,23 +29,18 @@ impl CertificateSource for LkgSource {
 
     fn entry(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
         let found = self.reader.hostname(name).map_err(unreadable)?;
-        found.map(|(name, stored)| entry_spec(name, stored)).transpose().map_err(unreadable)
+        Ok(found.map(|(name, stored)| entry_spec(name, stored)))
     }
 }
 
 /// A hostname of the database as an entry of the store.
-pub(super) fn entry_spec(name: HostPattern, stored: StoredHostname) -> Result<EntrySpec, LkgError> {
-    let certificates = stored.certificates.iter().map(certificate_ref);
-    let certificates = certificates.collect::<Result<_, _>>()?;
-    Ok(EntrySpec { name, route: stored.route, policy: stored.tls, certificates })
+pub(super) fn entry_spec(name: HostPattern, stored: StoredHostname) -> EntrySpec {
+    let certificates = stored.certificates.iter().map(certificate_ref).collect();
+    EntrySpec { name, route: stored.route, policy: stored.tls, certificates }
 }
 
-fn certificate_ref(stored: &StoredCertificateRef) -> Result<CertificateRef, LkgError> {
-    Ok(CertificateRef {
-        id: CertificateId(stored.id),
-        fingerprint: Fingerprint(array(&stored.fingerprint)?),
-        key_kind: key_kind(stored.key),
-    })
+fn certificate_ref(stored: &StoredCertificateRef) -> CertificateRef {
+    CertificateRef { id: CertificateId(stored.id), key_kind: key_kind(stored.key) }
 }
 
 fn key_kind(key: KeyDescription) -> KeyKind {

@@ -332,8 +332,7 @@ impl<'a> Batch<'a> {
                 Some(own) => own.id,
                 None => self.insert_certificate(&name, certificate)?,
             };
-            let fingerprint = certificate.fingerprint.0.to_vec();
-            certificates.push(StoredCertificateRef { id, key: certificate.key, fingerprint });
+            certificates.push(StoredCertificateRef { id, key: certificate.key });
         }
         for old in kept.iter().filter(|old| certificates.iter().all(|new| new.id != old.id)) {
             self.execute("DELETE FROM certificate WHERE id = ?1", params![old.id])?;

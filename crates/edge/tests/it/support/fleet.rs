@@ -13,7 +13,7 @@ use landfall_certstore::{
     Resolver, SourceError, StoreConfig, StoredCertificate, channel,
 };
 use landfall_feed::seal::{GroupKeyFiles, GroupPublicKey, sha256};
-use landfall_model::{Fingerprint, HostPattern, LookupName};
+use landfall_model::{HostPattern, LookupName};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 #[derive(Default)]
@@ -79,11 +79,10 @@ impl Fleet {
         let context = sealed_for.parse().unwrap();
         let sealed = self.public.seal(&context, &spki_sha256, key.serialized_der()).unwrap();
         let leaf = certificate.der().to_vec();
-        let fingerprint = Fingerprint(sha256(&leaf));
         let stored = StoredCertificate { hostname, chain: vec![leaf], spki_sha256, key: sealed };
         let mut rows = self.source.rows.lock().unwrap();
         let id = i64::try_from(rows.len()).unwrap();
         rows.insert(id, stored);
-        CertificateRef { id: CertificateId(id), fingerprint, key_kind: KeyKind::P256 }
+        CertificateRef { id: CertificateId(id), key_kind: KeyKind::P256 }
     }
 }
