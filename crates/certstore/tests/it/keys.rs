@@ -99,24 +99,19 @@ async fn says_why_there_is_no_certificate() {
 async fn a_certificate_replaced_under_a_handshake_is_looked_up_again() {
     let fleet = Fleet::new();
     let (mut publisher, resolver) = fleet.channel(1 << 20);
-    publisher.insert(&fleet.spec("a.example")).unwrap();
+    let old = fleet.spec("a.example");
+    publisher.insert(&old).unwrap();
+    let (has_reached, go) = fleet.source.hold_next_read();
     let wanted = name("a.example");
-    let reader = tokio::spawn({
-        let resolver = resolver.clone();
-        async move {
-            for _ in 0..300 {
-                resolver.select(&wanted, Offer::default()).await.unwrap();
-            }
-        }
-    });
-    let mut last = None;
-    for _ in 0..300 {
-        let next = fleet.spec("a.example");
-        publisher.insert(&next).unwrap();
-        if let Some(old) = last.replace(next.certificates[0].id) {
-            fleet.source.drop_certificate(old);
-        }
-        tokio::task::yield_now().await;
-    }
-    reader.await.unwrap();
+    let handshake = tokio::spawn(async move { resolver.select(&wanted, Offer::default()).await });
+    tokio::task::spawn_blocking(move || has_reached.recv()).await.unwrap().unwrap();
+
+    let new = fleet.spec("a.example");
+    publisher.insert(&new).unwrap();
+    fleet.source.drop_certificate(old.certificates[0].id);
+    go.send(()).unwrap();
+
+    let selected = handshake.await.unwrap().unwrap();
+    let chosen = selected.entry.certificates().next().unwrap();
+    assert_eq!(chosen, new.certificates[0]);
 }

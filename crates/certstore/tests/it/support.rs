@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel as channel_of_two},
     },
 };
 
@@ -21,11 +22,25 @@ pub(crate) struct MemorySource {
     rows: Mutex<HashMap<i64, StoredCertificate>>,
     entries: Mutex<HashMap<String, EntrySpec>>,
     next: AtomicI64,
+    gate: Mutex<Option<Gate>>,
     pub(crate) reads: AtomicUsize,
     pub(crate) entry_reads: AtomicUsize,
 }
 
+/// Both ends of a pause: one says that a read has come, the other lets it go on.
+struct Gate {
+    reached: Sender<()>,
+    go_on: Receiver<()>,
+}
+
 impl MemorySource {
+    /// Holds the next read of a certificate. Answers when it has come, and what lets it go on.
+    pub(crate) fn hold_next_read(&self) -> (Receiver<()>, Sender<()>) {
+        let ((reached, has_reached), (go, go_on)) = (channel_of_two(), channel_of_two());
+        *self.gate.lock().unwrap() = Some(Gate { reached, go_on });
+        (has_reached, go)
+    }
+
     pub(crate) fn add(&self, stored: StoredCertificate) -> CertificateId {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.rows.lock().unwrap().insert(id, stored);
@@ -44,6 +59,11 @@ impl MemorySource {
 impl CertificateSource for MemorySource {
     fn certificate(&self, id: CertificateId) -> Result<Option<StoredCertificate>, SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(Gate { reached, go_on }) = gate {
+            reached.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
         Ok(self.rows.lock().unwrap().get(&id.0).cloned())
     }
 
