@@ -9,6 +9,7 @@ use aws_lc_rs::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
     },
 };
+use x509_parser::asn1_rs::{Any, FromDer};
 
 /// A private key that can sign. Its buffers are wiped when they are dropped.
 pub(crate) struct ServerKey {
@@ -22,8 +23,15 @@ enum Pkcs8 {
 }
 
 impl ServerKey {
-    /// Reads an RSA, P-256 or P-384 key. `None` for anything else.
+    /// Reads an RSA, P-256 or P-384 key. `None` for anything else, and for anything more: what
+    /// follows a key is damage, or meant for somebody else.
     pub(crate) fn read(der: &PrivateKeyDer) -> Option<Self> {
+        let (PrivateKeyDer::Pkcs1(bytes)
+        | PrivateKeyDer::Sec1(bytes)
+        | PrivateKeyDer::Pkcs8(bytes)) = der;
+        let Ok(([], _)) = Any::from_der(bytes) else {
+            return None;
+        };
         match der {
             PrivateKeyDer::Pkcs1(der) => Self::rsa(rsa::KeyPair::from_der(der).ok()?),
             PrivateKeyDer::Sec1(der) => Self::ecdsa(der, EcdsaKeyPair::from_private_key_der),

@@ -49,6 +49,8 @@ async fn what_is_not_a_certificate_and_a_key() {
     let not_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let old_form =
         key.replacen("-----\n", "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n", 1);
+    let end = "-----END PRIVATE KEY-----";
+    let with_more = key.replace(end, &format!("AAAA\n{end}"));
     let other = KeyPair::generate().unwrap().serialize_pem();
     assert_refused(vec![
         ("certificate_pem_invalid", with(&good, "certificate", cut(&certificate))),
@@ -60,6 +62,7 @@ async fn what_is_not_a_certificate_and_a_key() {
         ("private_key_ambiguous", with(&good, "privateKey", format!("{key}{other}"))),
         ("private_key_encrypted", with(&good, "privateKey", old_form)),
         ("private_key_unreadable", with(&good, "privateKey", not_key)),
+        ("private_key_unreadable", with(&good, "privateKey", with_more)),
         ("private_key_mismatch", with(&good, "privateKey", other)),
     ])
     .await;
