@@ -72,6 +72,23 @@ impl Api {
         self.try_send(method, path, body).await.expect("the API answers")
     }
 
+    /// Sends a body as it is and expects nothing of the answer.
+    ///
+    /// # Panics
+    /// Where there is no answer.
+    pub async fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: String,
+    ) -> Answer {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        let request = request.header("X-API-Key", &self.key).header("Content-Type", content_type);
+        let response = request.body(body).send().await.expect("the API answers");
+        Answer::read(response).await.expect("the API answers")
+    }
+
     /// Sends a request whose answer must be a success, and returns its JSON.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 use landfall_feed::seal::sha256;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use x509_parser::der_parser::parse_der;
 
 /// A certificate and its private key, as an upload or a record would carry them.
 pub struct Issued {
@@ -24,6 +25,14 @@ impl Issued {
     pub fn rsa(name: &str) -> Self {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
         Self::with(name, key.unwrap(), |_| {})
+    }
+
+    /// A self-signed certificate for `name` with this private key (PEM).
+    ///
+    /// # Panics
+    /// As [`Self::new`], and where it is no private key.
+    pub fn with_key_pem(name: &str, key: &str) -> Self {
+        Self::with(name, KeyPair::from_pem(key).unwrap(), |_| {})
     }
 
     /// A certificate for `name` that ended in the year 2000.
@@ -64,6 +73,20 @@ impl Issued {
     /// The private key as DER (PKCS#8).
     pub fn key_der(&self) -> &[u8] {
         self.key.serialized_der()
+    }
+
+    /// The numbers of the private key that nobody else may know: of an ECDSA key its scalar (RFC
+    /// 5915), of an RSA key `d`, `p`, `q` and what follows from them (RFC 8017 appendix A.1.2).
+    ///
+    /// # Panics
+    /// Never: the key was made here.
+    pub fn secret_numbers(&self) -> Vec<Vec<u8>> {
+        let (_, pkcs8) = parse_der(self.key_der()).unwrap();
+        let inner = pkcs8.as_sequence().unwrap()[2].as_slice().unwrap();
+        let (_, key) = parse_der(inner).unwrap();
+        let fields = key.as_sequence().unwrap();
+        let secret = if self.key.algorithm() == &PKCS_RSA_SHA256 { 3..9 } else { 1..2 };
+        fields[secret].iter().map(|field| field.as_slice().unwrap().to_vec()).collect()
     }
 
     /// What `openssl x509 -fingerprint -sha256` prints.

@@ -213,6 +213,11 @@ impl Lab {
         self.folder().join("control/internal-ca.pem")
     }
 
+    /// The key of [`Self::api`].
+    pub fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
     /// A client of the API with a key.
     pub fn api(&self) -> Api {
         Api::new(self.control_address, &self.api_key)

@@ -32,6 +32,7 @@ mod lab;
 mod node;
 mod origin;
 mod ports;
+mod search;
 pub mod tools;
 mod wait;
 
@@ -42,4 +43,5 @@ pub use lab::{Lab, LabBuilder, SYSTEM_DOMAIN};
 pub use node::{Node, landfall, run_landfall};
 pub use origin::{Origin, Received};
 pub use ports::free_ports;
+pub use search::{Searcher, Secret, WINDOW};
 pub use wait::{DEADLINE, wait_until};

@@ -10,5 +10,6 @@ mod changes;
 mod demo;
 mod faults;
 mod hostile_feed;
+mod secrets;
 mod slice;
 mod tls;
