@@ -2,6 +2,7 @@
 
 mod failure;
 mod forwarded;
+mod plain_form;
 
 use std::{
     sync::Arc,
@@ -97,6 +98,7 @@ impl EdgeProxy {
         request::check_size(header, &self.limits)?;
         let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes).unwrap_or_default();
         request::check_framing(header, &raw)?;
+        request::check_target(header)?;
         let name = request::authority(header)?;
         let connection = Connection::of(session).ok_or(Refusal::Internal)?;
         let served = connection.entry().ok_or(Refusal::Internal)?;
@@ -181,6 +183,7 @@ impl ProxyHttp for EdgeProxy {
     ) -> pingora::Result<()> {
         let client =
             session.client_addr().and_then(SocketAddr::as_inet).map(|address| address.ip());
+        plain_form::put_in(header)?;
         forwarded::set(header, client)
     }
 

@@ -1,6 +1,6 @@
 //! What is decided from a request's header alone.
 
-use http::header;
+use http::{Method, header};
 use landfall_model::LookupName;
 use pingora::http::RequestHeader;
 
@@ -25,24 +25,50 @@ pub(crate) fn check_size(request: &RequestHeader, limits: &Limits) -> Result<(),
     }
 }
 
-/// Refuses a body whose length is said twice: a `Content-Length` beside a `Transfer-Encoding`, or
-/// more than one. A proxy and an origin that read them differently can be made to disagree on
+/// Refuses a body whose length is not said once and plainly: a `Content-Length` beside a
+/// `Transfer-Encoding`, more than one of them, a length that is not a number, a coding other than
+/// `chunked`. A proxy and an origin that read such a header differently can be made to disagree on
 /// where a request ends (RFC 9112 section 11.2). `raw` is an HTTP/1 header as it arrived, since
 /// what was parsed has lost the length by then.
 pub(crate) fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
-    let lengths = request.headers.get_all(header::CONTENT_LENGTH).iter().count();
-    let is_ambiguous = lengths > 1
-        || (request.headers.contains_key(header::TRANSFER_ENCODING)
-            && raw.split(|byte| *byte == b'\n').any(is_length));
-    match is_ambiguous {
-        true => Err(Refusal::BadRequest),
-        false => Ok(()),
-    }
+    let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = request.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = match (lengths.next(), codings.next()) {
+        (None, None) => true,
+        (Some(length), None) => is_number(length.as_bytes()) && lengths.next().is_none(),
+        (None, Some(coding)) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && codings.next().is_none()
+                && !raw.split(|byte| *byte == b'\n').any(is_length)
+        }
+        (Some(_), Some(_)) => false,
+    };
+    is_plain.then_some(()).ok_or(Refusal::BadRequest)
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 fn is_length(line: &[u8]) -> bool {
     let name = header::CONTENT_LENGTH.as_str().as_bytes();
     line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+/// Refuses a target that is no path, no URL of the web, and no `*` of an `OPTIONS` (RFC 9112
+/// section 3.2). Put behind an origin's own name, `@elsewhere` would be another server's URL.
+pub(crate) fn check_target(request: &RequestHeader) -> Result<(), Refusal> {
+    let target = request.raw_path();
+    let starts_with = |scheme: &str| {
+        target
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    };
+    let is_target = starts_with("/")
+        || starts_with("http://")
+        || starts_with("https://")
+        || (target == b"*" && request.method == Method::OPTIONS);
+    is_target.then_some(()).ok_or(Refusal::BadRequest)
 }
 
 /// The hostname that a request is for, from its `Host` or `:authority` (RFC 9110 section 7.2,
@@ -65,8 +91,6 @@ pub(crate) fn authority(request: &RequestHeader) -> Result<LookupName, Refusal> 
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
 
     fn request(target: &str, fields: &[(&'static str, &str)]) -> RequestHeader {
@@ -123,16 +147,52 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_body_whose_length_is_said_twice() {
+    fn refuses_a_body_whose_length_is_not_said_once_and_plainly() {
+        let check = |fields: &[(&'static str, &str)]| check_framing(&request("/", fields), b"");
+        for fields in [("content-length", "3"), ("transfer-encoding", "Chunked")] {
+            assert_eq!(check(&[fields]), Ok(()));
+        }
+        assert_eq!(check(&[]), Ok(()));
+        let table: [&[(&str, &str)]; 10] = [
+            &[("content-length", "3"), ("content-length", "3")],
+            &[("content-length", "3, 3")],
+            &[("content-length", "+3")],
+            &[("content-length", "0x3")],
+            &[("content-length", "")],
+            &[("transfer-encoding", "chunked"), ("content-length", "3")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "identity")],
+            &[("transfer-encoding", "x"), ("transfer-encoding", "chunked")],
+        ];
+        for fields in table {
+            assert_eq!(check(fields), Err(Refusal::BadRequest), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn finds_a_length_that_the_parser_dropped_beside_a_coding() {
         let chunked = request("/", &[("transfer-encoding", "chunked")]);
         let raw: &[u8] = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(check_framing(&chunked, raw), Ok(()));
         let raw: &[u8] =
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-LENGTH: 3\r\n\r\n";
         assert_eq!(check_framing(&chunked, raw), Err(Refusal::BadRequest));
-        let twice = request("/", &[("content-length", "3"), ("content-length", "3")]);
-        assert_eq!(check_framing(&twice, b""), Err(Refusal::BadRequest));
-        assert_eq!(check_framing(&request("/", &[("content-length", "3")]), b""), Ok(()));
+    }
+
+    #[test]
+    fn takes_a_path_a_url_of_the_web_and_the_asterisk_of_options() {
+        let check = |method: &str, target: &str| {
+            let method: Method = method.parse().unwrap();
+            check_target(&RequestHeader::build(method, target.as_bytes(), None).unwrap())
+        };
+        for target in ["/", "/a?b", "//a", "http://a.example/b", "https://a.example"] {
+            assert_eq!(check("GET", target), Ok(()), "{target}");
+        }
+        assert_eq!(check("OPTIONS", "*"), Ok(()));
+        for target in ["*", "x", "?x", "@evil.example/", "ET /", "ftp://a.example/"] {
+            assert_eq!(check("GET", target), Err(Refusal::BadRequest), "{target}");
+        }
     }
 
     #[test]

@@ -34,7 +34,8 @@ fn is_claim(name: &str) -> bool {
             found => found == Some(expected),
         })
     };
-    is_prefix("x-forwarded") || is_prefix("x-real-ip") || name == "forwarded"
+    // CGI programs would find `Proxy` as HTTP_PROXY, and send their own requests there.
+    is_prefix("x-forwarded") || is_prefix("x-real-ip") || matches!(name, "forwarded" | "proxy")
 }
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ mod tests {
             ("x-forwarded-server", "evil"),
             ("X-Real-IP", "10.0.0.4"),
             ("forwarded", "for=10.0.0.5"),
+            ("Proxy", "http://10.0.0.6"),
             ("x-forward", "kept"),
         ];
         let header = sent(&claims, "192.0.2.9");

@@ -73,6 +73,43 @@ fn a_connection_header_that_would_strip_what_the_origin_is_told_is_refused() {
 }
 
 #[test]
+fn a_header_that_an_origin_could_read_differently_is_refused() {
+    let (mut edge, origin) = (Edge::start(""), Origin::start());
+    edge.serve("shop.example", origin.address());
+    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n\r\nX");
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    for request in [
+        post("Content-Length: 1, 1"),
+        post("Content-Length: +1"),
+        post("Transfer-Encoding: gzip, chunked"),
+        post("Transfer-Encoding: x\r\nTransfer-Encoding: chunked"),
+        get("@evil.example/"),
+        get("x"),
+        get("ET /"),
+        get("ftp://shop.example/"),
+    ] {
+        let answer = raw(&edge, "shop.example", &request);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request} was answered {answer}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[test]
+fn an_origin_gets_a_path_and_one_cookie() {
+    let (mut edge, origin) = (Edge::start(""), Origin::start());
+    edge.serve("shop.example", origin.address());
+    let request = "GET http://shop.example/a?b HTTP/1.1\r\nHost: shop.example\r\n\
+                   Connection: close\r\n\r\n";
+    let answer = raw(&edge, "shop.example", request);
+    assert!(answer.contains("\r\n\r\nGET /a?b HTTP/1.1\r\n"), "{answer}");
+    for option in ["--http1.1", "--http2"] {
+        let cookies = [option, "-H", "Cookie: a=1", "-H", "Cookie: b=2"];
+        let seen = curl(&edge, "shop.example", "/", &cookies).body.to_lowercase();
+        assert!(seen.contains("\r\ncookie: a=1; b=2\r\n"), "{seen}");
+    }
+}
+
+#[test]
 fn another_hostname_than_the_connections_is_misdirected() {
     let (mut edge, origin) = (Edge::start(""), Origin::start());
     edge.serve("shop.example", origin.address());
