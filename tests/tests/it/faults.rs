@@ -110,10 +110,8 @@ async fn count_hostnames(lab: &Lab, property: i64) -> f64 {
         let path = format!("/api/Property/{property}/hostname?limit=100{cursor}");
         let page = lab.api().read(&path).await;
         count += page["items"].as_array().unwrap().len();
-        match &page["nextCursor"] {
-            Value::String(next) => cursor = format!("&cursor={next}"),
-            _ => return count as f64,
-        }
+        let Value::String(next) = &page["nextCursor"] else { return count as f64 };
+        cursor = format!("&cursor={next}");
     }
 }
 
