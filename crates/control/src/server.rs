@@ -8,6 +8,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -187,6 +188,10 @@ impl Connections {
     fn serve(&mut self, stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
         // Answers are written whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
+        // A client that asks and never reads is cut by the system: nothing else would, since hyper
+        // has no limit for a write.
+        let unread = self.app.limits.request_timeout;
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(unread));
         // HTTP/1.1 alone: telling it from HTTP/2 would wait for a first byte without a limit.
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
         builder

@@ -61,6 +61,18 @@ impl StoreError {
         move |source| Self::Statement { operation, source }
     }
 
+    /// Whether others held the database for too long. Nothing was changed, and a later try may do.
+    pub(crate) fn is_busy(&self) -> bool {
+        /// The lower byte of SQLite's result codes SQLITE_BUSY and SQLITE_LOCKED.
+        const BUSY: [u32; 2] = [5, 6];
+        let Self::Statement { source, .. } = self else {
+            return false;
+        };
+        let code = source.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+        matches!(source, sqlx::Error::PoolTimedOut)
+            || code.is_some_and(|code| BUSY.contains(&(code & 0xff)))
+    }
+
     /// Whether a unique column already had the value.
     pub(crate) fn is_unique_violation(&self) -> bool {
         match self {
@@ -185,3 +197,23 @@ fn time_from_sql(seconds: i64) -> Result<OffsetDateTime, StoreError> {
 
 /// What a statement runs on.
 pub(crate) type Connection = SqliteConnection;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_others_hold_is_busy_and_a_wrong_statement_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let options =
+            SqliteConnectOptions::new().filename(file.path()).busy_timeout(Duration::ZERO);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let held = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let second = pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::on("begin"));
+        assert!(second.unwrap_err().is_busy());
+        drop(held);
+        let wrong = sqlx::query("SELECT 1 FROM nothing").execute(&pool).await;
+        assert!(!wrong.map_err(StoreError::on("read")).unwrap_err().is_busy());
+        assert!(StoreError::on("acquire")(sqlx::Error::PoolTimedOut).is_busy());
+    }
+}

@@ -11,7 +11,11 @@ use serde_json::{Map, Value};
 use crate::{
     certificate::upload::UploadError,
     service::{Missing, ServiceError},
+    store::StoreError,
 };
+
+/// The longest `detail`, in bytes. A client's own words may be in it.
+const MAX_DETAIL: usize = 4_096;
 
 /// What went wrong, for a program (`code`) and a person (`detail`).
 #[derive(Clone, Debug)]
@@ -30,7 +34,9 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, code, title, detail: detail.into(), more: Map::new() }
+        let mut detail = detail.into();
+        detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
+        Self { status, code, title, detail, more: Map::new() }
     }
 
     /// Adds an extension member.
@@ -55,8 +61,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
     }
 
-    /// An error of ours. What it is stays in the log.
-    pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
+    /// An error of ours, or a database that others hold. What it is stays in the log.
+    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        if is_busy(error) {
+            tracing::warn!(error = %chain(error), "the database is busy");
+            let detail = "The control plane has more to do than it can. Nothing was changed.";
+            return Self::unavailable("busy", detail);
+        }
         tracing::error!(error = %chain(error), "a request failed");
         Self::internal_silent()
     }
@@ -90,6 +101,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+fn is_busy(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut errors = std::iter::successors(Some(error), |error| error.source());
+    errors.any(|error| error.downcast_ref().is_some_and(StoreError::is_busy))
 }
 
 impl From<ServiceError> for Problem {
@@ -160,5 +176,26 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_database_is_a_reason_to_come_back_and_a_broken_one_is_not() {
+        let busy = StoreError::on("begin")(sqlx::Error::PoolTimedOut);
+        let response = Problem::from(ServiceError::Store(busy)).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let broken = Problem::from(ServiceError::Store(StoreError::Corrupt("row")));
+        assert_eq!(broken.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn a_detail_has_an_end() {
+        let problem = Problem::invalid("name", "invalid_name", "\u{e9}".repeat(100_000));
+        assert_eq!(problem.detail.len(), MAX_DETAIL);
     }
 }

@@ -58,3 +58,17 @@ async fn a_connection_over_the_limit_waits_for_one_to_end() {
     drop(first);
     within(second.read_exact(&mut byte)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_and_never_reads_is_cut() {
+    let plane = Plane::start_with(json!({
+        "api": {"listen": "127.0.0.1:0", "request_timeout": "500ms", "header_timeout": "1h"}
+    }))
+    .await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(plane.address).await.unwrap();
+    let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
+    let ask = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    within(ask).await;
+}
