@@ -102,6 +102,7 @@ impl SnapshotBuilder {
         let every = self.limits.snapshot_every;
         if let Some(current) = &self.current
             && is_usable(current, &state, at_least, every)
+            && self.is_on_disk(current).await?
         {
             return Ok(Arc::clone(current));
         }
@@ -115,7 +116,15 @@ impl SnapshotBuilder {
         Ok(snapshot)
     }
 
+    /// Whether every segment is still there: a list of others would leave readers with nothing.
+    async fn is_on_disk(&self, snapshot: &Snapshot) -> Result<bool, SnapshotError> {
+        let segments = snapshot.manifest.segments.iter();
+        let names = segments.map(|segment| segment.name.clone()).collect();
+        snapshot_files::are_there(self.directory.clone(), names).await
+    }
+
     async fn build(&self) -> Result<Snapshot, SnapshotError> {
+        snapshot_files::make_folder(self.directory.clone()).await?;
         let mut connection = self.store.read_at_once().await?;
         let state = store::feed::state(&mut connection).await?;
         let mut snapshot = Snapshot {

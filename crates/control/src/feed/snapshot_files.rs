@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -40,6 +42,22 @@ fn snapshot_of(name: &str) -> Option<(u64, u64)> {
 fn is_segment_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase() || matches!(b, b'-' | b'.');
     name.bytes().all(allowed) && snapshot_of(name).is_some()
+}
+
+/// Makes the folder where somebody removed it.
+pub(super) async fn make_folder(directory: PathBuf) -> Result<(), SnapshotError> {
+    let work = move || DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let made = tokio::task::spawn_blocking(work).await.map_err(SnapshotError::Interrupted)?;
+    made.map_err(SnapshotError::Write)
+}
+
+/// Whether all of these files are there.
+pub(super) async fn are_there(
+    directory: PathBuf,
+    names: Vec<String>,
+) -> Result<bool, SnapshotError> {
+    let work = move || names.iter().all(|name| directory.join(name).is_file());
+    tokio::task::spawn_blocking(work).await.map_err(SnapshotError::Interrupted)
 }
 
 /// Removes all files but those of the two newest snapshots.

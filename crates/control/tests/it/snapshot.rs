@@ -153,3 +153,14 @@ async fn many_readers_at_once_get_one_snapshot() {
     let metrics = plane.client.get(plane.url("/metrics")).send().await.unwrap();
     assert!(metrics.text().await.unwrap().contains("landfall_feed_snapshots_total 1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_that_were_removed_are_built_anew() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    manifest(&pop).await;
+    std::fs::remove_dir_all(plane.dir.path().join("state/snapshots")).unwrap();
+    let (_, manifest) = manifest(&pop).await;
+    let response = pop.request(Method::GET, &path(&manifest.segments[0])).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
