@@ -46,6 +46,9 @@ pub enum CertificateError {
     /// No key that rustls can use.
     #[error("the private key can't be used")]
     Key(#[source] rustls::Error),
+    /// No certificate that rustls can use.
+    #[error("the certificate can't be used")]
+    Certificate(#[source] rustls::Error),
     /// The key is another certificate's.
     #[error("the private key does not match the certificate")]
     Mismatch,
@@ -70,6 +73,7 @@ impl CertificateError {
             Self::UnknownGroupKey { .. } => "unknown_group_key",
             Self::Unseal => "unseal",
             Self::Key(_) => "private_key",
+            Self::Certificate(_) => "certificate",
             Self::Mismatch => "key_mismatch",
             Self::EmptyChain => "empty_chain",
             Self::Gone => "gone",
@@ -109,7 +113,11 @@ impl GroupKeys {
             return Err(CertificateError::EmptyChain);
         }
         let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|_| CertificateError::Mismatch)?;
+        match certified.keys_match() {
+            Ok(()) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::Mismatch),
+            Err(error) => return Err(CertificateError::Certificate(error)),
+        }
         Ok(certified)
     }
 

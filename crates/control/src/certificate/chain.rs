@@ -1,6 +1,7 @@
 //! Certificate chains: the leaf first, each followed by its issuer.
 
 use landfall_model::{HostPattern, KeyType};
+use rustls::{pki_types::CertificateDer, server::ParsedCertificate};
 use time::OffsetDateTime;
 use x509_parser::{
     asn1_rs::{Oid, oid},
@@ -152,6 +153,13 @@ pub(crate) fn check_purpose(leaf: &X509Certificate<'_>) -> Result<(), UploadErro
         Ok(Some(usage)) if usage.value.server_auth || usage.value.any => Ok(()),
         _ => Err(UploadError::NotForServers),
     }
+}
+
+/// Checks that TLS libraries load the certificate. One with a critical extension that they don't
+/// know is refused by them (RFC 5280 section 4.2); a precertificate has one (RFC 6962 section 3.1).
+pub(crate) fn check_loadable(leaf: &[u8]) -> Result<(), UploadError> {
+    let leaf = CertificateDer::from(leaf);
+    ParsedCertificate::try_from(&leaf).map(drop).map_err(|_| UploadError::CertificateUnloadable)
 }
 
 /// Checks that the certificate is for `name` (RFC 9525 section 6.3: subjectAltName alone counts).

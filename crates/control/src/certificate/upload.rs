@@ -85,6 +85,12 @@ pub(crate) enum UploadError {
     /// For clients, mail or code.
     #[error("the certificate is not for servers: its extended key usage lacks serverAuth")]
     NotForServers,
+    /// A part that nobody has to know, marked as one that everybody must.
+    #[error(
+        "the certificate can't be loaded by TLS libraries: it has a critical extension that they \
+         don't know, as a precertificate has, or is not of X.509 version 3"
+    )]
+    CertificateUnloadable,
     /// Another name.
     #[error("the certificate is not for `{wanted}`; it is for {}", listed(names))]
     NameNotCovered {
@@ -131,6 +137,7 @@ impl UploadError {
             Self::KeySize { .. } => "key_size_unsupported",
             Self::KeyUnsupported => "key_type_unsupported",
             Self::NotForServers => "certificate_not_for_servers",
+            Self::CertificateUnloadable => "certificate_unloadable",
             Self::NameNotCovered { .. } => "name_not_covered",
             Self::KeyPem => "private_key_pem_invalid",
             Self::NoKey => "private_key_missing",
@@ -182,6 +189,7 @@ impl CheckedUpload {
         chain::check_validity(&certificates, now)?;
         chain::check_purpose(leaf)?;
         chain::check_name(leaf, name)?;
+        chain::check_loadable(leaf.as_raw())?;
         let key = read_key(key_pem, leaf)?;
         let spki_sha256 = sha256(leaf.public_key().raw);
         let (not_before, not_after) = chain::validity(leaf);

@@ -141,6 +141,14 @@ async fn keys_and_signatures_that_are_too_weak_or_unknown() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn critical_extensions_that_no_tls_library_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let precertificate = "1.3.6.1.4.1.11129.2.4.3=critical,DER:0500";
+    let body = self_signed(dir.path(), &["-newkey", "rsa:2048", "-addext", precertificate]);
+    assert_refused(vec![("certificate_unloadable", body)]).await;
+}
+
 const NOT_CA: &str = "basicConstraints=CA:FALSE";
 
 #[tokio::test(flavor = "multi_thread")]
