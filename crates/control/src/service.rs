@@ -7,7 +7,7 @@ mod error;
 use std::sync::Arc;
 
 use landfall_feed::{
-    record::{HostnameRecord, HostnameState},
+    record::{HostnameRecord, HostnameState, hostname_id},
     seal::GroupPublicKey,
 };
 use landfall_model::{
@@ -24,7 +24,10 @@ use crate::{
     config::{IssuancePolicy, IssuanceScope},
     hostname::{HostnameOrigin, HostnameStatus, Issuance, ManagedHostname, Placement},
     property::{Property, PropertyName},
-    store::{self, Change, Store, StoreError, hostname::NewHostname, property::NewProperty},
+    store::{
+        self, Change, Store, StoreError, hostname::NewHostname, pop::PopCount,
+        property::NewProperty,
+    },
     token::random_zone_id,
 };
 
@@ -148,6 +151,17 @@ impl Service {
         let hostname = owned(hostname, property)?;
         let certificates = store::certificate::summaries(&mut connection, id).await?;
         Ok(HostnameView { hostname, system_hostname: owner.system_hostname, certificates })
+    }
+
+    /// On how many PoPs a hostname is live: they have acknowledged it as it stands.
+    pub(crate) async fn live_on(&self, view: &HostnameView) -> Result<PopCount, ServiceError> {
+        let mut connection = self.store.read_at_once().await?;
+        let epoch = store::feed::state(&mut connection).await?.epoch;
+        let id = hostname_id(&view.hostname.name);
+        let count = store::pop::count_current(&mut connection, &id, epoch).await?;
+        // Without a certificate its handshakes are refused, wherever it is known.
+        let live = if view.certificates.is_empty() { 0 } else { count.live };
+        Ok(PopCount { live, ..count })
     }
 
     /// At most `limit` hostnames of a property with ids above `after`.

@@ -23,6 +23,7 @@ use crate::{
     certificate::{CertificateIssuer, CertificateSummary},
     hostname::{HostnameOrigin, HostnameStatus},
     service::HostnameView,
+    store::pop::PopCount,
 };
 
 /// What of a TLS policy to set; the rest stays as it is.
@@ -74,6 +75,15 @@ pub(super) struct HostnameBody {
     certificates: Vec<CertificateBody>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pops: Option<PopsBody>,
+}
+
+/// On how many PoPs of the fleet the hostname is live as it stands.
+#[derive(Serialize)]
+struct PopsBody {
+    live: u32,
+    total: u32,
 }
 
 #[derive(Serialize)]
@@ -107,6 +117,7 @@ impl From<HostnameView> for HostnameBody {
             tls: hostname.tls,
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
+            pops: None,
         }
     }
 }
@@ -161,7 +172,9 @@ pub(super) async fn show(
     path: Result<Path<(i64, i64)>, PathRejection>,
 ) -> Result<Json<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
-    Ok(Json(app.service.hostname(property, id).await?.into()))
+    let view = app.service.hostname(property, id).await?;
+    let PopCount { live, total } = app.service.live_on(&view).await?;
+    Ok(Json(HostnameBody { pops: Some(PopsBody { live, total }), ..view.into() }))
 }
 
 pub(super) async fn change(

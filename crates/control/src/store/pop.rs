@@ -131,6 +131,36 @@ pub(crate) async fn acked_revision(
     from_sql(applied.unwrap_or_default(), "revision").map(Revision)
 }
 
+/// How many PoPs serve a hostname as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PopCount {
+    /// Those that acknowledged its record and could use it.
+    pub(crate) live: u32,
+    /// All.
+    pub(crate) total: u32,
+}
+
+/// Counts the PoPs that have the feed record `id` as it stands in `epoch`.
+pub(crate) async fn count_current(
+    on: &mut Connection,
+    id: &str,
+    epoch: Epoch,
+) -> Result<PopCount, StoreError> {
+    let row = sqlx::query(
+        "SELECT coalesce(sum(ack.epoch = ?1 AND ack.applied >= record.revision AND NOT EXISTS \
+         (SELECT 1 FROM json_each(ack.rejected) WHERE json_extract(value, '$.id') = ?2)), 0), \
+         count(*) FROM pop LEFT JOIN pop_ack AS ack ON ack.pop_id = pop.id \
+         LEFT JOIN feed_record AS record ON record.id = ?2",
+    )
+    .bind(to_sql(epoch.0))
+    .bind(id)
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("count PoPs"))?;
+    let count = |value: i64| u32::try_from(value).map_err(|_| StoreError::Corrupt("PoP count"));
+    Ok(PopCount { live: count(row.get(0))?, total: count(row.get(1))? })
+}
+
 fn read(row: &SqliteRow) -> Result<Pop, StoreError> {
     let addresses: &str = row.get(1);
     let addresses: Result<Vec<IpAddr>, _> = addresses.split_whitespace().map(str::parse).collect();

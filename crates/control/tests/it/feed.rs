@@ -225,6 +225,31 @@ async fn an_ack_is_held_against_the_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hostname_says_on_how_many_pops_it_is_live() {
+    let plane = Plane::start().await;
+    let pops = [plane.pop("pop-1").await, plane.pop("pop-2").await];
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "www.edge.test").await;
+    let epoch = Epoch(pops[0].epoch().await);
+    let live = async || plane.get(&path).await.1["pops"].clone();
+    let applied = pops[0].records(epoch.0, 0).await.last().unwrap().revision;
+    assert_eq!(live().await, json!({"live": 0, "total": 2}));
+
+    let digest = StateDigest::default();
+    let ack = Ack { epoch, applied, digest, rejected: Vec::new() };
+    pops[0].ack(&ack).await;
+    assert_eq!(live().await, json!({"live": 1, "total": 2}));
+    let id = "hostname/www.edge.test".to_owned();
+    let rejected = vec![Rejected { id, revision: applied, reason: "expired".into() }];
+    pops[1].ack(&Ack { rejected, ..ack.clone() }).await;
+    assert_eq!(live().await, json!({"live": 1, "total": 2}));
+    pops[1].ack(&ack).await;
+    assert_eq!(live().await, json!({"live": 2, "total": 2}));
+    plane.patch(&path, &json!({"tls": {"http2": false}})).await;
+    assert_eq!(live().await, json!({"live": 0, "total": 2}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ack_of_a_later_version_is_understood() {
     let plane = Plane::start().await;
     let pop = plane.pop("pop-1").await;
