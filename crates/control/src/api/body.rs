@@ -1,6 +1,8 @@
 //! Reads request bodies: bounded, typed, and wiped where they may hold a secret.
 
-use axum::{body::Body, extract::Request};
+use std::time::Duration;
+
+use axum::{body::BodyDataStream, extract::Request};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
@@ -8,6 +10,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::problem::Problem;
+
+/// How much of a refused body is still taken, in bytes, and for how long.
+const DISCARDED_BYTES: usize = 8 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads a JSON body of at most `limit` bytes.
 ///
@@ -38,7 +44,36 @@ pub(crate) async fn read_secret_json<T: DeserializeOwned>(
 
 async fn read_json_bytes(request: Request, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let (parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
+    let mut body = body.into_data_stream();
+    let read = read_announced(&parts.headers, &mut body, limit).await;
+    if read.is_err() {
+        discard(body).await;
+    }
+    read
+}
+
+/// Takes what is still on its way of a refused body, within bounds: closing at once would reset
+/// the connection, and many clients lose the answer with it (RFC 9112 section 9.6).
+async fn discard(mut body: BodyDataStream) {
+    let reading = async {
+        let mut left = DISCARDED_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // A client that is slower than that gets no more of our time.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
+}
+
+async fn read_announced(
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    if !is_json(headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -46,7 +81,7 @@ async fn read_json_bytes(request: Request, limit: usize) -> Result<Zeroizing<Vec
             "Expected a JSON body with `Content-Type: application/json`.",
         ));
     }
-    let announced = content_length(&parts.headers);
+    let announced = content_length(headers);
     if announced.is_some_and(|len| len > limit) {
         return Err(too_large(limit));
     }
@@ -54,13 +89,12 @@ async fn read_json_bytes(request: Request, limit: usize) -> Result<Zeroizing<Vec
 }
 
 async fn read_bytes(
-    body: Body,
+    body: &mut BodyDataStream,
     announced: usize,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut read = Zeroizing::new(Vec::with_capacity(announced.max(4_096)));
-    let mut stream = body.into_data_stream();
-    while let Some(chunk) = stream.next().await {
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| {
             let detail = "The body ended before its announced length.";
             Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body is cut off", detail)
