@@ -200,9 +200,11 @@ impl LookupName {
             .unwrap_or_default()
     }
 
-    /// The name behind the first dot: the key under which a wildcard would stand.
+    /// The name behind the first dot: the key under which a wildcard would stand. `None` where
+    /// nothing is before the dot.
     pub fn wildcard_base(&self) -> Option<&str> {
-        self.as_str().split_once('.').map(|(_, rest)| rest)
+        let (label, base) = self.as_str().split_once('.')?;
+        (!label.is_empty()).then_some(base)
     }
 }
 

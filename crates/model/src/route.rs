@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -71,7 +71,10 @@ impl FromStr for Origin {
             return Err(OriginError::Trailing(text.to_owned()));
         }
         let with_port = rest.parse::<SocketAddr>().ok();
-        let bare = || rest.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let bare = || match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(bracketed) => bracketed.parse::<Ipv6Addr>().map(IpAddr::from),
+            None => rest.parse::<Ipv4Addr>().map(IpAddr::from),
+        };
         let address = match with_port {
             Some(address) => address,
             None => (bare().map_err(|_| OriginError::Address(text.to_owned()))?, 80).into(),
@@ -128,6 +131,9 @@ mod tests {
         assert!(text("http://origin.example").contains("not an IP address"));
         assert!(text("http://0.0.0.0:80").contains("not an IP address"));
         assert!(text("http://127.0.0.1:0").contains("not an IP address"));
+        for unbalanced in ["http://[[2001:db8::1]]", "http://[2001:db8::1", "http://[127.0.0.1]"] {
+            assert!(text(unbalanced).contains("not an IP address"), "{unbalanced}");
+        }
         assert!(text("http://127.0.0.1/path").contains("has a path"));
         assert!(text("http://user@127.0.0.1").contains("has a path"));
     }

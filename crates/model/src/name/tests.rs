@@ -96,6 +96,14 @@ fn reads_the_authority_of_a_request() {
     }
 }
 
+#[test]
+fn a_wildcard_answers_for_a_label_and_not_for_none() {
+    let base = |text: &str| LookupName::from_sni(text).unwrap().wildcard_base().map(str::to_owned);
+    assert_eq!(base("a.example.com").as_deref(), Some("example.com"));
+    assert_eq!(base(".example.com"), None);
+    assert_eq!(base("localhost"), None);
+}
+
 proptest! {
     #[test]
     fn never_panics_and_is_idempotent(text in "\\PC{0,300}") {
