@@ -181,20 +181,24 @@ impl Resolver {
     }
 
     /// The entry and the parsed key for a handshake. A certificate that is replaced meanwhile is
-    /// looked up again.
+    /// looked up again, in the source first: it is ahead of the index while changes are published.
     ///
     /// # Errors
     /// Every [`SelectError`].
     pub async fn select(&self, name: &LookupName, offer: Offer) -> Result<Selected, SelectError> {
         let mut tries = 0;
+        let mut entry = self.find_or_load(name).await.ok_or(SelectError::UnknownName)?;
         loop {
-            let entry = self.find_or_load(name).await.ok_or(SelectError::UnknownName)?;
             let Some(chosen) = entry.choose(offer) else {
                 return Err(SelectError::NoCertificate { name: entry.name().clone() });
             };
             match self.shared.cache.load(chosen.id).await {
                 Ok(key) => return Ok(Selected { entry, key }),
-                Err(CertificateError::Gone) if tries < REPLACED_RETRIES => tries += 1,
+                Err(CertificateError::Gone) if tries < REPLACED_RETRIES => {
+                    tries += 1;
+                    let replaced = self.load_entry(*name).await.or_else(|| self.find(name));
+                    entry = replaced.ok_or(SelectError::UnknownName)?;
+                }
                 Err(source) => {
                     return Err(SelectError::Unusable { name: entry.name().clone(), source });
                 }

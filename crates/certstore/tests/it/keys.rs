@@ -96,6 +96,22 @@ async fn says_why_there_is_no_certificate() {
 }
 
 #[tokio::test]
+async fn a_certificate_replaced_in_the_source_alone_is_found_there() {
+    let fleet = Fleet::new();
+    let (mut publisher, resolver) = fleet.channel(1 << 20);
+    publisher.replacement().finish();
+    let old = fleet.spec("a.example");
+    publisher.insert(&old).unwrap();
+    fleet.source.drop_certificate(old.certificates[0].id);
+    let new = fleet.spec("a.example");
+    fleet.source.add_entry(new.clone());
+
+    let selected = resolver.select(&name("a.example"), Offer::default()).await.unwrap();
+
+    assert_eq!(selected.entry.certificates().next(), Some(new.certificates[0]));
+}
+
+#[tokio::test]
 async fn a_certificate_replaced_under_a_handshake_is_looked_up_again() {
     let fleet = Fleet::new();
     let (mut publisher, resolver) = fleet.channel(1 << 20);
