@@ -77,13 +77,19 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
 /// Hands plain HTTP connections to `app`.
 pub(crate) struct PlainFront<A> {
     app: Arc<A>,
+    listener: Listener,
     metrics: Arc<Metrics>,
     settings: FrontSettings,
 }
 
 impl<A> PlainFront<A> {
-    pub(crate) fn new(app: A, metrics: Arc<Metrics>, settings: FrontSettings) -> Self {
-        Self { app: Arc::new(app), metrics, settings }
+    pub(crate) fn new(
+        app: A,
+        listener: Listener,
+        metrics: Arc<Metrics>,
+        settings: FrontSettings,
+    ) -> Self {
+        Self { app: Arc::new(app), listener, metrics, settings }
     }
 }
 
@@ -95,7 +101,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for PlainFront<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let tcp = tcp(stream)?;
-        let _open = self.metrics.connection_opened(Listener::Http);
+        let _open = self.metrics.connection_opened(self.listener);
         let limits = &self.settings.limits;
         let stream = ClientStream::new(tcp, Protocol::Http1, Connection::plain(), limits);
         ServerApp::process_new(&self.app, Box::new(stream), shutdown).await

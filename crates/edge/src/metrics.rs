@@ -75,13 +75,15 @@ impl Handshake {
     }
 }
 
-/// A public listener.
+/// A listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// TLS
     Https,
     /// Plain HTTP
     Http,
+    /// The operators' one
+    Admin,
 }
 
 /// The edge's metrics.
@@ -94,6 +96,7 @@ pub struct Metrics {
     upstream_duration: Histogram,
     https_connections: IntGauge,
     http_connections: IntGauge,
+    admin_connections: IntGauge,
 }
 
 /// The classes of `landfall_requests_total`: a status's first digit, or that none was sent.
@@ -110,7 +113,7 @@ impl Metrics {
         let handshakes = register(&registry, IntCounterVec::new(opts, &["result", "version"]))?;
         let opts = Opts::new("landfall_requests_total", "Requests over TLS by class of status.");
         let requests = register(&registry, IntCounterVec::new(opts, &["class"]))?;
-        let opts = Opts::new("landfall_open_connections", "Open client connections.");
+        let opts = Opts::new("landfall_open_connections", "Open connections by listener.");
         let connections = register(&registry, IntGaugeVec::new(opts, &["listener"]))?;
         Ok(Self {
             handshakes: Handshake::ALL
@@ -138,6 +141,7 @@ impl Metrics {
             )?,
             https_connections: connections.with_label_values(&["https"]),
             http_connections: connections.with_label_values(&["http"]),
+            admin_connections: connections.with_label_values(&["admin"]),
             registry,
         })
     }
@@ -192,6 +196,7 @@ impl Metrics {
         let gauge = match listener {
             Listener::Https => &self.https_connections,
             Listener::Http => &self.http_connections,
+            Listener::Admin => &self.admin_connections,
         };
         gauge.inc();
         OpenConnection(gauge.clone())

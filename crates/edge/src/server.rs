@@ -36,7 +36,7 @@ use crate::{
     answer::Answering,
     config::EdgeConfig,
     front::{FrontSettings, PlainFront, TlsFront},
-    metrics::Metrics,
+    metrics::{Listener, Metrics},
     proxy::EdgeProxy,
     readiness::Readiness,
     redirect::Redirect,
@@ -107,9 +107,7 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
     let mut edge = EdgeServer { server, failure: Failure::default(), addresses };
     edge.add_https(config, &parts, https);
     edge.add_http(config, &parts, http);
-    let app = Admin::new(parts.readiness, parts.metrics);
-    let app = Answering::new(app, config.limits.idle_timeout);
-    edge.listen("admin", app, vec![admin], 1);
+    edge.add_admin(config, parts, admin);
     Ok(edge)
 }
 
@@ -181,8 +179,20 @@ impl EdgeServer {
         let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
         let redirect = Redirect::new(parts.resolver.clone(), config.limits.clone(), https_port);
         let app = Answering::new(redirect, config.limits.idle_timeout);
-        let front = PlainFront::new(app, Arc::clone(&parts.metrics), front_settings(config));
+        let front = PlainFront::new(
+            app,
+            Listener::Http,
+            Arc::clone(&parts.metrics),
+            front_settings(config),
+        );
         self.listen("http", front, bound, 1);
+    }
+
+    fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {
+        let admin = Admin::new(parts.readiness, Arc::clone(&parts.metrics));
+        let app = Answering::new(admin, config.limits.idle_timeout);
+        let front = PlainFront::new(app, Listener::Admin, parts.metrics, front_settings(config));
+        self.listen("admin", front, vec![bound], 1);
     }
 
     fn listen<A>(&mut self, name: &'static str, app: A, bound: Vec<Bound>, threads: usize)

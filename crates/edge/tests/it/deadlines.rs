@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Edge, Origin, PATIENCE, connect, exchange, read_to_end, run};
+use crate::support::{Edge, Origin, PATIENCE, connect, exchange, read_to_end, run, tcp};
 
 const LIMITS: &str = "[limits]\nheader_timeout = \"300ms\"\nidle_timeout = \"1h\"";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -130,6 +130,14 @@ fn a_dripped_header_over_plain_http_is_cut_at_the_deadline() {
     let edge = serving(LIMITS);
     exchange(edge.http(), b"GET / HTTP/1.1\r\n");
     edge.wait_for_metric("landfall_open_connections{listener=\"http\"}", 0.0);
+}
+
+#[test]
+fn a_dripped_header_to_the_operators_listener_is_cut_at_the_deadline() {
+    let edge = serving(LIMITS);
+    let mut stream = tcp(edge.addresses.admin);
+    stream.write_all(b"GET /livez HTTP/1.1\r\nX: ").unwrap();
+    drip(&mut stream);
 }
 
 #[test]
