@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The largest encoded record, in bytes.
 pub const MAX_RECORD_LEN: usize = 64 * 1024;
+const HOSTNAME_ID: &str = "hostname/";
 
 /// A record as it travels: its head can be read even where its body can't.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -157,7 +158,7 @@ impl WireRecord {
 
     /// Encodes a PoP at `revision`.
     pub fn pop(revision: Revision, record: &PopRecord) -> Self {
-        Self::live(format!("pop/{}", record.name), revision, "pop", record)
+        Self::live(pop_id(&record.name), revision, "pop", record)
     }
 
     /// Says that what was under `id` is gone since `revision`.
@@ -188,10 +189,20 @@ impl WireRecord {
         let body = match (self.deleted, self.kind.as_str()) {
             (true, _) => Body::Tombstone,
             (false, "hostname") => Body::Hostname(self.decode_hostname()?),
-            (false, "pop") => Body::Pop(from_cbor(&self.body)?),
+            (false, "pop") => Body::Pop(self.decode_pop()?),
+            // An id belongs to one kind for ever: a reader keeps each kind in a place of its own.
+            (false, _) if self.id.starts_with(HOSTNAME_ID) => return Err(RecordError::Id),
             (false, _) => Body::Unknown,
         };
         Ok(Record { id: self.id.clone(), revision: self.revision, body })
+    }
+
+    fn decode_pop(&self) -> Result<PopRecord, RecordError> {
+        let record: PopRecord = from_cbor(&self.body)?;
+        match self.id == pop_id(&record.name) {
+            true => Ok(record),
+            false => Err(RecordError::Id),
+        }
     }
 
     fn decode_hostname(&self) -> Result<HostnameRecord, RecordError> {
@@ -221,7 +232,11 @@ pub fn encode_record(record: &WireRecord) -> Vec<u8> {
 
 /// The record id of a hostname.
 pub fn hostname_id(name: &HostPattern) -> String {
-    format!("hostname/{name}")
+    format!("{HOSTNAME_ID}{name}")
+}
+
+fn pop_id(name: &str) -> String {
+    format!("pop/{name}")
 }
 
 pub(crate) fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {

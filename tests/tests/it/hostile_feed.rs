@@ -145,9 +145,14 @@ async fn quarantines_each_bad_record_and_applies_the_rest_of_its_page() {
         wire.body = vec![0; MAX_RECORD_LEN];
         encode_record(&wire)
     };
+    let from_the_future = |_| {
+        let (id, revision) = ("hostname/kept.example".into(), Revision(u64::MAX));
+        encode_record(&WireRecord::tombstone(id, revision, "hostname"))
+    };
     hostile.feed.put_raw(vec![
         Box::new(huge),
         Box::new(|_| b"no record at all".to_vec()),
+        Box::new(from_the_future),
         Box::new(named("bad.example")),
         Box::new(move |at| encode_record(&WireRecord::hostname(at, &mismatched))),
         Box::new(move |at| encode_record(&WireRecord::hostname(at, &expired))),
@@ -160,6 +165,7 @@ async fn quarantines_each_bad_record_and_applies_the_rest_of_its_page() {
     let reasons = [
         "oversized",
         "malformed",
+        "revision",
         "invalid_name",
         "key_mismatch",
         "certificate_expired",
@@ -204,6 +210,15 @@ async fn refuses_a_snapshot_that_drops_more_than_a_tenth_unless_its_header_allow
         hostile.presented("kept.example").await.is_none().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn refuses_a_snapshot_of_as_many_other_hostnames() {
+    let hostile = Hostile::start().await;
+    hostile.feed.forget_everything();
+    hostile.feed.put(&hostile.recorder.hostname("other.example", &Issued::new("other.example")));
+    hostile.pages_refused_for("shrink").await;
+    assert_eq!(hostile.presented("other.example").await, None);
 }
 
 #[tokio::test]

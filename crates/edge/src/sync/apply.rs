@@ -26,6 +26,9 @@ use super::{
 /// others have nothing to lose, and a new PoP is to serve soon.
 const OPEN_ALL_KEYS_UP_TO: u64 = 50_000;
 
+/// The longest reason that is kept and acknowledged, in bytes. A record's own words may be in it.
+const MAX_REASON: usize = 300;
+
 /// Why something received was not applied. The store and the database are as they were.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,10 +38,10 @@ pub(super) enum ApplyError {
     #[error("the last-known-good state can't be written")]
     State(#[from] LkgError),
     #[error(
-        "the snapshot has {new} hostnames and would drop more than a tenth of the {current} that \
-         are served; if that is meant, run `landfall feed allow-shrink` at the control plane"
+        "the snapshot would drop {dropped} of the {current} hostnames that are served, more than a \
+         tenth; if that is meant, run `landfall feed allow-shrink` at the control plane"
     )]
-    Shrink { current: u64, new: u64 },
+    Shrink { current: u64, dropped: u64 },
     #[error("cannot {operation} {}", path.display())]
     File {
         operation: &'static str,
@@ -91,7 +94,7 @@ impl Applier {
         if unreadable > 0 {
             tracing::error!(unreadable, "rows of the last-known-good database can't be served");
         }
-        self.metrics.applied(self.position(), self.reader.counts()?.1);
+        self.metrics.applied(self.position(), self.reader.count_quarantined()?);
         Ok(())
     }
 
@@ -108,7 +111,7 @@ impl Applier {
             self.publish(done, header.to);
         }
         self.metrics.records_applied(changes.len());
-        self.metrics.applied(self.position(), self.reader.counts()?.1);
+        self.metrics.applied(self.position(), self.reader.count_quarantined()?);
         tracing::info!(revision = %header.to, records = changes.len(), "page applied");
         Ok(())
     }
@@ -145,20 +148,20 @@ impl Applier {
             let (after, to, have) = (header.after, header.to, position.cursor);
             return Err(PageError::RevisionRollback { after, to, have }.into());
         }
-        let (current, _) = self.reader.counts()?;
-        if !header.allow_shrink && hostnames.saturating_mul(10) < current.saturating_mul(9) {
-            return Err(ApplyError::Shrink { current, new: hostnames });
-        }
-        Ok(())
+        // What it says of itself, before anything is downloaded. What it has is counted later.
+        let current = self.reader.count_hostnames()?;
+        check_dropped(header, current, current.saturating_sub(hostnames))
     }
 
-    /// Applies a snapshot, its manifest checked and its `segments` verified one after the other.
+    /// Writes a snapshot, its manifest checked and its `segments` verified one after the other.
+    /// The index is then to be filled anew.
     pub(super) fn snapshot(
         &mut self,
         manifest: &Header,
         segments: impl Iterator<Item = Result<VerifiedPage, ApplyError>>,
     ) -> Result<(), ApplyError> {
         let whole = manifest.count <= OPEN_ALL_KEYS_UP_TO;
+        let current = self.reader.count_hostnames()?;
         let mut count = 0;
         let (keys, metrics, reader) = (&self.keys, &self.metrics, &self.reader);
         let checker = Checker { keys, metrics, reader, publisher: &self.publisher };
@@ -175,14 +178,16 @@ impl Applier {
         if count != manifest.count {
             return Err(PageError::Count { got: count, expected: manifest.count }.into());
         }
+        check_dropped(manifest, current, snapshot.count_dropped()?)?;
         snapshot.finish(manifest.epoch, manifest.to, now())?;
         tracing::info!(
             epoch = %manifest.epoch, revision = %manifest.to, records = count, "snapshot applied",
         );
-        Ok(self.load()?)
+        Ok(())
     }
 
-    /// Tries records in quarantine again: a group key may have come, a clock been set.
+    /// Tries records in quarantine again, the newest first: a group key may have come, a clock
+    /// been set, a policy become free.
     pub(super) fn retry_quarantined(&mut self) -> Result<(), LkgError> {
         const AT_MOST: usize = 10_000;
         let cursor = self.position().cursor;
@@ -199,7 +204,7 @@ impl Applier {
         for done in self.writer.apply(cursor, &changes, confirmed_at)? {
             self.publish(done, cursor);
         }
-        self.metrics.applied(self.position(), self.reader.counts()?.1);
+        self.metrics.applied(self.position(), self.reader.count_quarantined()?);
         Ok(())
     }
 
@@ -245,11 +250,14 @@ impl Checker<'_> {
         };
         let head = WireRecord::read(&wire).ok();
         let id = head.as_ref().map_or("unreadable", |head| head.id.as_str());
-        let reason = describe(&rejection);
+        let mut reason = describe(&rejection);
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
         self.metrics.record_rejected(rejection.reason());
         tracing::warn!(record = id, revision = %header.to, reason, "record rejected");
         let head = head?;
-        Some(Change::Quarantine { id: head.id, revision: head.revision, reason, wire })
+        // One outside of its page may be past what the database can hold.
+        let revision = head.revision.min(header.to);
+        Some(Change::Quarantine { id: head.id, revision, reason, wire })
     }
 
     fn check(
@@ -279,6 +287,14 @@ impl Checker<'_> {
         };
         let new = check::hostname(record, revision, now_signed(), (self.keys, check))?;
         Ok(Change::Hostname(Box::new(new)))
+    }
+}
+
+/// Refuses a snapshot without a tenth of what is served, unless it says that it is meant.
+fn check_dropped(manifest: &Header, current: u64, dropped: u64) -> Result<(), ApplyError> {
+    match manifest.allow_shrink || dropped.saturating_mul(10) <= current {
+        true => Ok(()),
+        false => Err(ApplyError::Shrink { current, dropped }),
     }
 }
 

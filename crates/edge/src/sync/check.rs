@@ -71,15 +71,26 @@ pub(super) enum KeyCheck {
     Defer,
 }
 
-/// Checks a hostname's record at `now`, in seconds since 1970.
+/// Checks a hostname's record at `now`, in seconds since 1970. A certificate that has expired is
+/// left out where another has not: it must not keep the other one's successor away.
 pub(super) fn hostname(
     record: HostnameRecord,
     revision: Revision,
     now: i64,
     keys: (&GroupKeys, KeyCheck),
 ) -> Result<NewHostname, Rejection> {
-    let checked = record.certificates.iter().map(|own| certificate(&record.name, own, now, keys));
-    let certificates = checked.collect::<Result<Vec<_>, _>>()?;
+    let mut certificates = Vec::with_capacity(record.certificates.len());
+    let mut expired = None;
+    for own in &record.certificates {
+        match certificate(&record.name, own, now, keys) {
+            Ok(checked) => certificates.push(checked),
+            Err(rejection @ Rejection::Expired(_)) => expired = Some(rejection),
+            Err(rejection) => return Err(rejection),
+        }
+    }
+    if let Some(rejection) = expired.filter(|_| certificates.is_empty()) {
+        return Err(rejection);
+    }
     for (index, one) in certificates.iter().enumerate() {
         let same = |other: &NewCertificate| other.key.key_type == one.key.key_type;
         if certificates.iter().skip(index + 1).any(same) {

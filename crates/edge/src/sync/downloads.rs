@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +30,8 @@ impl Downloads {
     /// Makes the folder, and removes what an older snapshot left in it.
     pub(super) fn prepare(&self, manifest: &Manifest) -> Result<(), ApplyError> {
         let folder = &self.folder;
-        fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(failed("create", folder))?;
         let wanted: HashSet<_> = manifest.segments.iter().map(name).collect();
         for entry in fs::read_dir(folder).map_err(failed("list", folder))?.flatten() {
             if !entry.file_name().to_str().is_some_and(|name| wanted.contains(name)) {

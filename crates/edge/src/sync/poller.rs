@@ -32,6 +32,8 @@ use crate::readiness::{Readiness, Serving};
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// The least time between two polls that brought nothing, whatever the server says.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// How often records in quarantine are tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(600);
 /// The least time between two snapshots that the control plane's answer to an ack causes.
 const RESYNC_PAUSE: Duration = Duration::from_secs(600);
 
@@ -138,6 +140,8 @@ impl Shared {
     async fn step(self: &Arc<Self>, state: &mut PollState) -> Result<(), StepError> {
         if !self.loaded.load(Ordering::Acquire) {
             self.blocking(|shared| shared.load()).await?;
+        } else if state.retry_is_due() {
+            self.blocking(|shared| Ok(shared.lock().retry_quarantined()?)).await?;
         }
         let position = self.position().await?;
         let resync = self.diverged.swap(false, Ordering::AcqRel);
@@ -208,8 +212,9 @@ impl Shared {
             Ok(self.client.open_segment(&bytes, header.epoch, header.to)?)
         });
         self.lock().snapshot(header, segments)?;
+        self.loaded.store(false, Ordering::Release);
         self.downloads.clear();
-        Ok(())
+        self.load()
     }
 
     async fn position(self: &Arc<Self>) -> Result<Position, StepError> {
@@ -310,6 +315,10 @@ impl Shared {
     ) -> Result<T, StepError> {
         let shared = Arc::clone(self);
         let done = task::spawn_blocking(move || work(&shared)).await;
+        if done.is_err() {
+            // It may have died between the database and the index.
+            self.loaded.store(false, Ordering::Release);
+        }
         Ok(done.map_err(StepError::Died)??)
     }
 }
@@ -338,6 +347,7 @@ enum Confirmed {
 struct PollState {
     last_snapshot: Option<Instant>,
     last_housekeeping: Option<Instant>,
+    last_retry: Option<Instant>,
 }
 
 impl PollState {
@@ -347,6 +357,16 @@ impl PollState {
 
     fn may_resync(&self) -> bool {
         self.last_snapshot.is_none_or(|at| at.elapsed() >= RESYNC_PAUSE)
+    }
+
+    /// The first time is a whole pause after the start, which has tried them all.
+    fn retry_is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now.duration_since(*self.last_retry.get_or_insert(now)) >= RETRY_PAUSE;
+        if due {
+            self.last_retry = Some(now);
+        }
+        due
     }
 
     fn housekeeping_is_due(&mut self) -> bool {

@@ -168,15 +168,22 @@ impl Reader {
         })
     }
 
-    /// How many hostnames there are, and how many records are in quarantine.
+    /// How many hostnames there are. Reads all of them: a second at a million.
     ///
     /// # Errors
     /// [`LkgError`].
-    pub fn counts(&self) -> Result<(u64, u64), LkgError> {
-        self.with(|connection| {
-            let query = "SELECT (SELECT count(*) FROM hostname), (SELECT count(*) FROM quarantine)";
-            connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        })
+    pub fn count_hostnames(&self) -> Result<u64, LkgError> {
+        let query = "SELECT count(*) FROM hostname";
+        self.with(|connection| connection.query_row(query, [], |row| row.get(0)))
+    }
+
+    /// How many records are in quarantine.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn count_quarantined(&self) -> Result<u64, LkgError> {
+        let query = "SELECT count(*) FROM quarantine";
+        self.with(|connection| connection.query_row(query, [], |row| row.get(0)))
     }
 
     /// Counts the certificates that expire at or before each of `times` (seconds since 1970).

@@ -197,6 +197,17 @@ impl SnapshotWriter<'_> {
         Ok(())
     }
 
+    /// How many hostnames the snapshot did not have.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn count_dropped(&self) -> Result<u64, LkgError> {
+        let query = "SELECT count(*) FROM hostname
+                     WHERE 'hostname/' || name NOT IN (SELECT id FROM temp.seen)";
+        let mut statement = self.batch.transaction.prepare_cached(query).map_err(failed("read"))?;
+        statement.query_row([], |row| row.get(0)).map_err(failed("read"))
+    }
+
     /// Drops what the snapshot did not have, and makes it the state at `cursor` of `epoch`.
     ///
     /// # Errors

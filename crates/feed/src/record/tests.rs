@@ -78,3 +78,21 @@ fn skips_kinds_and_fields_of_a_later_version() {
     };
     assert!(matches!(pop.decode().unwrap().body, Body::Pop(_)));
 }
+
+#[test]
+fn an_id_belongs_to_one_kind() {
+    let reason = |id: &str, kind: &str, body: Vec<u8>| {
+        let record = WireRecord {
+            id: id.into(),
+            revision: Revision(1),
+            kind: kind.into(),
+            deleted: false,
+            body,
+        };
+        record.decode().unwrap_err().reason()
+    };
+    let pop = PopRecord { name: "ams1".into(), addresses: vec![] };
+    assert_eq!(reason("hostname/a.example", "moon", vec![]), "id_mismatch");
+    assert_eq!(reason("hostname/a.example", "pop", to_cbor(&pop)), "id_mismatch");
+    assert_eq!(reason("pop/ams2", "pop", to_cbor(&pop)), "id_mismatch");
+}

@@ -31,8 +31,17 @@ impl Fleet {
         name: &str,
         algorithm: &'static SignatureAlgorithm,
     ) -> CertificateRecord {
-        let key = KeyPair::generate_for(algorithm).unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        self.certificate_of(hostname, params, algorithm)
+    }
+
+    fn certificate_of(
+        &self,
+        hostname: &str,
+        params: CertificateParams,
+        algorithm: &'static SignatureAlgorithm,
+    ) -> CertificateRecord {
+        let key = KeyPair::generate_for(algorithm).unwrap();
         let leaf = params.self_signed(&key).unwrap().der().to_vec();
         let spki = sha256(&key.subject_public_key_info());
         let hostname = hostname.parse().unwrap();
@@ -124,6 +133,20 @@ fn rejects_an_expired_certificate_by_the_given_time() {
     );
     let late = hostname(good, Revision(1), i64::MAX / 2, (&fleet.keys, KeyCheck::Open));
     assert_eq!(late.unwrap_err().reason(), "certificate_expired");
+}
+
+#[test]
+fn an_expired_certificate_keeps_no_good_one_away() {
+    let fleet = Fleet::new();
+    let name = "a.example.com";
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let expired = fleet.certificate_of(name, params, &rcgen::PKCS_RSA_SHA256);
+    let good = fleet.certificate(name, name, &PKCS_ECDSA_P256_SHA256);
+    let new = fleet.check(record(name, vec![good, expired.clone()])).unwrap();
+    let kinds: Vec<_> = new.certificates.iter().map(|own| own.key.key_type).collect();
+    assert_eq!(kinds, [KeyType::Ecdsa]);
+    assert_eq!(fleet.reason(record(name, vec![expired])), "certificate_expired");
 }
 
 #[test]
