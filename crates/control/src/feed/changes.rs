@@ -3,6 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
 };
@@ -19,6 +20,7 @@ use landfall_feed::{
 use crate::{
     api::{App, SharedApp, problem::Problem},
     store::{self, Store, StoreError},
+    token::PopId,
 };
 
 /// A page ends once its records have this many bytes together. What a reader takes is twice that.
@@ -34,6 +36,7 @@ enum Found {
 
 pub(super) async fn handle(
     State(app): State<SharedApp>,
+    Extension(pop): Extension<PopId>,
     query: Result<Query<ChangesQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -43,6 +46,8 @@ pub(super) async fn handle(
     let mut found = find(&app.service.store, &query).await?;
     if matches!(found, Found::Nothing) && query.wait > 0 {
         wait_for_change(&app, &query).await?;
+        // The change may have been the end of this very PoP.
+        require_enrolled(&app.service.store, pop).await?;
         found = find(&app.service.store, &query).await?;
     }
     match found {
@@ -106,6 +111,15 @@ async fn read(store: &Store, query: &ChangesQuery) -> Result<Found, StoreError> 
     }
     let spec = PageSpec { kind: PageKind::Changes, epoch: state.epoch, after: query.after, to };
     Ok(Found::Page { spec, records })
+}
+
+async fn require_enrolled(store: &Store, pop: PopId) -> Result<(), Problem> {
+    let known = async { store::pop::token_hash(&mut *store.read().await?, pop).await };
+    match known.await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Problem::unauthorized("a PoP's token as bearer token")),
+        Err(error) => Err(Problem::internal(&error)),
+    }
 }
 
 /// Waits until the feed has moved, the asked-for time is over, or the server stops.

@@ -100,6 +100,21 @@ async fn a_change_by_another_process_reaches_a_long_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pop_that_is_removed_gets_nothing_more_from_a_poll_that_waits() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let polled = tokio::spawn(async move { pop.changes(epoch, 1, "&wait=30").await.status() });
+    eventually(async || {
+        let response = plane.client.get(plane.url("/metrics")).send().await.unwrap();
+        response.text().await.unwrap().contains("landfall_control_connections 2").then_some(())
+    })
+    .await;
+    admin::remove_pop(&plane.config, "pop-1").await.unwrap();
+    assert_eq!(within(polled).await.unwrap(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_ends_with_its_wait_and_with_the_server() {
     let plane = Plane::start().await;
     let pop = plane.pop("pop-1").await;
