@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     pub(crate) renewals: IntCounterVec,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
+    /// Long polls that wait.
+    pub(crate) long_polls: IntGauge,
 }
 
 impl Metrics {
@@ -101,6 +103,7 @@ impl Metrics {
             revision: gauge("landfall_feed_revision", "The revision of the last change.")?,
             epoch: gauge("landfall_feed_epoch", "The epoch of the feed.")?,
             connections: gauge("landfall_control_connections", "Connections that are open.")?,
+            long_polls: gauge("landfall_feed_long_polls", "Long polls that wait.")?,
             pop_applied: by_pop("landfall_pop_applied_revision", "What each PoP has applied.")?,
             pop_seen: by_pop("landfall_pop_last_ack_timestamp_seconds", "Each PoP's last ack.")?,
             pop_rejected: by_pop("landfall_pop_rejected_records", "What each PoP can't use.")?,

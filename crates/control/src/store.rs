@@ -216,4 +216,17 @@ mod tests {
         assert!(!wrong.map_err(StoreError::on("read")).unwrap_err().is_busy());
         assert!(StoreError::on("acquire")(sqlx::Error::PoolTimedOut).is_busy());
     }
+
+    #[tokio::test]
+    async fn a_change_wakes_who_follows_without_another_look() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let store = Store::open(file.path()).await.unwrap();
+        let mut head = store.follow();
+        let before = *head.borrow_and_update();
+        let mut change = store.change(OffsetDateTime::now_utc()).await.unwrap();
+        change.start_epoch().await.unwrap();
+        assert!(!head.has_changed().unwrap());
+        change.commit().await.unwrap();
+        assert!(head.has_changed().unwrap() && *head.borrow() > before);
+    }
 }

@@ -16,6 +16,7 @@ use landfall_feed::{
     },
     record::WireRecord,
 };
+use prometheus::IntGauge;
 
 use crate::{
     api::{App, SharedApp, problem::Problem},
@@ -132,6 +133,7 @@ async fn wait_for_change(app: &App, query: &ChangesQuery) -> Result<(), Problem>
     let mut head = app.service.store.follow();
     let mut stopping = app.stopping.clone();
     let moved = head.wait_for(|head| head.epoch != query.epoch || head.revision > query.after);
+    let _waiting = Waiting::count_in(&app.metrics.long_polls);
     // Whichever comes first, the caller looks again.
     tokio::select! {
         _ = moved => {}
@@ -139,6 +141,22 @@ async fn wait_for_change(app: &App, query: &ChangesQuery) -> Result<(), Problem>
         () = tokio::time::sleep(wait) => {}
     }
     Ok(())
+}
+
+/// One in a gauge for as long as it lives: a client that leaves drops the handler where it waits.
+struct Waiting<'a>(&'a IntGauge);
+
+impl<'a> Waiting<'a> {
+    fn count_in(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 fn wants_ndjson(headers: &HeaderMap) -> bool {

@@ -134,6 +134,16 @@ impl Plane {
         format!("{path}/hostname/{}", hostname["id"])
     }
 
+    /// Waits until exactly `count` long polls wait.
+    pub(crate) async fn long_polls(&self, count: u32) {
+        let line = format!("landfall_feed_long_polls {count}\n");
+        eventually(async || {
+            let response = self.client.get(self.url("/metrics")).send().await.unwrap();
+            response.text().await.unwrap().contains(&line).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn pop(&self, name: &str) -> Pop {
         let addresses = ["192.0.2.1".parse().unwrap()];
         let enrolment = admin::add_pop(&self.config, name, &addresses).await.unwrap();

@@ -167,7 +167,7 @@ async fn a_wildcard_hostname_needs_a_wildcard_certificate() {
 async fn no_key_is_in_the_state_directory_in_the_clear() {
     let plane = Plane::start().await;
     let property = plane.property("shop").await;
-    let mut secrets = vec![plane.key().rsplit_once('_').unwrap().1.as_bytes().to_vec()];
+    let mut secrets = vec![plane.key().splitn(3, '_').nth(2).unwrap().as_bytes().to_vec()];
     let pop = plane.pop("pop-1").await;
     secrets.push(pop.enrolment.token.splitn(3, '_').nth(2).unwrap().as_bytes().to_vec());
     for (index, algorithm) in [&PKCS_ECDSA_P256_SHA256, &PKCS_RSA_SHA256].into_iter().enumerate() {
