@@ -8,7 +8,7 @@ SHELL := bash
 CARGO ?= cargo
 DEMO_FLAGS ?=
 
-.PHONY: help demo build test check bench advisories tools cargo-deny
+.PHONY: help demo build test lint check bench advisories tools cargo-deny
 
 help: ## Says what each target does.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,11 +20,13 @@ build: tools ## Builds every binary.
 	$(CARGO) build --workspace --bins
 
 test: build ## Runs every test: unit, integration and end to end.
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
-check: tools cargo-deny ## Checks format, lints, and the licences and sources of dependencies.
+lint: tools ## Checks format and lints.
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+check: lint cargo-deny ## Checks format, lints, and the licences and sources of dependencies.
 	$(CARGO) deny check bans licenses sources
 
 bench: tools ## Runs the micro benchmarks.

@@ -74,6 +74,15 @@ pub enum FeedError {
     /// No answer in time.
     #[error("the control plane did not answer in time")]
     Timeout(#[source] reqwest::Error),
+    /// The token is not, or no longer, that of a PoP.
+    #[error(
+        "the control plane refused this PoP's token ({status}); see `feed.token_file`, and enrol \
+         the PoP with `landfall pop add` where it is not"
+    )]
+    Unauthorized {
+        /// 401 or 403
+        status: StatusCode,
+    },
     /// An answer that is no success.
     #[error("the control plane answered {status}")]
     Status {
@@ -101,9 +110,7 @@ impl FeedError {
             Self::Config { .. } => "config",
             Self::Unreachable(_) => "unreachable",
             Self::Timeout(_) => "timeout",
-            Self::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN } => {
-                "unauthorized"
-            }
+            Self::Unauthorized { .. } => "unauthorized",
             Self::Status { .. } => "status",
             Self::Reply(_) => "reply",
             Self::Page(error) => error.reason(),
@@ -124,6 +131,9 @@ impl FeedClient {
     /// [`FeedError::Config`].
     pub fn new(config: ClientConfig) -> Result<Self, FeedError> {
         let bad = |what| move || FeedError::Config { what };
+        if config.token.trim().is_empty() {
+            return Err(bad("the token is empty")());
+        }
         let mut token = HeaderValue::from_str(&format!("Bearer {}", config.token.trim()))
             .map_err(|_| bad("the token is not ASCII text")())?;
         token.set_sensitive(true);
@@ -165,7 +175,7 @@ impl FeedClient {
             }
             StatusCode::NOT_MODIFIED => Ok(Changes::NotModified),
             StatusCode::CONFLICT | StatusCode::GONE => Ok(Changes::SnapshotNeeded),
-            status => Err(FeedError::Status { status }),
+            status => Err(refused(status)),
         }
     }
 
@@ -254,7 +264,14 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FeedError> {
 fn succeeded(response: Response) -> Result<Response, FeedError> {
     match response.status() {
         status if status.is_success() => Ok(response),
-        status => Err(FeedError::Status { status }),
+        status => Err(refused(status)),
+    }
+}
+
+fn refused(status: StatusCode) -> FeedError {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FeedError::Unauthorized { status },
+        _ => FeedError::Status { status },
     }
 }
 

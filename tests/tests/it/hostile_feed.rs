@@ -120,6 +120,26 @@ async fn refuses_pages_that_are_forged_rolled_back_cut_or_blown_up_and_serves_on
     hostile.recovers_with("after.example").await;
 }
 
+fn huge(revision: Revision) -> Vec<u8> {
+    let mut wire = WireRecord::tombstone("hostname/huge.example".into(), revision, "hostname");
+    wire.body = vec![0; MAX_RECORD_LEN];
+    encode_record(&wire)
+}
+
+fn from_the_future(_: Revision) -> Vec<u8> {
+    let (id, revision) = ("hostname/kept.example".into(), Revision(u64::MAX));
+    encode_record(&WireRecord::tombstone(id, revision, "hostname"))
+}
+
+fn badly_named(revision: Revision) -> Vec<u8> {
+    let name = "\u{1}bad.example";
+    let mut wire = WireRecord::tombstone(format!("hostname/{name}"), revision, "hostname");
+    wire.deleted = false;
+    // A CBOR map of one text: {"name": …}.
+    wire.body = [&[0xa1, 0x64][..], b"name", &[0x60 + name.len() as u8], name.as_bytes()].concat();
+    encode_record(&wire)
+}
+
 #[tokio::test]
 async fn quarantines_each_bad_record_and_applies_the_rest_of_its_page() {
     let hostile = Hostile::start().await;
@@ -129,31 +149,11 @@ async fn quarantines_each_bad_record_and_applies_the_rest_of_its_page() {
     let mismatched = hostile.recorder.hostname("kept.example", &mismatched);
     let expired = hostile.recorder.hostname("old.example", &Issued::expired("old.example"));
     let other_name = hostile.recorder.hostname("a.example", &Issued::new("b.example"));
-    let named = |name: &'static str| {
-        move |revision| {
-            let text = format!("\u{1}{name}");
-            let mut wire = WireRecord::tombstone(format!("hostname/{text}"), revision, "hostname");
-            wire.deleted = false;
-            // A CBOR map of one text: {"name": …}.
-            wire.body =
-                [&[0xa1, 0x64][..], b"name", &[0x60 + text.len() as u8], text.as_bytes()].concat();
-            encode_record(&wire)
-        }
-    };
-    let huge = |revision| {
-        let mut wire = WireRecord::tombstone("hostname/huge.example".into(), revision, "hostname");
-        wire.body = vec![0; MAX_RECORD_LEN];
-        encode_record(&wire)
-    };
-    let from_the_future = |_| {
-        let (id, revision) = ("hostname/kept.example".into(), Revision(u64::MAX));
-        encode_record(&WireRecord::tombstone(id, revision, "hostname"))
-    };
     hostile.feed.put_raw(vec![
         Box::new(huge),
         Box::new(|_| b"no record at all".to_vec()),
         Box::new(from_the_future),
-        Box::new(named("bad.example")),
+        Box::new(badly_named),
         Box::new(move |at| encode_record(&WireRecord::hostname(at, &mismatched))),
         Box::new(move |at| encode_record(&WireRecord::hostname(at, &expired))),
         Box::new(move |at| encode_record(&WireRecord::hostname(at, &other_name))),

@@ -41,10 +41,12 @@ impl ShutdownSignalWatch for Shutdown {
         let Some(wanted) = self.take_wanted() else {
             return ShutdownSignal::FastShutdown;
         };
-        tokio::select! {
+        let signal = tokio::select! {
             signal = wanted => signal,
             // What still works goes on for the drain, then a supervisor starts the process anew.
             () = self.failure.happened() => ShutdownSignal::GracefulTerminate,
-        }
+        };
+        tracing::info!("stopping");
+        signal
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use landfall_certstore::{GroupKeys, Publisher};
 use landfall_feed::{
-    lkg::{Applied, Change, LkgError, Opened, Position, Reader, Writer},
+    lkg::{Applied, Change, LkgError, Opened, Position, Reader, SnapshotOutcome, Writer},
     page::{Header, PageError, VerifiedPage},
     protocol::{Ack, MAX_ACK_REJECTED, Rejected},
     record::{Body, WireRecord},
@@ -35,13 +35,18 @@ const MAX_REASON: usize = 300;
 pub(super) enum ApplyError {
     #[error("the page was refused")]
     Page(#[from] PageError),
+    #[error(
+        "the control plane's snapshot is older than what is served; if the control plane was \
+         restored from a backup, run `landfall feed new-epoch` there"
+    )]
+    Rollback(#[source] PageError),
     #[error("the last-known-good state can't be written")]
     State(#[from] LkgError),
     #[error(
-        "the snapshot would drop {dropped} of the {current} hostnames that are served, more than a \
-         tenth; if that is meant, run `landfall feed allow-shrink` at the control plane"
+        "the snapshot has {new} hostnames and would drop {dropped} of the {current} that are served; \
+         if that is meant, run `landfall feed allow-shrink` at the control plane"
     )]
-    Shrink { current: u64, dropped: u64 },
+    Shrink { current: u64, new: u64, dropped: u64 },
     #[error("cannot {operation} {}", path.display())]
     File {
         operation: &'static str,
@@ -82,15 +87,18 @@ impl Applier {
     /// Fills the index from the database.
     pub(super) fn load(&mut self) -> Result<(), LkgError> {
         let mut replacement = self.publisher.replacement();
-        let mut unreadable = 0u64;
+        let (mut hostnames, mut unreadable) = (0u64, 0u64);
         self.reader.for_each_hostname(|row| {
             let inserted =
                 row.map(|(name, stored)| replacement.insert(&entry_spec(name, stored)).is_ok());
-            if !matches!(inserted, Ok(true)) {
-                unreadable += 1;
+            match inserted {
+                Ok(true) => hostnames += 1,
+                Ok(false) | Err(_) => unreadable += 1,
             }
         })?;
         replacement.finish();
+        let Position { epoch, cursor, .. } = self.position();
+        tracing::info!(epoch = epoch.0, revision = cursor.0, hostnames, "state loaded from disk");
         if unreadable > 0 {
             tracing::error!(unreadable, "rows of the last-known-good database can't be served");
         }
@@ -112,25 +120,25 @@ impl Applier {
         }
         self.metrics.records_applied(changes.len());
         self.metrics.applied(self.position(), self.reader.count_quarantined()?);
-        tracing::info!(revision = %header.to, records = changes.len(), "page applied");
+        tracing::info!(revision = header.to.0, records = changes.len(), "page applied");
         Ok(())
     }
 
-    fn publish(&mut self, done: Applied, revision: Revision) {
+    fn publish(&mut self, done: Applied, Revision(revision): Revision) {
         match done {
             Applied::Removed(name) => {
                 self.publisher.remove(&name);
-                tracing::debug!(hostname = %name, %revision, "hostname no longer served");
+                tracing::info!(hostname = %name, revision, "hostname no longer served");
             }
             Applied::Nothing => {}
             Applied::Hostname(name, stored) => {
                 match self.publisher.insert(&entry_spec(name.clone(), stored)) {
                     Ok(()) => {
-                        tracing::debug!(hostname = %name, %revision, "hostname published")
+                        tracing::info!(hostname = %name, revision, "hostname published");
                     }
                     // The policy was checked: nothing is left to fail.
                     Err(_) => {
-                        tracing::error!(hostname = %name, %revision, "hostname can't be published");
+                        tracing::error!(hostname = %name, revision, "hostname can't be published");
                     }
                 }
             }
@@ -142,15 +150,16 @@ impl Applier {
         let position = self.position();
         if header.epoch < position.epoch {
             let (got, have) = (header.epoch, position.epoch);
-            return Err(PageError::EpochRollback { got, have }.into());
+            return Err(ApplyError::Rollback(PageError::EpochRollback { got, have }));
         }
         if header.epoch == position.epoch && header.to < position.cursor {
             let (after, to, have) = (header.after, header.to, position.cursor);
-            return Err(PageError::RevisionRollback { after, to, have }.into());
+            return Err(ApplyError::Rollback(PageError::RevisionRollback { after, to, have }));
         }
         // What it says of itself, before anything is downloaded. What it has is counted later.
         let current = self.reader.count_hostnames()?;
-        check_dropped(header, current, current.saturating_sub(hostnames))
+        let dropped = current.saturating_sub(hostnames);
+        check_shrink(header, current, SnapshotOutcome { hostnames, dropped })
     }
 
     /// Writes a snapshot, its manifest checked and its `segments` verified one after the other.
@@ -178,10 +187,13 @@ impl Applier {
         if count != manifest.count {
             return Err(PageError::Count { got: count, expected: manifest.count }.into());
         }
-        check_dropped(manifest, current, snapshot.count_dropped()?)?;
+        check_shrink(manifest, current, snapshot.outcome()?)?;
         snapshot.finish(manifest.epoch, manifest.to, now())?;
         tracing::info!(
-            epoch = %manifest.epoch, revision = %manifest.to, records = count, "snapshot applied",
+            epoch = manifest.epoch.0,
+            revision = manifest.to.0,
+            records = count,
+            "snapshot applied",
         );
         Ok(())
     }
@@ -253,7 +265,7 @@ impl Checker<'_> {
         let mut reason = describe(&rejection);
         reason.truncate(reason.floor_char_boundary(MAX_REASON));
         self.metrics.record_rejected(rejection.reason());
-        tracing::warn!(record = id, revision = %header.to, reason, "record rejected");
+        tracing::warn!(record = id, revision = header.to.0, reason, "record rejected");
         let head = head?;
         // One outside of its page may be past what the database can hold.
         let revision = head.revision.min(header.to);
@@ -290,11 +302,18 @@ impl Checker<'_> {
     }
 }
 
-/// Refuses a snapshot without a tenth of what is served, unless it says that it is meant.
-fn check_dropped(manifest: &Header, current: u64, dropped: u64) -> Result<(), ApplyError> {
-    match manifest.allow_shrink || dropped.saturating_mul(10) <= current {
+/// Refuses a snapshot that has a tenth fewer hostnames than are served, or less than half of those,
+/// unless it says that this is meant. An edge that was off for long finds many come and gone.
+fn check_shrink(
+    manifest: &Header,
+    current: u64,
+    SnapshotOutcome { hostnames: new, dropped }: SnapshotOutcome,
+) -> Result<(), ApplyError> {
+    let is_fewer = new.saturating_mul(10) < current.saturating_mul(9);
+    let is_other = dropped.saturating_mul(2) > current;
+    match manifest.allow_shrink || !(is_fewer || is_other) {
         true => Ok(()),
-        false => Err(ApplyError::Shrink { current, dropped }),
+        false => Err(ApplyError::Shrink { current, new, dropped }),
     }
 }
 

@@ -54,6 +54,14 @@ struct Shared {
     diverged: AtomicBool,
     ack: watch::Sender<Option<Ack>>,
     last_count: Mutex<Option<LastCount>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// What keeps the state from being brought up to date.
+struct Trouble {
+    words: String,
+    since: Instant,
+    logged: Instant,
 }
 
 /// When expiries were counted, and how long that took.
@@ -94,6 +102,7 @@ impl Poller {
             diverged: AtomicBool::new(false),
             ack: watch::Sender::new(None),
             last_count: Mutex::new(None),
+            trouble: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -153,8 +162,11 @@ impl Shared {
             self.blocking(|shared| Ok(shared.lock().retry_quarantined()?)).await?;
         }
         let position = self.position().await?;
-        let resync = self.diverged.swap(false, Ordering::AcqRel);
-        if position.epoch == Epoch(0) || (resync && state.may_resync()) {
+        if position.epoch == Epoch(0) {
+            return self.take_snapshot(state).await;
+        }
+        if self.diverged.load(Ordering::Acquire) && state.may_resync() {
+            self.diverged.store(false, Ordering::Release);
             return self.take_snapshot(state).await;
         }
         let asked = Instant::now();
@@ -251,10 +263,12 @@ impl Shared {
             state.last_error = None;
         });
         self.metrics.state_written();
+        self.note_recovery();
         Ok(())
     }
 
     fn note_heard(&self) {
+        self.note_recovery();
         let at = SystemTime::now();
         self.readiness.update(|state| {
             state.serving = Serving::Feed;
@@ -272,8 +286,33 @@ impl Shared {
             self.metrics.state_not_written();
         }
         let words = error.words();
-        tracing::warn!(error = words, "the state is not brought up to date; serving what is known");
+        self.warn(&words);
         self.readiness.update(|state| state.last_error = Some(words.clone()));
+    }
+
+    /// Logs a failure, and the same one once a minute.
+    fn warn(&self, words: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_known = trouble
+            .as_ref()
+            .is_some_and(|known| known.words == words && known.logged.elapsed() < HOUSEKEEPING);
+        if !is_known {
+            tracing::warn!(
+                error = words,
+                "the state is not brought up to date; serving what is known"
+            );
+            let since = trouble.as_ref().map_or(now, |known| known.since);
+            *trouble = Some(Trouble { words: words.to_owned(), since, logged: now });
+        }
+    }
+
+    fn note_recovery(&self) {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(trouble) = trouble {
+            let seconds = trouble.since.elapsed().as_secs();
+            tracing::info!(seconds, "the state is brought up to date again");
+        }
     }
 
     /// Counts anew, unless that would take more than a hundredth of the time: the count reads
@@ -305,7 +344,10 @@ impl Shared {
                 Ok(reply) => {
                     backoff.reset();
                     if reply.state == AckState::Diverged {
-                        tracing::error!(revision = %ack.applied, "the state differs from the control plane's");
+                        tracing::error!(
+                            revision = ack.applied.0,
+                            "the state differs from the control plane's; a snapshot will be taken",
+                        );
                         self.diverged.store(true, Ordering::Release);
                     }
                     if acks.changed().await.is_err() {
@@ -363,6 +405,7 @@ enum Confirmed {
 #[derive(Default)]
 struct PollState {
     last_snapshot: Option<Instant>,
+    last_resync: Option<Instant>,
     last_housekeeping: Option<Instant>,
     last_retry: Option<Instant>,
 }
@@ -372,8 +415,12 @@ impl PollState {
         self.last_snapshot.is_some_and(|at| at.elapsed() < Duration::from_secs(5))
     }
 
-    fn may_resync(&self) -> bool {
-        self.last_snapshot.is_none_or(|at| at.elapsed() >= RESYNC_PAUSE)
+    fn may_resync(&mut self) -> bool {
+        let may = self.last_resync.is_none_or(|at| at.elapsed() >= RESYNC_PAUSE);
+        if may {
+            self.last_resync = Some(Instant::now());
+        }
+        may
     }
 
     /// The first time is a whole pause after the start, which has tried them all.
@@ -399,7 +446,7 @@ impl StepError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Feed(error) => error.reason(),
-            Self::Apply(ApplyError::Page(error)) => error.reason(),
+            Self::Apply(ApplyError::Page(error) | ApplyError::Rollback(error)) => error.reason(),
             Self::Apply(ApplyError::State(error)) => error.reason(),
             Self::Apply(ApplyError::Shrink { .. }) => "shrink",
             Self::Apply(ApplyError::File { .. }) => "file",
@@ -412,7 +459,9 @@ impl StepError {
     fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::Feed(error) => error.is_refusal().then(|| error.reason()),
-            Self::Apply(ApplyError::Page(_) | ApplyError::Shrink { .. }) => Some(self.reason()),
+            Self::Apply(
+                ApplyError::Page(_) | ApplyError::Rollback(_) | ApplyError::Shrink { .. },
+            ) => Some(self.reason()),
             Self::Apply(ApplyError::State(_) | ApplyError::File { .. })
             | Self::Died(_)
             | Self::SnapshotLoop => None,
