@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     read::{ExpiryCounts, Quarantined, Reader, StoredChain},
-    write::{Applied, Change, NewCertificate, NewHostname, SnapshotWriter, Writer},
+    write::{
+        Applied, Change, NewCertificate, NewHostname, SnapshotOutcome, SnapshotWriter, Writer,
+    },
 };
 use crate::{digest::StateDigest, record::HostnameState};
 

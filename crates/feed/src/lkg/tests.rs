@@ -208,7 +208,7 @@ fn the_file_is_its_owners_alone() {
 }
 
 #[test]
-fn a_snapshot_counts_what_it_would_drop_and_not_what_it_has() {
+fn a_snapshot_counts_what_it_would_drop_before_it_does() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
     let names = ["a.example", "b.example", "c.example"];
@@ -217,7 +217,7 @@ fn a_snapshot_counts_what_it_would_drop_and_not_what_it_has() {
     snapshot
         .add(&["a.example", "y.example", "z.example"].map(|name| hostname(name, 4, 2)))
         .unwrap();
-    assert_eq!(snapshot.count_dropped().unwrap(), 2);
+    assert_eq!(snapshot.outcome().unwrap(), SnapshotOutcome { hostnames: 3, dropped: 2 });
     drop(snapshot);
     assert_eq!(counts(&reader), (3, 0));
     assert!(lookup(&reader, "b.example").is_some());

@@ -183,6 +183,15 @@ pub struct SnapshotWriter<'a> {
     position: &'a mut Position,
 }
 
+/// What a snapshot comes to, in hostnames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotOutcome {
+    /// Those that will be there.
+    pub hostnames: u64,
+    /// Those that will have gone.
+    pub dropped: u64,
+}
+
 impl SnapshotWriter<'_> {
     /// Adds records of the snapshot.
     ///
@@ -197,15 +206,19 @@ impl SnapshotWriter<'_> {
         Ok(())
     }
 
-    /// How many hostnames the snapshot did not have.
+    /// How many hostnames there will be, and how many will have gone.
     ///
     /// # Errors
     /// [`LkgError`].
-    pub fn count_dropped(&self) -> Result<u64, LkgError> {
-        let query = "SELECT count(*) FROM hostname
-                     WHERE 'hostname/' || name NOT IN (SELECT id FROM temp.seen)";
+    pub fn outcome(&self) -> Result<SnapshotOutcome, LkgError> {
+        let query = "SELECT count(*) FILTER (WHERE seen), count(*) FILTER (WHERE NOT seen)
+                     FROM (SELECT 'hostname/' || name IN (SELECT id FROM temp.seen) AS seen
+                           FROM hostname)";
         let mut statement = self.batch.transaction.prepare_cached(query).map_err(failed("read"))?;
-        statement.query_row([], |row| row.get(0)).map_err(failed("read"))
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(SnapshotOutcome { hostnames: row.get(0)?, dropped: row.get(1)? })
+        };
+        statement.query_row([], read).map_err(failed("read"))
     }
 
     /// Drops what the snapshot did not have, and makes it the state at `cursor` of `epoch`.
