@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use landfall_feed::{seal::SealError, secret_file::SecretFileError, sign::KeyError};
+use landfall_model::Hostname;
 
 use crate::{ca::CaError, store::StoreError, token::RandomError};
 
@@ -20,6 +21,23 @@ pub enum ControlError {
         /// The system's reason.
         #[source]
         source: io::Error,
+    },
+    /// Two servers would each take the feed for their own.
+    #[error("another server runs on the state directory {}", directory.display())]
+    InUse {
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// Every system hostname would be told under a name that is not served.
+    #[error(
+        "the state has the system hostname `{found}`, and `system_domain` is `{expected}`: expected \
+         the `system_domain` that the state was made with"
+    )]
+    SystemDomain {
+        /// A system hostname of the state.
+        found: String,
+        /// The configured system domain.
+        expected: Hostname,
     },
     /// Others can reach what is not theirs.
     #[error("{} is open to others (mode {mode:04o}); run `chmod {wanted}` on it", path.display())]

@@ -22,7 +22,8 @@ use crate::{
     feed::snapshot::SnapshotBuilder,
     metrics::Metrics,
     service::Service,
-    state, tasks,
+    state::{self, ServerLock},
+    tasks,
 };
 
 /// How long to wait before accepting again after the system refused to.
@@ -36,6 +37,7 @@ pub struct Control {
     builder: SnapshotBuilder,
     stop: watch::Sender<bool>,
     config: ControlConfig,
+    server_lock: ServerLock,
 }
 
 /// Runs the control plane until `shutdown` completes.
@@ -56,6 +58,7 @@ impl Control {
     /// Every [`ControlError`] of a start.
     pub async fn bind(config: ControlConfig) -> Result<Self, ControlError> {
         let state = state::open(&config).await?;
+        let server_lock = state.server_lock;
         let failed = |source| ControlError::Listen { address: config.api.listen, source };
         let listener = TcpListener::bind(config.api.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -86,7 +89,7 @@ impl Control {
             metrics,
             limits: config.api,
         });
-        Ok(Self { listener, address, app, builder, stop, config })
+        Ok(Self { listener, address, app, builder, stop, config, server_lock })
     }
 
     /// Where it listens: the real port where port 0 was asked for.
@@ -104,6 +107,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         let signing_key = self.app.signing_key.verifying_key();
         tracing::info!(address = %self.address, %signing_key, "listening");
+        let _server_lock = self.server_lock;
         let store = self.app.service.store.clone();
         let mut background = JoinSet::new();
         spawn(&mut background, "follow head", tasks::follow_head(store.clone()));

@@ -1,16 +1,22 @@
 //! The state directory: the database, the keys made at the first start, the snapshots.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use landfall_feed::{seal::GroupPublicKey, secret_file, sign::SigningKey};
+use landfall_model::Hostname;
 use time::OffsetDateTime;
 
-use crate::{ca::InternalCa, config::ControlConfig, error::ControlError, store::Store};
+use crate::{
+    ca::InternalCa,
+    config::ControlConfig,
+    error::ControlError,
+    store::{self, Store},
+};
 
 const DATABASE: &str = "control.db";
 const SIGNING_KEY: &str = "feed-signing.key";
@@ -18,6 +24,7 @@ const CA_KEY: &str = "internal-ca.key";
 const CA_ROOT: &str = "internal-ca.pem";
 const SNAPSHOTS: &str = "snapshots";
 const LOCK: &str = ".lock";
+const SERVER_LOCK: &str = ".server.lock";
 
 /// Everything of the state directory that a server needs.
 pub(crate) struct State {
@@ -26,6 +33,14 @@ pub(crate) struct State {
     pub(crate) ca: InternalCa,
     pub(crate) group: GroupPublicKey,
     pub(crate) snapshots: PathBuf,
+    pub(crate) server_lock: ServerLock,
+}
+
+/// Keeps a second server off the state directory for as long as it lives. The system lets go of it
+/// however the process ends.
+#[derive(Debug)]
+pub(crate) struct ServerLock {
+    _file: File,
 }
 
 /// Opens everything, and makes what a first start finds missing.
@@ -33,12 +48,14 @@ pub(crate) async fn open(config: &ControlConfig) -> Result<State, ControlError> 
     let group = read_group_key(&config.group_public_key_file)?;
     let directory = &config.state_directory;
     let _lock = lock(directory).await?;
+    let server_lock = lock_for_server(directory)?;
     let signing_key = signing_key(directory)?;
     let ca = internal_ca(directory)?;
     let snapshots = directory.join(SNAPSHOTS);
     make_private_folder(&snapshots)?;
     let store = open_database(directory).await?;
-    Ok(State { store, signing_key, ca, group, snapshots })
+    check_system_domain(&store, &config.system_domain).await?;
+    Ok(State { store, signing_key, ca, group, snapshots, server_lock })
 }
 
 /// Opens the database alone, for a command.
@@ -63,15 +80,41 @@ async fn lock(directory: &Path) -> Result<File, ControlError> {
     let path = directory.join(LOCK);
     let locked = path.clone();
     let lock = move || {
-        let options =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
-        let file = options.open(&locked)?;
+        let file = open_lock(&locked)?;
         file.lock()?;
         Ok(file)
     };
     let result = tokio::task::spawn_blocking(lock).await;
     let result = result.unwrap_or_else(|error| Err(io::Error::other(error)));
     result.map_err(|source| ControlError::File { operation: "lock", path, source })
+}
+
+/// A command may run beside the server, so that it has a lock of its own.
+fn lock_for_server(directory: &Path) -> Result<ServerLock, ControlError> {
+    let path = directory.join(SERVER_LOCK);
+    let locked = open_lock(&path).map_err(TryLockError::Error).and_then(|file| {
+        file.try_lock()?;
+        Ok(ServerLock { _file: file })
+    });
+    locked.map_err(|error| match error {
+        TryLockError::WouldBlock => ControlError::InUse { directory: directory.to_owned() },
+        TryLockError::Error(source) => ControlError::File { operation: "lock", path, source },
+    })
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+async fn check_system_domain(store: &Store, expected: &Hostname) -> Result<(), ControlError> {
+    let found = async {
+        let mut connection = store.read().await?;
+        store::hostname::system_hostname_outside(&mut connection, expected).await
+    };
+    match found.await.map_err(ControlError::Store)? {
+        None => Ok(()),
+        Some(found) => Err(ControlError::SystemDomain { found, expected: expected.clone() }),
+    }
 }
 
 fn make_private_folder(path: &Path) -> Result<(), ControlError> {

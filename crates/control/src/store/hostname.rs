@@ -1,6 +1,6 @@
 //! Hostnames.
 
-use landfall_model::{HostPattern, HostnameId, PropertyId, TlsPolicy};
+use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, TlsPolicy};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
@@ -132,6 +132,20 @@ pub(crate) async fn without_certificate(
     .await
     .map_err(StoreError::on("look for missing certificates"))?;
     Ok(ids.into_iter().map(HostnameId).collect())
+}
+
+/// A system hostname that is not its property's name under `system_domain`, if there is one.
+pub(crate) async fn system_hostname_outside(
+    on: &mut Connection,
+    system_domain: &Hostname,
+) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT name FROM hostname WHERE system = 1 AND name <> site || '.' || ? LIMIT 1",
+    )
+    .bind(system_domain.as_str())
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::on("look at system hostnames"))
 }
 
 /// Sets which TLS a hostname offers.

@@ -131,3 +131,29 @@ async fn a_port_in_use_is_said() {
     let error = Control::bind(config).await.err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {address}"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_a_state_directory_is_refused_until_the_first_one_ended() {
+    let plane = Plane::start().await;
+    let state = plane.dir.path().join("state");
+    let config = plane.config.clone();
+    let error = Control::bind(config.clone()).await.err().unwrap();
+    let expected = format!("another server runs on the state directory {}", state.display());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(admin::list_api_keys(&config).await.unwrap().len(), 1);
+    let _dir = plane.stop().await;
+    assert!(Control::bind(config).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_under_another_system_domain_is_refused() {
+    let plane = Plane::start().await;
+    plane.property("shop").await;
+    let dir = plane.stop().await;
+    for domain in ["other.test", "more.edge.test"] {
+        let config = config(dir.path(), json!({"system_domain": domain}));
+        let error = Control::bind(config).await.err().unwrap().to_string();
+        assert!(error.contains("`shop.edge.test`") && error.contains(domain), "{error}");
+    }
+    assert!(Control::bind(config(dir.path(), json!({}))).await.is_ok());
+}
