@@ -8,7 +8,12 @@ mod list;
 pub(crate) mod problem;
 mod property;
 
-use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -26,6 +31,7 @@ use crate::{
     config::ApiConfig,
     feed::{self, snapshot::SnapshotRequests},
     metrics::{Metrics, RouteClass},
+    refusals::Refusals,
     service::Service,
     store::{self, StoreError},
     token::{ApiKeyId, Presented},
@@ -41,6 +47,8 @@ pub(crate) struct App {
     pub(crate) long_polls: Semaphore,
     /// Becomes true once the server is to stop: long polls then end.
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) refused_pops: Refusals,
+    pub(crate) refused_api_keys: Refusals,
     pub(crate) metrics: Metrics,
     pub(crate) limits: ApiConfig,
 }
@@ -124,8 +132,13 @@ pub(crate) async fn within(limit: Duration, request: Request, next: Next) -> Res
 async fn require_api_key(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
     match is_api_key_valid(&app, request.headers()).await {
         Ok(true) => next.run(request).await,
-        Ok(false) => Problem::unauthorized("a valid API key in `X-API-Key` or as bearer token")
-            .into_response(),
+        Ok(false) => {
+            if let Some(refused) = app.refused_api_keys.count(Instant::now()) {
+                tracing::warn!(refused, "requests to the API came without a valid API key");
+            }
+            Problem::unauthorized("a valid API key in `X-API-Key` or as bearer token")
+                .into_response()
+        }
         Err(error) => Problem::internal(&error).into_response(),
     }
 }

@@ -5,7 +5,7 @@ mod changes;
 pub(crate) mod snapshot;
 mod snapshot_files;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     Router,
@@ -44,6 +44,7 @@ async fn bound_time(State(app): State<SharedApp>, request: Request, next: Next) 
 /// Lets a PoP in, and tells the handler which it is.
 async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: Next) -> Response {
     let presented = bearer(request.headers()).and_then(Presented::<PopId>::parse);
+    let claimed = presented.as_ref().map(|presented| presented.id);
     let proven = match presented {
         Some(presented) => prove(&app, presented).await,
         None => Ok(None),
@@ -53,9 +54,25 @@ async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: N
             request.extensions_mut().insert(id);
             next.run(request).await
         }
-        Ok(None) => Problem::unauthorized("a PoP's token as bearer token").into_response(),
+        Ok(None) => {
+            tell_of_refusal(&app, claimed).await;
+            Problem::unauthorized("a PoP's token as bearer token").into_response()
+        }
         Err(error) => Problem::internal(&error).into_response(),
     }
+}
+
+/// Names the PoP that the token claims to be of, where there is one: a removed PoP has none.
+async fn tell_of_refusal(app: &SharedApp, claimed: Option<PopId>) {
+    let Some(refused) = app.refused_pops.count(Instant::now()) else {
+        return;
+    };
+    let name = match (claimed, app.service.store.read().await) {
+        (Some(id), Ok(mut connection)) => store::pop::name(&mut connection, id).await,
+        (None, _) | (_, Err(_)) => Ok(None),
+    };
+    let pop = name.ok().flatten();
+    tracing::warn!(refused, claimed_pop = pop.as_deref(), "requests came without a PoP's token");
 }
 
 async fn prove(app: &SharedApp, presented: Presented<PopId>) -> Result<Option<PopId>, StoreError> {

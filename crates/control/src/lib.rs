@@ -15,6 +15,7 @@ mod feed;
 mod hostname;
 mod metrics;
 mod property;
+mod refusals;
 mod server;
 mod service;
 mod state;

@@ -21,6 +21,7 @@ use crate::{
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
     metrics::Metrics,
+    refusals::Refusals,
     service::Service,
     state::{self, ServerLock},
     tasks,
@@ -86,6 +87,8 @@ impl Control {
             snapshot_directory: state.snapshots,
             long_polls: Semaphore::new(config.feed.max_long_polls),
             stopping,
+            refused_pops: Refusals::default(),
+            refused_api_keys: Refusals::default(),
             metrics,
             limits: config.api,
         });
@@ -111,6 +114,7 @@ impl Control {
         let store = self.app.service.store.clone();
         let mut background = JoinSet::new();
         spawn(&mut background, "follow head", tasks::follow_head(store.clone()));
+        spawn(&mut background, "follow commands", tasks::commands::follow(store.clone()));
         let retention = self.config.feed.tombstone_retention;
         spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
         spawn(&mut background, "renew certificates", tasks::renew(Arc::clone(&self.app)));

@@ -86,7 +86,9 @@ impl Service {
             tls: &TlsPolicy::default(),
         };
         insert_hostname(&mut change, &property, &new, Some(&certificate)).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        let (property_id, hostname) = (id.0, system_hostname.as_str());
+        tracing::info!(property = property_id, hostname, revision, "property created");
         Ok(PropertyView { property, system_hostname })
     }
 
@@ -135,7 +137,8 @@ impl Service {
         let new = NewHostname { property, name, placement, origin, status, issuance, tls };
         let id = insert_hostname(&mut change, &owner, &new, certificate.as_ref()).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        tracing::info!(property = property.0, hostname = %name, revision, "hostname added");
         Ok(view)
     }
 
@@ -197,12 +200,17 @@ impl Service {
         let owner = find_property(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         let tls = edit(hostname.tls.clone()).map_err(ServiceError::Tls)?;
-        if tls != hostname.tls {
+        let changed = tls != hostname.tls;
+        if changed {
             store::hostname::set_tls(change.on(), id, &tls).await?;
             publish(&mut change, &owner, id).await?;
         }
         let view = self.view_in(&mut change, &owner, id).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        if changed {
+            let hostname = hostname.name;
+            tracing::info!(property = property.0, %hostname, revision, "hostname changed");
+        }
         Ok(view)
     }
 
@@ -221,7 +229,9 @@ impl Service {
         }
         store::hostname::delete(change.on(), id).await?;
         change.retract_hostname(&hostname.name).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        let hostname = hostname.name;
+        tracing::info!(property = property.0, %hostname, revision, "hostname deleted");
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! What runs for as long as the server does, in rounds. A round that fails is logged, and the next
 //! one starts from what the database then says.
 
+pub(crate) mod commands;
+
 use std::time::Duration;
 
 use landfall_model::HostnameId;
@@ -16,6 +18,8 @@ use crate::{
 
 /// How often another process's change is looked for. Changes of this process don't wait for it.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+/// How often what commands changed is looked for, to log it.
+const COMMANDS_EVERY: Duration = Duration::from_secs(2);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 /// The most certificates that one round issues. What is left comes next, the most urgent first.
 const ISSUED_PER_ROUND: u32 = 1_000;

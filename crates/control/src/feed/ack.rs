@@ -30,14 +30,32 @@ pub(super) async fn handle(
 async fn keep(store: &Store, pop: PopId, ack: Ack) -> Result<AckState, StoreError> {
     let mut change = store.change(OffsetDateTime::now_utc()).await?;
     let now = change.now();
-    let state = judge(&ack, &store::feed::state(change.on()).await?);
+    let feed = store::feed::state(change.on()).await?;
+    let state = judge(&ack, &feed);
+    let name = store::pop::name(change.on(), pop).await?.unwrap_or_default();
     store::pop::keep_ack(change.on(), pop, &ack, state, now).await?;
     change.commit().await?;
     if state == AckState::Diverged || !ack.rejected.is_empty() {
-        let rejected = ack.rejected.len();
-        tracing::warn!(pop = pop.0, applied = ack.applied.0, ?state, rejected, "a PoP differs");
+        tell_of_difference(&name, &ack, state, &feed);
     }
     Ok(state)
+}
+
+fn tell_of_difference(pop: &str, ack: &Ack, state: AckState, feed: &FeedState) {
+    let (applied, revision, rejected) = (ack.applied.0, feed.revision.0, ack.rejected.len());
+    if (ack.epoch, ack.applied) > (feed.epoch, feed.revision) {
+        let help = "if the database was restored, run `landfall feed new-epoch`";
+        tracing::warn!(
+            pop,
+            applied,
+            revision,
+            rejected,
+            help,
+            "a PoP differs: it is ahead of the feed"
+        );
+    } else {
+        tracing::warn!(pop, applied, revision, ?state, rejected, "a PoP differs");
+    }
 }
 
 fn judge(ack: &Ack, state: &FeedState) -> AckState {

@@ -37,7 +37,9 @@ impl Service {
         store::certificate::put(change.on(), id, &certificate).await?;
         publish(&mut change, &owner, id).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        let hostname = &view.hostname.name;
+        tracing::info!(property = property.0, %hostname, revision, fingerprint = %certificate.fingerprint, "certificate uploaded");
         Ok(view)
     }
 
@@ -65,7 +67,9 @@ impl Service {
         }
         publish(&mut change, &owner, id).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        let hostname = &view.hostname.name;
+        tracing::info!(property = property.0, %hostname, revision, "uploaded certificate removed");
         Ok(view)
     }
 
@@ -93,7 +97,9 @@ impl Service {
         let owner = find_property(&mut change, hostname.property).await?;
         store::certificate::put(change.on(), id, &certificate).await?;
         publish(&mut change, &owner, id).await?;
-        change.commit().await?;
+        let revision = change.commit().await?.revision.0;
+        let (hostname, fingerprint) = (hostname.name, certificate.fingerprint);
+        tracing::info!(%hostname, revision, %fingerprint, "certificate renewed");
         Ok(())
     }
 

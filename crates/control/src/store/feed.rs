@@ -15,7 +15,7 @@ pub(crate) struct FeedState {
     pub(crate) revision: Revision,
     pub(crate) digest: StateDigest,
     pub(crate) oldest: Revision,
-    shrink_until: i64,
+    pub(crate) shrink_until: i64,
 }
 
 impl FeedState {

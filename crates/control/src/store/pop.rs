@@ -76,6 +76,18 @@ pub(crate) async fn token_hash(
     SecretHash::from_stored(hash.map_err(StoreError::on("read a PoP"))?)
 }
 
+/// The names of every PoP.
+pub(crate) async fn names(on: &mut Connection) -> Result<Vec<String>, StoreError> {
+    let names = sqlx::query_scalar("SELECT name FROM pop").fetch_all(on).await;
+    names.map_err(StoreError::on("list PoPs"))
+}
+
+/// The name of a PoP.
+pub(crate) async fn name(on: &mut Connection, id: PopId) -> Result<Option<String>, StoreError> {
+    let query = sqlx::query_scalar("SELECT name FROM pop WHERE id = ?").bind(id.0);
+    query.fetch_optional(on).await.map_err(StoreError::on("read a PoP"))
+}
+
 /// Every PoP with its last ack, by name. A fleet has hundreds at most.
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     let rows = sqlx::query(
