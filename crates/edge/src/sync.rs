@@ -13,6 +13,7 @@ mod check;
 mod downloads;
 mod metrics;
 mod poller;
+mod schedule;
 mod source;
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};

@@ -47,6 +47,15 @@ pub struct FeedClient {
     wait: Duration,
 }
 
+/// Whether a poll waits for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// As long as the client was configured to.
+    ForChange,
+    /// Not at all: to hear soon whether the control plane is there.
+    No,
+}
+
 /// The answer to a poll.
 #[derive(Debug)]
 pub enum Changes {
@@ -156,12 +165,20 @@ impl FeedClient {
         Ok(Self { http, url, signing_keys: config.signing_keys, wait: config.wait })
     }
 
-    /// Asks for what has changed after `after`, and waits for a change.
+    /// Asks for what has changed after `after`.
     ///
     /// # Errors
     /// [`FeedError`]. A page that does not follow the cursor is refused.
-    pub async fn changes(&self, epoch: Epoch, after: Revision) -> Result<Changes, FeedError> {
-        let wait = self.wait.as_secs().min(MAX_WAIT_SECONDS);
+    pub async fn changes(
+        &self,
+        epoch: Epoch,
+        after: Revision,
+        wait: Wait,
+    ) -> Result<Changes, FeedError> {
+        let wait = match wait {
+            Wait::ForChange => self.wait.as_secs().min(MAX_WAIT_SECONDS),
+            Wait::No => 0,
+        };
         let path = format!(
             "{CHANGES_PATH}?epoch={epoch}&after={after}&limit={MAX_PAGE_RECORDS}&wait={wait}"
         );

@@ -220,6 +220,13 @@ impl Applier {
         Ok(())
     }
 
+    /// Drops what no hostname uses any more. On a disk that can't be written it stays for now.
+    pub(super) fn prune(&mut self) {
+        if let Err(error) = self.writer.prune_issuers() {
+            tracing::warn!(error = describe(&error), "unused issuers stay in the database");
+        }
+    }
+
     /// Notes that there is nothing newer.
     pub(super) fn confirm(&mut self) -> Result<(), LkgError> {
         self.writer.confirm(now())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use landfall_feed::{
-    client::{Changes, FeedClient, FeedError},
+    client::{Changes, FeedClient, FeedError, Wait},
     lkg::Position,
     page::{Header, Manifest},
     protocol::{Ack, AckState},
@@ -25,17 +25,12 @@ use super::{
     backoff::{Backoff, random},
     downloads::Downloads,
     metrics::SyncMetrics,
+    schedule::{HOUSEKEEPING, Schedule},
 };
 use crate::readiness::{Readiness, Serving};
 
-/// How often what has not changed is acknowledged again, confirmed on disk and counted anew.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// The least time between two polls that brought nothing, whatever the server says.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
-/// How often records in quarantine are tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(600);
-/// The least time between two snapshots that the control plane's answer to an ack causes.
-const RESYNC_PAUSE: Duration = Duration::from_secs(600);
 
 /// Keeps the store up to date for as long as it runs.
 #[derive(Clone)]
@@ -141,9 +136,9 @@ impl Shared {
 
     async fn poll_forever(self: &Arc<Self>) {
         let mut backoff = Backoff::default();
-        let mut state = PollState::default();
+        let mut schedule = Schedule::at_start();
         loop {
-            let error = match self.step(&mut state).await {
+            let error = match self.step(&mut schedule).await {
                 Ok(()) => {
                     backoff.reset();
                     continue;
@@ -155,32 +150,39 @@ impl Shared {
         }
     }
 
-    async fn step(self: &Arc<Self>, state: &mut PollState) -> Result<(), StepError> {
+    async fn step(self: &Arc<Self>, schedule: &mut Schedule) -> Result<(), StepError> {
         if !self.loaded.load(Ordering::Acquire) {
             self.blocking(|shared| shared.load()).await?;
-        } else if state.retry_is_due() {
+        } else if schedule.retry_is_due() {
             self.blocking(|shared| Ok(shared.lock().retry_quarantined()?)).await?;
+        }
+        if schedule.prune_is_due() {
+            self.blocking(|shared| {
+                shared.lock().prune();
+                Ok(())
+            })
+            .await?;
         }
         let position = self.position().await?;
         if position.epoch == Epoch(0) {
-            return self.take_snapshot(state).await;
+            return self.take_snapshot(schedule).await;
         }
-        if self.diverged.load(Ordering::Acquire) && state.may_resync() {
+        if self.diverged.load(Ordering::Acquire) && schedule.may_resync() {
             self.diverged.store(false, Ordering::Release);
-            return self.take_snapshot(state).await;
+            return self.take_snapshot(schedule).await;
         }
         let asked = Instant::now();
-        match self.client.changes(position.epoch, position.cursor).await? {
+        match self.client.changes(position.epoch, position.cursor, self.wait()).await? {
             Changes::Page(page) if page.header().to > position.cursor => {
                 self.blocking(move |shared| shared.lock().page(&page)).await?;
                 self.note_current(Confirmed::ByPage).await
             }
-            Changes::SnapshotNeeded if state.snapshot_was_just_taken() => {
+            Changes::SnapshotNeeded if schedule.snapshot_was_just_taken() => {
                 Err(StepError::SnapshotLoop)
             }
-            Changes::SnapshotNeeded => self.take_snapshot(state).await,
+            Changes::SnapshotNeeded => self.take_snapshot(schedule).await,
             Changes::Page(_) | Changes::NotModified => {
-                if state.housekeeping_is_due() {
+                if schedule.housekeeping_is_due() {
                     self.note_current(Confirmed::OnDisk).await?;
                 } else {
                     self.note_heard();
@@ -192,15 +194,24 @@ impl Shared {
         }
     }
 
+    /// After a start and after a failure the first answer is to come at once: `/readyz` says then
+    /// how things are, and not how they were.
+    fn wait(&self) -> Wait {
+        let is_heard = self.readiness.state().serving == Serving::Feed;
+        let is_in_trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_heard && !is_in_trouble { Wait::ForChange } else { Wait::No }
+    }
+
     fn load(&self) -> Result<(), ApplyError> {
         let mut applier = self.lock();
         applier.load()?;
         self.loaded.store(true, Ordering::Release);
         applier.retry_quarantined()?;
+        applier.prune();
         self.count_expiries(&applier)
     }
 
-    async fn take_snapshot(self: &Arc<Self>, state: &mut PollState) -> Result<(), StepError> {
+    async fn take_snapshot(self: &Arc<Self>, schedule: &mut Schedule) -> Result<(), StepError> {
         let page = self.client.manifest().await?;
         let header = page.header().clone();
         let manifest = page.manifest().map_err(FeedError::from)?;
@@ -209,7 +220,7 @@ impl Shared {
         self.download(&manifest).await?;
         self.blocking(move |shared| shared.apply_snapshot(&header, &manifest)).await?;
         self.metrics.snapshot_applied();
-        state.last_snapshot = Some(Instant::now());
+        schedule.snapshot_taken();
         self.note_current(Confirmed::ByPage).await
     }
 
@@ -400,46 +411,6 @@ pub(super) fn note_loaded(readiness: &Readiness, position: Position, now: System
 enum Confirmed {
     ByPage,
     OnDisk,
-}
-
-#[derive(Default)]
-struct PollState {
-    last_snapshot: Option<Instant>,
-    last_resync: Option<Instant>,
-    last_housekeeping: Option<Instant>,
-    last_retry: Option<Instant>,
-}
-
-impl PollState {
-    fn snapshot_was_just_taken(&self) -> bool {
-        self.last_snapshot.is_some_and(|at| at.elapsed() < Duration::from_secs(5))
-    }
-
-    fn may_resync(&mut self) -> bool {
-        let may = self.last_resync.is_none_or(|at| at.elapsed() >= RESYNC_PAUSE);
-        if may {
-            self.last_resync = Some(Instant::now());
-        }
-        may
-    }
-
-    /// The first time is a whole pause after the start, which has tried them all.
-    fn retry_is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = now.duration_since(*self.last_retry.get_or_insert(now)) >= RETRY_PAUSE;
-        if due {
-            self.last_retry = Some(now);
-        }
-        due
-    }
-
-    fn housekeeping_is_due(&mut self) -> bool {
-        let due = self.last_housekeeping.is_none_or(|at| at.elapsed() >= HOUSEKEEPING);
-        if due {
-            self.last_housekeeping = Some(Instant::now());
-        }
-        due
-    }
 }
 
 impl StepError {

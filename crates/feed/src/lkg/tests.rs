@@ -174,6 +174,30 @@ fn a_snapshot_keeps_what_a_quarantined_hostname_had() {
 }
 
 #[test]
+fn keeps_the_issuers_that_a_chain_has_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    let with_issuer = |name: &str, seed: u8, issuer: Vec<u8>| {
+        let mut new = new_hostname(name, 1, seed);
+        new.certificates[0].chain = vec![vec![seed; 40], issuer];
+        Change::Hostname(Box::new(new))
+    };
+    let first = [with_issuer("a.example", 1, vec![1; 9]), with_issuer("b.example", 2, vec![2; 9])];
+    writer.apply(Revision(1), &first, 0).unwrap();
+    writer.apply(Revision(2), &[with_issuer("a.example", 3, vec![3; 9])], 0).unwrap();
+    writer.prune_issuers().unwrap();
+    let issuers = |reader: &Reader| {
+        let database = Connection::open(reader.path()).unwrap();
+        database.query_row("SELECT count(*) FROM issuer", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(issuers(&reader), 2);
+    for (name, issuer) in [("a.example", vec![3; 9]), ("b.example", vec![2; 9])] {
+        let id = lookup(&reader, name).unwrap().1.certificates[0].id;
+        assert_eq!(reader.certificate(id).unwrap().unwrap().chain[1], issuer);
+    }
+}
+
+#[test]
 fn counts_expiries() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();

@@ -1,5 +1,7 @@
 //! Applying pages and snapshots, each in one transaction.
 
+use std::collections::HashSet;
+
 use landfall_model::{Epoch, Fingerprint, HostPattern, Revision, Sealed};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -141,6 +143,24 @@ impl Writer {
         Batch::begin(self.writable()?)?.commit(position)?;
         self.position = position;
         Ok(())
+    }
+
+    /// Drops the issuers' certificates that no chain has any more. Reads every chain's issuers.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn prune_issuers(&mut self) -> Result<(), LkgError> {
+        let position = self.position;
+        let batch = Batch::begin(self.writable()?)?;
+        let used = batch.rows("SELECT DISTINCT issuers FROM certificate", |row| row.get(0))?;
+        let used = used.iter().flat_map(|ids: &Vec<u8>| ids.as_chunks().0.to_vec());
+        let used: HashSet<i64> = used.map(i64::from_be_bytes).collect();
+        for id in batch.rows::<i64>("SELECT id FROM issuer", |row| row.get(0))? {
+            if !used.contains(&id) {
+                batch.execute("DELETE FROM issuer WHERE id = ?1", params![id])?;
+            }
+        }
+        batch.commit(position)
     }
 
     /// Starts the writing of a snapshot, which takes the place of everything at its end.
