@@ -24,7 +24,11 @@ use landfall_feed::{
     sign::SigningKey,
 };
 use landfall_model::{Epoch, HostnameId, PropertyId, Revision, Route, TlsPolicy};
-use tokio::{net::TcpListener, sync::Notify, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::issued::Issued;
 
@@ -193,6 +197,7 @@ impl ScriptedFeed {
     /// Answers with the truth again.
     pub fn be_honest(&self) {
         self.state().script.clear();
+        self.shared.changed.notify_waiters();
     }
 
     /// The page that would be the truth for a reader at `after`, signed by `key` or by its own.
@@ -234,6 +239,12 @@ impl ScriptedFeed {
     }
 }
 
+impl Shared {
+    fn is_silent(&self) -> bool {
+        matches!(self.state.lock().unwrap().script.front(), Some(Said::Silence))
+    }
+}
+
 impl FeedState {
     fn next_revision(&mut self) -> Revision {
         self.revision.0 += 1;
@@ -267,17 +278,18 @@ impl FeedState {
 }
 
 async fn changes(State(shared): State<Arc<Shared>>, Query(query): Query<ChangesQuery>) -> Response {
-    let wait = Duration::from_secs(query.wait);
-    let answer = timeout(wait, async {
-        loop {
-            let changed = shared.changed.notified();
-            if let Some(answer) = answer(&shared, query) {
-                return answer;
-            }
-            changed.await;
+    let deadline = Instant::now() + Duration::from_secs(query.wait);
+    loop {
+        let changed = shared.changed.notified();
+        if let Some(answer) = answer(&shared, query) {
+            return answer;
         }
-    });
-    answer.await.unwrap_or_else(|_| StatusCode::NOT_MODIFIED.into_response())
+        if shared.is_silent() {
+            changed.await;
+        } else if timeout_at(deadline, changed).await.is_err() {
+            return StatusCode::NOT_MODIFIED.into_response();
+        }
+    }
 }
 
 fn answer(shared: &Shared, query: ChangesQuery) -> Option<Response> {

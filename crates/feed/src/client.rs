@@ -151,7 +151,7 @@ impl FeedClient {
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, token)]))
             .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(config.wait + REQUEST_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .redirect(redirect::Policy::none())
             .no_proxy();
         if let Some(pem) = &config.roots {
@@ -182,7 +182,8 @@ impl FeedClient {
         let path = format!(
             "{CHANGES_PATH}?epoch={epoch}&after={after}&limit={MAX_PAGE_RECORDS}&wait={wait}"
         );
-        let response = self.send(self.http.get(self.at(&path))).await?;
+        let limit = Duration::from_secs(wait) + REQUEST_TIMEOUT;
+        let response = self.send(self.http.get(self.at(&path)).timeout(limit)).await?;
         match response.status() {
             StatusCode::OK => {
                 let bytes = body(response, MAX_PAGE_LEN).await?;
@@ -254,7 +255,7 @@ impl FeedClient {
     pub async fn ack(&self, ack: &Ack) -> Result<AckReply, FeedError> {
         let json = serde_json::to_vec(ack).map_err(FeedError::Reply)?;
         let request = self.http.post(self.at(ACK_PATH)).body(json);
-        let request = request.header("content-type", "application/json").timeout(REQUEST_TIMEOUT);
+        let request = request.header("content-type", "application/json");
         let response = succeeded(self.send(request).await?)?;
         from_json(&body(response, MAX_REPLY_LEN).await?)
     }
