@@ -31,6 +31,8 @@ use crate::readiness::{Readiness, Serving};
 
 /// The least time between two polls that brought nothing, whatever the server says.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// The same after a poll that was not to wait: the one that waits for a change follows soon.
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Keeps the store up to date for as long as it runs.
 #[derive(Clone)]
@@ -171,8 +173,8 @@ impl Shared {
             self.diverged.store(false, Ordering::Release);
             return self.take_snapshot(schedule).await;
         }
-        let asked = Instant::now();
-        match self.client.changes(position.epoch, position.cursor, self.wait()).await? {
+        let (asked, wait) = (Instant::now(), self.wait());
+        match self.client.changes(position.epoch, position.cursor, wait).await? {
             Changes::Page(page) if page.header().to > position.cursor => {
                 self.blocking(move |shared| shared.lock().page(&page)).await?;
                 self.note_current(Confirmed::ByPage).await
@@ -188,7 +190,8 @@ impl Shared {
                     self.note_heard();
                 }
                 // A server that answers at once although nothing is new is not asked in a loop.
-                tokio::time::sleep(IDLE_PAUSE.saturating_sub(asked.elapsed())).await;
+                let pause = if wait == Wait::No { SHORT_PAUSE } else { IDLE_PAUSE };
+                tokio::time::sleep(pause.saturating_sub(asked.elapsed())).await;
                 Ok(())
             }
         }
