@@ -30,10 +30,7 @@ fn change(n: u64) -> Change {
             name: hostname(n).unwrap(),
             hostname_id: HostnameId(1),
             state: HostnameState::Active,
-            route: Route {
-                property: PropertyId(1),
-                origins: vec!["http://192.0.2.1:80".parse().unwrap()],
-            },
+            route: Route::to(PropertyId(1)),
             tls: TlsPolicy::default(),
             certificates: vec![],
         },

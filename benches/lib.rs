@@ -31,10 +31,7 @@ pub fn entry(n: u64) -> Result<EntrySpec, NameError> {
     let property = PropertyId(i64::try_from(n / PER_PROPERTY).unwrap_or(i64::MAX));
     Ok(EntrySpec {
         name: hostname(n)?,
-        route: Route {
-            property,
-            origins: vec![std::net::SocketAddr::from(([192, 0, 2, 1], 80)).into()],
-        },
+        route: Route::to(property),
         policy: TlsPolicy::default(),
         certificates: vec![CertificateRef {
             id: CertificateId(property.0),

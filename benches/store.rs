@@ -6,12 +6,12 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use landfall_benches::{HOSTNAMES, empty_source, entry, hostname, resident_bytes};
 use landfall_certstore::{GroupKeys, Publisher, Resolver, StoreConfig, channel};
-use landfall_model::LookupName;
+use landfall_model::{LookupName, Route};
 
-fn filled() -> (Publisher, Resolver) {
+fn filled() -> (Publisher<Route>, Resolver<Route>) {
     let keys = Arc::new(GroupKeys::parse([]).unwrap());
     let (mut publisher, resolver) =
-        channel(StoreConfig { key_cache_bytes: 1 << 20 }, empty_source(), keys);
+        channel(StoreConfig { key_cache_bytes: 1 << 20 }, empty_source(), keys, Route::clone);
     let (before, start) = (resident_bytes(), Instant::now());
     let mut replacement = publisher.replacement();
     for n in 0..HOSTNAMES {

@@ -19,11 +19,16 @@ use axum::{
 use landfall_feed::{
     page::{Manifest, PageKind, PageSpec, SegmentRef, Shrink, encode_manifest, encode_raw_records},
     protocol::{ACK_PATH, Ack, AckReply, AckState, CHANGES_PATH, ChangesQuery, SNAPSHOT_PATH},
-    record::{CertificateRecord, Der, HostnameRecord, HostnameState, WireRecord, encode_record},
+    record::{
+        CertificateRecord, HostnameRecord, HostnameState, PropertyRecord, WireRecord, encode_record,
+    },
     seal::{GroupPublicKey, sha256},
     sign::SigningKey,
 };
-use landfall_model::{Epoch, HostnameId, PropertyId, Revision, Route, TlsPolicy};
+use landfall_model::{
+    CustomOrigin, Der, Epoch, HostnameId, OriginPool, PropertyId, Revision, Route, SealContext,
+    TlsPolicy,
+};
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -31,6 +36,9 @@ use tokio::{
 };
 
 use crate::issued::Issued;
+
+/// The owner of every hostname of a scripted feed.
+const PROPERTY: PropertyId = PropertyId(1);
 
 /// A feed under a test's control: honest until it is told otherwise.
 pub struct ScriptedFeed {
@@ -87,8 +95,10 @@ impl Recorder {
     pub fn hostname(&self, name: &str, issued: &Issued) -> HostnameRecord {
         let pattern = name.parse().unwrap();
         let spki = public_key_hash(&issued.leaf);
-        let key = self.group.seal(&pattern, &spki, issued.key_der()).unwrap();
-        let route = Route { property: PropertyId(1), origins: vec![self.origin.into()] };
+        let context = SealContext::PrivateKey { hostname: &pattern, spki_sha256: &spki };
+        let key = self.group.seal(context, issued.key_der()).unwrap();
+        let custom_origin = Some(CustomOrigin { server: self.origin.into(), sni: None });
+        let route = Route { custom_origin, ..Route::to(PROPERTY) };
         HostnameRecord {
             name: pattern,
             hostname_id: HostnameId(1),
@@ -111,13 +121,13 @@ fn public_key_hash(leaf: &[u8]) -> [u8; 32] {
 }
 
 impl ScriptedFeed {
-    /// A feed of epoch 10 without records.
+    /// A feed of epoch 10 that has a property and no hostname.
     ///
     /// # Panics
     /// Where no port can be had.
     pub async fn start() -> Self {
         let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
-        let state = FeedState {
+        let mut state = FeedState {
             key,
             epoch: Epoch(10),
             revision: Revision(0),
@@ -126,6 +136,7 @@ impl ScriptedFeed {
             script: VecDeque::new(),
             acks: Vec::new(),
         };
+        state.put_property();
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -246,6 +257,13 @@ impl Shared {
 }
 
 impl FeedState {
+    fn put_property(&mut self) {
+        let pool = OriginPool::of("http://192.0.2.1".parse().unwrap());
+        let revision = self.next_revision();
+        let wire = WireRecord::property(revision, &PropertyRecord { property: PROPERTY, pool });
+        self.records.insert(wire.id.clone(), (revision, encode_record(&wire)));
+    }
+
     fn next_revision(&mut self) -> Revision {
         self.revision.0 += 1;
         self.revision

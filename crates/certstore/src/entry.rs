@@ -53,18 +53,18 @@ pub struct EntrySpec {
     pub certificates: Vec<CertificateRef>,
 }
 
-/// A name in the store.
+/// A name in the store. `R` is what its route was made into.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry<R> {
     name: HostPattern,
-    route: Arc<Route>,
+    route: Arc<R>,
     policy: Arc<Policy>,
     ecdsa: Option<CertificateRef>,
     rsa: Option<CertificateRef>,
 }
 
-impl Entry {
-    pub(crate) fn new(spec: &EntrySpec, route: Arc<Route>, policy: Arc<Policy>) -> Self {
+impl<R> Entry<R> {
+    pub(crate) fn new(spec: &EntrySpec, route: Arc<R>, policy: Arc<Policy>) -> Self {
         let of_type = |key_type| {
             let mut certificates = spec.certificates.iter();
             certificates.find(|own| own.key_kind.key_type() == key_type).copied()
@@ -83,8 +83,8 @@ impl Entry {
         &self.name
     }
 
-    /// Where requests go.
-    pub fn route(&self) -> &Arc<Route> {
+    /// Where requests go. Names with equal routes share one.
+    pub fn route(&self) -> &Arc<R> {
         &self.route
     }
 
@@ -94,7 +94,7 @@ impl Entry {
     }
 
     /// The certificates, ECDSA first.
-    pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + use<> {
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + use<R> {
         self.ecdsa.into_iter().chain(self.rsa)
     }
 }

@@ -19,11 +19,10 @@ use crate::Entry;
 
 const SHARDS: usize = 4_096;
 
-type Shard = HashTable<Arc<Entry>>;
-
 /// The index. Shared by the one writer and all readers.
-pub(crate) struct Index {
-    shards: ArcSwap<Vec<ArcSwap<Shard>>>,
+pub(crate) struct Index<R> {
+    #[expect(clippy::type_complexity, reason = "each level is swapped by itself")]
+    shards: ArcSwap<Vec<ArcSwap<HashTable<Arc<Entry<R>>>>>>,
     hasher: DefaultHashBuilder,
     len: AtomicUsize,
 }
@@ -44,9 +43,9 @@ impl<'a> Key<'a> {
     }
 }
 
-impl Index {
+impl<R> Index<R> {
     pub(crate) fn new() -> Self {
-        let empty = (0..SHARDS).map(|_| ArcSwap::from_pointee(Shard::new())).collect();
+        let empty = (0..SHARDS).map(|_| ArcSwap::from_pointee(HashTable::new())).collect();
         Self {
             shards: ArcSwap::from_pointee(empty),
             hasher: DefaultHashBuilder::default(),
@@ -59,24 +58,28 @@ impl Index {
     }
 
     /// The entry of the exact name, else of the wildcard one label above.
-    pub(crate) fn find(&self, name: &LookupName) -> Option<Arc<Entry>> {
+    pub(crate) fn find(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
         let shards = self.shards.load();
         self.find_key(&shards, Key::Exact(name.as_str()))
             .or_else(|| self.find_key(&shards, Key::Wildcard(name.wildcard_base()?)))
     }
 
-    fn find_key(&self, shards: &[ArcSwap<Shard>], key: Key<'_>) -> Option<Arc<Entry>> {
+    fn find_key(
+        &self,
+        shards: &[ArcSwap<HashTable<Arc<Entry<R>>>>],
+        key: Key<'_>,
+    ) -> Option<Arc<Entry<R>>> {
         let hash = self.hasher.hash_one(key);
         let shard = shards.get(shard_of(hash))?.load();
         shard.find(hash, |entry| Key::of(entry.name()) == key).cloned()
     }
 
     /// Puts `entry` in, in place of the one of the same name. Only the one writer calls this.
-    pub(crate) fn insert(&self, entry: Arc<Entry>) {
+    pub(crate) fn insert(&self, entry: Arc<Entry<R>>) {
         let hash = self.hasher.hash_one(Key::of(entry.name()));
         let shards = self.shards.load();
         let Some(slot) = shards.get(shard_of(hash)) else { return };
-        let mut shard = Shard::clone(&slot.load());
+        let mut shard = HashTable::clone(&slot.load());
         let before = shard.len();
         put(&mut shard, &self.hasher, hash, entry);
         self.len.fetch_add(shard.len() - before, Ordering::Relaxed);
@@ -89,7 +92,7 @@ impl Index {
         let hash = self.hasher.hash_one(key);
         let shards = self.shards.load();
         let Some(slot) = shards.get(shard_of(hash)) else { return };
-        let mut shard = Shard::clone(&slot.load());
+        let mut shard = HashTable::clone(&slot.load());
         if let Ok(found) = shard.find_entry(hash, |entry| Key::of(entry.name()) == key) {
             found.remove();
             self.len.fetch_sub(1, Ordering::Relaxed);
@@ -98,7 +101,7 @@ impl Index {
     }
 
     /// Adds `entry` to shards that no reader sees yet.
-    pub(crate) fn add(&self, shards: &mut Shards, entry: Arc<Entry>) {
+    pub(crate) fn add(&self, shards: &mut Shards<R>, entry: Arc<Entry<R>>) {
         let hash = self.hasher.hash_one(Key::of(entry.name()));
         if let Some(table) = shards.0.get_mut(shard_of(hash)) {
             put(table, &self.hasher, hash, entry);
@@ -106,7 +109,7 @@ impl Index {
     }
 
     /// Swaps everything for `shards` at once. Only the one writer calls this.
-    pub(crate) fn replace(&self, shards: Shards) {
+    pub(crate) fn replace(&self, shards: Shards<R>) {
         let len = shards.0.iter().map(HashTable::len).sum();
         let shards = shards.0.into_iter().map(ArcSwap::from_pointee).collect();
         self.shards.store(Arc::new(shards));
@@ -115,16 +118,21 @@ impl Index {
 }
 
 /// Shards that are being filled, to be swapped in at once.
-pub(crate) struct Shards(Vec<Shard>);
+pub(crate) struct Shards<R>(Vec<HashTable<Arc<Entry<R>>>>);
 
-impl Shards {
+impl<R> Shards<R> {
     pub(crate) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Shard::new()).collect())
+        Self((0..SHARDS).map(|_| HashTable::new()).collect())
     }
 }
 
-fn put(shard: &mut Shard, hasher: &DefaultHashBuilder, hash: u64, entry: Arc<Entry>) {
-    let rehash = |own: &Arc<Entry>| hasher.hash_one(Key::of(own.name()));
+fn put<R>(
+    shard: &mut HashTable<Arc<Entry<R>>>,
+    hasher: &DefaultHashBuilder,
+    hash: u64,
+    entry: Arc<Entry<R>>,
+) {
+    let rehash = |own: &Arc<Entry<R>>| hasher.hash_one(Key::of(own.name()));
     match shard.entry(hash, |own| own.name() == entry.name(), rehash) {
         hash_table::Entry::Occupied(mut found) => *found.get_mut() = entry,
         hash_table::Entry::Vacant(free) => {

@@ -16,24 +16,30 @@ const MAX_POLICIES: usize = 4_096;
 
 /// Makes entries. The lock is taken by the writer and by cold look-ups while the index fills, and
 /// by nothing that serves a name from the index.
-#[derive(Default)]
-pub(crate) struct Interner {
-    tables: Mutex<Tables>,
+pub(crate) struct Interner<R> {
+    tables: Mutex<Tables<R>>,
+    compile: Box<dyn Fn(&Route) -> R + Send + Sync>,
 }
 
-#[derive(Default)]
-struct Tables {
+struct Tables<R> {
     policies: HashMap<TlsPolicy, Arc<Policy>>,
-    routes: HashMap<Route, Arc<Route>>,
+    routes: HashMap<Route, Arc<R>>,
     /// How large `routes` may grow before those that nobody holds are dropped.
     route_sweep: usize,
 }
 
-impl Interner {
-    pub(crate) fn entry(&self, spec: &EntrySpec) -> Result<Arc<Entry>, PolicyError> {
+impl<R> Interner<R> {
+    /// `compile` makes what serves requests out of a route, once for all equal ones.
+    pub(crate) fn new(compile: impl Fn(&Route) -> R + Send + Sync + 'static) -> Self {
+        let (policies, routes) = (HashMap::new(), HashMap::new());
+        let tables = Mutex::new(Tables { policies, routes, route_sweep: 0 });
+        Self { tables, compile: Box::new(compile) }
+    }
+
+    pub(crate) fn entry(&self, spec: &EntrySpec) -> Result<Arc<Entry<R>>, PolicyError> {
         let mut tables = self.lock();
         let policy = tables.policy(&spec.policy)?;
-        let route = tables.route(&spec.route);
+        let route = tables.route(&spec.route, &self.compile);
         Ok(Arc::new(Entry::new(spec, route, policy)))
     }
 
@@ -45,12 +51,12 @@ impl Interner {
         self.lock().policies.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    fn lock(&self) -> MutexGuard<'_, Tables<R>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tables {
+impl<R> Tables<R> {
     fn policy(&mut self, policy: &TlsPolicy) -> Result<Arc<Policy>, PolicyError> {
         if let Some(known) = self.policies.get(policy) {
             return Ok(Arc::clone(known));
@@ -66,7 +72,7 @@ impl Tables {
         Ok(made)
     }
 
-    fn route(&mut self, route: &Route) -> Arc<Route> {
+    fn route(&mut self, route: &Route, compile: &dyn Fn(&Route) -> R) -> Arc<R> {
         if let Some(known) = self.routes.get(route) {
             return Arc::clone(known);
         }
@@ -74,7 +80,7 @@ impl Tables {
             sweep(&mut self.routes);
             self.route_sweep = (2 * self.routes.len()).max(1_024);
         }
-        let made = Arc::new(route.clone());
+        let made = Arc::new(compile(route));
         self.routes.insert(route.clone(), Arc::clone(&made));
         made
     }

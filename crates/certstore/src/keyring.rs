@@ -16,6 +16,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use zeroize::Zeroizing;
+
 use crate::{SourceError, StoredCertificate};
 
 const SUITE: &dyn Hpke = DH_KEM_X25519_HKDF_SHA256_AES_256;
@@ -105,7 +107,9 @@ impl GroupKeys {
     /// # Errors
     /// Every [`CertificateError`] but those of a source.
     pub fn open(&self, stored: &StoredCertificate) -> Result<CertifiedKey, CertificateError> {
-        let key = self.unseal(stored)?;
+        let StoredCertificate { hostname, spki_sha256, key, .. } = stored;
+        let der = self.unseal(key, SealContext::PrivateKey { hostname, spki_sha256 })?;
+        let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(der.to_vec()).into();
         let provider = default_provider().key_provider;
         let key = provider.load_private_key(key).map_err(CertificateError::Key)?;
         let chain: Vec<_> = stored.chain.iter().cloned().map(CertificateDer::from).collect();
@@ -121,19 +125,22 @@ impl GroupKeys {
         Ok(certified)
     }
 
-    fn unseal(
+    /// Opens a sealed secret for what it was sealed for.
+    ///
+    /// # Errors
+    /// [`CertificateError::UnknownGroupKey`] and [`CertificateError::Unseal`].
+    pub fn unseal(
         &self,
-        stored: &StoredCertificate,
-    ) -> Result<PrivateKeyDer<'static>, CertificateError> {
-        let Sealed { key_id, enc, ciphertext } = &stored.key;
+        sealed: &Sealed,
+        context: SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+        let Sealed { key_id, enc, ciphertext } = sealed;
         let unknown = || CertificateError::UnknownGroupKey { key_id: key_id.clone() };
         let secret = self.keys.get(key_id).ok_or_else(unknown)?;
-        let (hostname, spki_sha256) = (&stored.hostname, &stored.spki_sha256);
-        let context = SealContext { hostname, spki_sha256, key_id };
         let enc = EncapsulatedSecret(enc.clone());
         SUITE
-            .open(&enc, INFO, &context.associated_data(), ciphertext, secret)
-            .map(|der| PrivatePkcs8KeyDer::from(der).into())
+            .open(&enc, INFO, &context.associated_data(key_id), ciphertext, secret)
+            .map(Zeroizing::new)
             .map_err(|_| CertificateError::Unseal)
     }
 }

@@ -78,7 +78,7 @@ struct Versions {
     tls13: bool,
 }
 
-impl Entry {
+impl<R> Entry<R> {
     /// The certificate that suits the client best: ECDSA, then RSA. Where none suits, the first
     /// there is, so that the handshake fails with the alert that says why. `None` without any.
     pub fn choose(&self, offer: Offer) -> Option<CertificateRef> {
@@ -101,9 +101,10 @@ mod tests {
         let certificate =
             |key_kind: &KeyKind| CertificateRef { id: CertificateId(1), key_kind: *key_kind };
         let name: HostPattern = "a.example".parse().unwrap();
-        let route = Route { property: PropertyId(1), origins: vec![] };
+        let route = Route::to(PropertyId(1));
         let certificates = kinds.iter().map(certificate).collect();
-        let entry = Interner::default().entry(&EntrySpec { name, route, policy, certificates });
+        let entry =
+            Interner::new(Route::clone).entry(&EntrySpec { name, route, policy, certificates });
         entry.unwrap().choose(offer).map(|found| found.key_kind)
     }
 

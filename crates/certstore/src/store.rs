@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use landfall_model::{HostPattern, LookupName, TlsPolicy};
+use landfall_model::{HostPattern, LookupName, Route, TlsPolicy};
 use rustls::sign::CertifiedKey;
 use tokio::{sync::Semaphore, task};
 
@@ -28,9 +28,9 @@ pub struct StoreConfig {
     pub key_cache_bytes: u64,
 }
 
-struct Shared {
-    index: Index,
-    interner: Interner,
+struct Shared<R> {
+    index: Index<R>,
+    interner: Interner<R>,
     cache: KeyCache,
     source: Arc<dyn CertificateSource>,
     filled: AtomicBool,
@@ -40,15 +40,17 @@ struct Shared {
 /// Makes a store: its one writer and a reader, which can be cloned.
 ///
 /// Until the first [`Replacement`] is finished, names that are not in the index are
-/// looked up in `source`.
-pub fn channel(
+/// looked up in `source`. `compile` makes out of a route what serves its requests, once for all
+/// names with equal routes; it must be quick.
+pub fn channel<R: Send + Sync + 'static>(
     config: StoreConfig,
     source: Arc<dyn CertificateSource>,
     keys: Arc<GroupKeys>,
-) -> (Publisher, Resolver) {
+    compile: impl Fn(&Route) -> R + Send + Sync + 'static,
+) -> (Publisher<R>, Resolver<R>) {
     let shared = Arc::new(Shared {
         index: Index::new(),
-        interner: Interner::default(),
+        interner: Interner::new(compile),
         cache: KeyCache::new(config.key_cache_bytes, Arc::clone(&source), keys),
         source,
         filled: AtomicBool::new(false),
@@ -58,11 +60,11 @@ pub fn channel(
 }
 
 /// The writer. What it publishes is seen by the next look-up.
-pub struct Publisher {
-    shared: Arc<Shared>,
+pub struct Publisher<R> {
+    shared: Arc<Shared<R>>,
 }
 
-impl Publisher {
+impl<R> Publisher<R> {
     /// Puts a name in, or replaces what it had: there is no moment without it.
     ///
     /// # Errors
@@ -86,18 +88,18 @@ impl Publisher {
     }
 
     /// Starts a set of names that is to take the place of all there are.
-    pub fn replacement(&mut self) -> Replacement<'_> {
+    pub fn replacement(&mut self) -> Replacement<'_, R> {
         Replacement { shared: &self.shared, shards: Shards::new() }
     }
 }
 
 /// Names that take the place of all others at once, when [`Self::finish`] is called.
-pub struct Replacement<'a> {
-    shared: &'a Shared,
-    shards: Shards,
+pub struct Replacement<'a, R> {
+    shared: &'a Shared<R>,
+    shards: Shards<R>,
 }
 
-impl Replacement<'_> {
+impl<R> Replacement<'_, R> {
     /// Adds a name.
     ///
     /// # Errors
@@ -117,16 +119,21 @@ impl Replacement<'_> {
 }
 
 /// A reader.
-#[derive(Clone)]
-pub struct Resolver {
-    shared: Arc<Shared>,
+pub struct Resolver<R> {
+    shared: Arc<Shared<R>>,
+}
+
+impl<R> Clone for Resolver<R> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
 }
 
 /// The certificate for a handshake.
-#[derive(Clone, Debug)]
-pub struct Selected {
+#[derive(Debug)]
+pub struct Selected<R> {
     /// The name that was found.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<Entry<R>>,
     /// What to present.
     pub key: Arc<CertifiedKey>,
 }
@@ -155,22 +162,22 @@ pub enum SelectError {
     },
 }
 
-impl Resolver {
+impl<R: Send + Sync + 'static> Resolver<R> {
     /// The entry of the exact name, else of the wildcard one label above. Never waits, and does
     /// no I/O.
-    pub fn find(&self, name: &LookupName) -> Option<Arc<Entry>> {
+    pub fn find(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
         self.shared.index.find(name)
     }
 
     /// As [`Self::find`]; while the index still fills after a start, the source is asked too.
-    pub async fn find_or_load(&self, name: &LookupName) -> Option<Arc<Entry>> {
+    pub async fn find_or_load(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
         match self.find(name) {
             None if !self.shared.filled.load(Ordering::Acquire) => self.load_entry(*name).await,
             found => found,
         }
     }
 
-    async fn load_entry(&self, name: LookupName) -> Option<Arc<Entry>> {
+    async fn load_entry(&self, name: LookupName) -> Option<Arc<Entry<R>>> {
         let _turn = self.shared.cold_lookups.acquire().await.ok()?;
         let shared = Arc::clone(&self.shared);
         let loading = task::spawn_blocking(move || {
@@ -185,7 +192,11 @@ impl Resolver {
     ///
     /// # Errors
     /// Every [`SelectError`].
-    pub async fn select(&self, name: &LookupName, offer: Offer) -> Result<Selected, SelectError> {
+    pub async fn select(
+        &self,
+        name: &LookupName,
+        offer: Offer,
+    ) -> Result<Selected<R>, SelectError> {
         let mut tries = 0;
         let mut entry = self.find_or_load(name).await.ok_or(SelectError::UnknownName)?;
         loop {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use landfall_feed::{
-    record::{CertificateRecord, Der},
+    record::CertificateRecord,
     seal::{GroupPublicKey, SealError, sha256},
 };
-use landfall_model::{Fingerprint, HostPattern, KeyType};
+use landfall_model::{Der, Fingerprint, HostPattern, KeyType, SealContext};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -103,7 +103,8 @@ impl InternalCa {
         let params = leaf_params(name, now, (now + lifetime).min(self.not_after))?;
         let leaf = params.signed_by(&*key, &self.issuer).map_err(CaError::Issue)?;
         let spki_sha256 = sha256(&key.subject_public_key_info());
-        let sealed = group.seal(name, &spki_sha256, key.serialized_der()).map_err(CaError::Seal)?;
+        let context = SealContext::PrivateKey { hostname: name, spki_sha256: &spki_sha256 };
+        let sealed = group.seal(context, key.serialized_der()).map_err(CaError::Seal)?;
         let valid_for = params.not_after - params.not_before;
         Ok(SealedCertificate {
             key_type: KeyType::Ecdsa,

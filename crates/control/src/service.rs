@@ -7,11 +7,12 @@ mod error;
 use std::sync::Arc;
 
 use landfall_feed::{
-    record::{HostnameRecord, HostnameState, hostname_id},
+    record::{HostnameRecord, HostnameState, PropertyRecord, hostname_id},
     seal::GroupPublicKey,
 };
 use landfall_model::{
-    HostPattern, Hostname, HostnameId, Origin, PropertyId, Route, TlsPolicy, TlsPolicyError,
+    HostPattern, Hostname, HostnameId, Origin, OriginPool, PropertyId, Route, TlsPolicy,
+    TlsPolicyError, WeightedOrigin,
 };
 use time::OffsetDateTime;
 
@@ -76,6 +77,7 @@ impl Service {
         let inserted = store::property::insert(change.on(), &new, now).await;
         let id = inserted.map_err(|error| or_taken(error, ServiceError::PropertyNameTaken))?;
         let property = find_property(&mut change, id).await?;
+        publish_property(&mut change, &property).await?;
         let new = NewHostname {
             property: id,
             name: &pattern,
@@ -288,6 +290,14 @@ async fn insert_hostname(
     Ok(id)
 }
 
+/// Publishes what the hostnames of a property have in common.
+async fn publish_property(change: &mut Change, property: &Property) -> Result<(), ServiceError> {
+    let origins = property.origins.iter().cloned().map(WeightedOrigin::from);
+    let pool = OriginPool::with(origins.collect());
+    let record = PropertyRecord { property: property.id, pool };
+    change.publish_property(&record).await.map_err(ServiceError::from)
+}
+
 /// Publishes a hostname as it now stands.
 async fn publish(
     change: &mut Change,
@@ -306,7 +316,7 @@ async fn publish(
         name: hostname.name,
         hostname_id: id,
         state,
-        route: Route { property: owner.id, origins: owner.origins.clone() },
+        route: Route::to(owner.id),
         tls: hostname.tls,
         certificates,
     };

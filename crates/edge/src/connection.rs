@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use crate::site::Site;
 use landfall_certstore::Entry;
 use pingora_core::protocols::{Digest, http::ServerSession};
 
@@ -12,12 +13,12 @@ use pingora_core::protocols::{Digest, http::ServerSession};
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// What the handshake chose by SNI; `None` on plain HTTP.
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<Entry<Site>>>,
     requests: Requests,
 }
 
 impl Connection {
-    pub(crate) fn tls(entry: Arc<Entry>) -> Self {
+    pub(crate) fn tls(entry: Arc<Entry<Site>>) -> Self {
         Self { entry: Some(entry), requests: Requests::default() }
     }
 
@@ -35,7 +36,7 @@ impl Connection {
         user_data.downcast_ref::<Arc<Self>>().map(Arc::as_ref)
     }
 
-    pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
+    pub(crate) fn entry(&self) -> Option<&Arc<Entry<Site>>> {
         self.entry.as_ref()
     }
 

@@ -23,6 +23,7 @@ use crate::{
     config::Limits,
     connection::Connection,
     metrics::{Listener, Metrics},
+    site::Site,
     stream::{ClientStream, Protocol},
 };
 
@@ -37,7 +38,7 @@ pub(crate) struct FrontSettings {
 /// Completes TLS handshakes and hands the connections to `app`.
 pub(crate) struct TlsFront<A> {
     app: Arc<A>,
-    resolver: Resolver,
+    resolver: Resolver<Site>,
     metrics: Arc<Metrics>,
     settings: FrontSettings,
 }
@@ -45,7 +46,7 @@ pub(crate) struct TlsFront<A> {
 impl<A> TlsFront<A> {
     pub(crate) fn new(
         app: A,
-        resolver: Resolver,
+        resolver: Resolver<Site>,
         metrics: Arc<Metrics>,
         settings: FrontSettings,
     ) -> Self {

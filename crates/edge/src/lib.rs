@@ -17,12 +17,14 @@ mod error;
 mod front;
 mod keepalive;
 pub mod metrics;
+pub mod properties;
 mod proxy;
 pub mod readiness;
 mod redirect;
 mod refusal;
 mod request;
 pub mod server;
+pub mod site;
 mod stream;
 pub mod sync;
 
@@ -46,9 +48,9 @@ pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
     install_crypto();
     let readiness = Arc::new(Readiness::default());
     let metrics = Arc::new(Metrics::new()?);
-    let Started { resolver, poller } =
+    let Started { resolver, properties, poller } =
         sync::start(config, Arc::clone(&readiness), &metrics).map_err(EdgeError::Sync)?;
-    let mut server = server::build(config, Parts { resolver, readiness, metrics })?;
+    let mut server = server::build(config, Parts { resolver, properties, readiness, metrics })?;
     server.add_background("feed", poller);
     server.run()
 }

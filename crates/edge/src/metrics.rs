@@ -14,6 +14,7 @@ use prometheus::{
 };
 
 use crate::EdgeError;
+use crate::site::Site;
 use store::StoreCollector;
 
 /// Seconds. From a local origin's answer to the longest timeout.
@@ -155,7 +156,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`EdgeError::Metrics`], where it was done before.
-    pub fn watch_store(&self, resolver: Resolver) -> Result<(), EdgeError> {
+    pub fn watch_store(&self, resolver: Resolver<Site>) -> Result<(), EdgeError> {
         let collector = StoreCollector::new(resolver).map_err(EdgeError::Metrics)?;
         self.registry.register(Box::new(collector)).map_err(EdgeError::Metrics)
     }

@@ -5,6 +5,7 @@ mod forwarded;
 mod plain_form;
 
 use std::{
+    net,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 use landfall_certstore::{Entry, Resolver};
+use landfall_model::{OriginHost, Route};
 use pingora::{
     Error,
     http::{RequestHeader, ResponseHeader},
@@ -31,8 +33,11 @@ use crate::{
     connection::Connection,
     keepalive,
     metrics::Metrics,
+    properties::Properties,
     refusal::Refusal,
     request,
+    server::Parts,
+    site::Site,
 };
 
 /// Streams that a client may have reset before we have seen them (RFC 9113 section 10.5).
@@ -51,7 +56,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The edge's proxy.
 pub(crate) struct EdgeProxy {
-    resolver: Resolver,
+    resolver: Resolver<Site>,
+    properties: Arc<Properties>,
     metrics: Arc<Metrics>,
     limits: Limits,
     upstream: Upstream,
@@ -60,7 +66,7 @@ pub(crate) struct EdgeProxy {
 /// One request.
 pub(crate) struct Request {
     started: Instant,
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<Entry<Site>>>,
     sent_to_origin: Option<Instant>,
 }
 
@@ -69,12 +75,16 @@ impl EdgeProxy {
     pub(crate) fn app(
         config: &EdgeConfig,
         server: &Arc<ServerConf>,
-        resolver: Resolver,
-        metrics: Arc<Metrics>,
+        parts: &Parts,
     ) -> HttpProxy<Self> {
         let limits = &config.limits;
-        let proxy =
-            Self { resolver, metrics, limits: limits.clone(), upstream: config.upstream.clone() };
+        let proxy = Self {
+            resolver: parts.resolver.clone(),
+            properties: Arc::clone(&parts.properties),
+            metrics: Arc::clone(&parts.metrics),
+            limits: limits.clone(),
+            upstream: config.upstream.clone(),
+        };
         let mut app = HttpProxy::new(proxy, Arc::clone(server));
         app.handle_init_modules();
         let mut options = HttpServerOptions::default();
@@ -93,7 +103,7 @@ impl EdgeProxy {
     }
 
     /// The entry that a request is for: that of the connection it came on, or a refusal.
-    async fn route(&self, session: &Session) -> Result<Arc<Entry>, Refusal> {
+    async fn route(&self, session: &Session) -> Result<Arc<Entry<Site>>, Refusal> {
         let header = session.req_header();
         request::check_size(header, &self.limits)?;
         let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes).unwrap_or_default();
@@ -106,6 +116,16 @@ impl EdgeProxy {
         match self.resolver.find_or_load(&name).await {
             Some(entry) if entry.name() == served.name() => Ok(entry),
             _ => Err(Refusal::Misdirected),
+        }
+    }
+
+    fn origin(&self, route: &Route) -> Option<net::SocketAddr> {
+        let property = self.properties.find(route.property)?;
+        let custom = route.custom_origin.as_ref().map(|custom| &custom.server);
+        let origin = custom.or_else(|| Some(&property.pool.origins.first()?.url))?;
+        match origin.host() {
+            OriginHost::Address(ip) => Some((*ip, origin.port()).into()),
+            OriginHost::Name(_) => None,
         }
     }
 
@@ -162,9 +182,9 @@ impl ProxyHttp for EdgeProxy {
         _session: &mut Session,
         request: &mut Request,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let origin = request.entry.as_ref().and_then(|entry| entry.route().origins.first());
+        let origin = request.entry.as_ref().and_then(|entry| self.origin(entry.route().route()));
         let origin = origin.ok_or_else(|| failure::status(Refusal::BadGateway))?;
-        let mut peer = HttpPeer::new(origin.address(), false, String::new());
+        let mut peer = HttpPeer::new(origin, false, String::new());
         let options = &mut peer.options;
         options.connection_timeout = Some(self.upstream.connect_timeout);
         options.total_connection_timeout = Some(self.upstream.connect_timeout);

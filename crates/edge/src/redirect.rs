@@ -14,11 +14,12 @@ use crate::{
     config::Limits,
     refusal::Refusal,
     request,
+    site::Site,
 };
 
 /// Answers every request itself.
 pub(crate) struct Redirect {
-    resolver: Resolver,
+    resolver: Resolver<Site>,
     limits: Limits,
     /// Where TLS is served, unless it is on 443.
     port: Option<NonZeroU16>,
@@ -26,7 +27,7 @@ pub(crate) struct Redirect {
 
 impl Redirect {
     /// `https_port` is what clients connect to for TLS.
-    pub(crate) fn new(resolver: Resolver, limits: Limits, https_port: u16) -> Self {
+    pub(crate) fn new(resolver: Resolver<Site>, limits: Limits, https_port: u16) -> Self {
         let port = NonZeroU16::new(https_port).filter(|port| port.get() != 443);
         Self { resolver, limits, port }
     }

@@ -37,9 +37,11 @@ use crate::{
     config::EdgeConfig,
     front::{FrontSettings, PlainFront, TlsFront},
     metrics::{Listener, Metrics},
+    properties::Properties,
     proxy::EdgeProxy,
     readiness::Readiness,
     redirect::Redirect,
+    site::Site,
 };
 use shutdown::Shutdown;
 use supervised::{Failure, Supervised};
@@ -57,7 +59,9 @@ const GIVE_UP_SECONDS: u64 = 2;
 /// What the server serves from, and what it tells.
 pub struct Parts {
     /// Where names and certificates are found.
-    pub resolver: Resolver,
+    pub resolver: Resolver<Site>,
+    /// What the hostnames of a property have in common.
+    pub properties: Arc<Properties>,
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
     /// What `/metrics` says.
@@ -167,7 +171,7 @@ impl EdgeServer {
     fn add_https(&mut self, config: &EdgeConfig, parts: &Parts, bound: Vec<Bound>) {
         let (resolver, metrics) = (parts.resolver.clone(), Arc::clone(&parts.metrics));
         let conf = &self.server.configuration;
-        let proxy = EdgeProxy::app(config, conf, resolver.clone(), Arc::clone(&metrics));
+        let proxy = EdgeProxy::app(config, conf, parts);
         let front = TlsFront::new(proxy, resolver, metrics, front_settings(config));
         self.listen("https", front, bound, config.server.threads.get());
     }

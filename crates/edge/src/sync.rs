@@ -26,7 +26,9 @@ use landfall_feed::{
 };
 use zeroize::Zeroizing;
 
-use crate::{config::EdgeConfig, metrics::Metrics, readiness::Readiness};
+use crate::{
+    config::EdgeConfig, metrics::Metrics, properties::Properties, readiness::Readiness, site::Site,
+};
 use apply::Applier;
 use downloads::Downloads;
 use metrics::SyncMetrics;
@@ -72,7 +74,9 @@ pub enum SyncError {
 /// The state as it was loaded, and what keeps it up to date.
 pub struct Started {
     /// For the TLS front and the proxy.
-    pub resolver: Resolver,
+    pub resolver: Resolver<Site>,
+    /// What the hostnames of a property have in common.
+    pub properties: Arc<Properties>,
     /// To be run for as long as the edge lives.
     pub poller: Poller,
 }
@@ -105,12 +109,15 @@ pub fn start(
     }
     let source = Arc::new(LkgSource::new(opened.reader.clone()));
     let store = StoreConfig { key_cache_bytes: config.key_cache };
-    let (publisher, resolver) = channel(store, source, Arc::clone(&keys));
-    let applier = Applier::new(opened, publisher, keys, Arc::clone(&sync_metrics));
+    let (publisher, resolver) = channel(store, source, Arc::clone(&keys), Site::new);
+    let properties = Arc::new(Properties::default());
+    let applier =
+        Applier::new(opened, publisher, Arc::clone(&properties), keys, Arc::clone(&sync_metrics));
+    applier.load_properties().map_err(SyncError::State)?;
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
     let downloads = Downloads::new(config.state_directory.join("snapshot"));
     let poller = Poller::new(client, applier, readiness, sync_metrics, downloads);
-    Ok(Started { resolver, poller })
+    Ok(Started { resolver, properties, poller })
 }
 
 fn group_keys(files: &[PathBuf]) -> Result<GroupKeys, SyncError> {

@@ -3,18 +3,22 @@
 use std::net::IpAddr;
 
 use landfall_model::{
-    HostPattern, HostnameId, NameError, Revision, Route, Sealed, TlsPolicy, TlsPolicyError, seal,
+    Der, HostPattern, HostnameId, NameError, OriginPool, OriginPoolError, PropertyId, Revision,
+    Route, RouteError, Sealed, TlsPolicy, TlsPolicyError, seal,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The largest encoded record, in bytes.
 pub const MAX_RECORD_LEN: usize = 64 * 1024;
+/// The longest time that one ticket secret is for, in seconds: with the time that its tickets are
+/// taken after it, TLS allows seven days (RFC 8446 section 4.6.1).
+pub const MAX_TICKET_PERIOD: u64 = 86_400;
 const HOSTNAME_ID: &str = "hostname/";
 
 /// A record as it travels: its head can be read even where its body can't.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WireRecord {
-    /// `hostname/<name>` or `pop/<name>`. Unique in the feed.
+    /// `hostname/<name>`, `property/<id>`, `pop/<name>` or `tickets/<start>`. Unique in the feed.
     pub id: String,
     /// The revision of the last change.
     pub revision: Revision,
@@ -46,8 +50,12 @@ pub struct Record {
 pub enum Body {
     /// A hostname and everything that an edge needs to serve it.
     Hostname(HostnameRecord),
+    /// A property: what its hostnames have in common.
+    Property(PropertyRecord),
     /// A PoP of the fleet.
     Pop(PopRecord),
+    /// The secret that session tickets are encrypted under for a time.
+    Tickets(TicketRecord),
     /// What was under this id is gone.
     Tombstone,
     /// A kind that this version doesn't know.
@@ -95,10 +103,26 @@ pub struct CertificateRecord {
     pub key: Sealed,
 }
 
-/// One DER-encoded certificate.
+/// A property: what its hostnames have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Der(#[serde(with = "seal::bytes")] pub Vec<u8>);
+pub struct PropertyRecord {
+    /// The API's id.
+    pub property: PropertyId,
+    /// Where requests go, unless the hostname says otherwise.
+    pub pool: OriginPool,
+}
+
+/// The secret that session tickets are encrypted under for a time (RFC 5077 section 5.5). Every
+/// edge has the same, so that a session of one PoP is resumed at another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketRecord {
+    /// When tickets start to be made with it, in seconds since 1970.
+    pub starts: u64,
+    /// When the next one takes its place. Tickets are taken for as long again.
+    pub ends: u64,
+    /// 32 random bytes, sealed for these two times.
+    pub secret: Sealed,
+}
 
 /// A PoP of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,9 +155,15 @@ pub enum RecordError {
     /// The id is not the one that the name makes.
     #[error("the record's id is not that of its name")]
     Id,
-    /// A hostname without an origin.
-    #[error("the record has no origin")]
-    NoOrigin,
+    /// A property without a usable origin.
+    #[error("the record's origins are invalid")]
+    Pool(#[source] OriginPoolError),
+    /// The route can't be served.
+    #[error("the record's route is invalid")]
+    Route(#[source] RouteError),
+    /// A secret for no time, or for too long.
+    #[error("the record's secret is for no time, or for longer than a day")]
+    Period,
 }
 
 impl RecordError {
@@ -145,7 +175,9 @@ impl RecordError {
             Self::Name(_) => "invalid_name",
             Self::Policy(_) => "invalid_policy",
             Self::Id => "id_mismatch",
-            Self::NoOrigin => "no_origin",
+            Self::Pool(_) => "invalid_pool",
+            Self::Route(_) => "invalid_route",
+            Self::Period => "invalid_period",
         }
     }
 }
@@ -154,6 +186,16 @@ impl WireRecord {
     /// Encodes a hostname at `revision`.
     pub fn hostname(revision: Revision, record: &HostnameRecord) -> Self {
         Self::live(hostname_id(&record.name), revision, "hostname", record)
+    }
+
+    /// Encodes a property at `revision`.
+    pub fn property(revision: Revision, record: &PropertyRecord) -> Self {
+        Self::live(property_id(record.property), revision, "property", record)
+    }
+
+    /// Encodes a ticket secret at `revision`.
+    pub fn tickets(revision: Revision, record: &TicketRecord) -> Self {
+        Self::live(tickets_id(record.starts), revision, "tickets", record)
     }
 
     /// Encodes a PoP at `revision`.
@@ -189,7 +231,9 @@ impl WireRecord {
         let body = match (self.deleted, self.kind.as_str()) {
             (true, _) => Body::Tombstone,
             (false, "hostname") => Body::Hostname(self.decode_hostname()?),
+            (false, "property") => Body::Property(self.decode_property()?),
             (false, "pop") => Body::Pop(self.decode_pop()?),
+            (false, "tickets") => Body::Tickets(self.decode_tickets()?),
             // An id belongs to one kind for ever: a reader keeps each kind in a place of its own.
             (false, _) if self.id.starts_with(HOSTNAME_ID) => return Err(RecordError::Id),
             (false, _) => Body::Unknown,
@@ -202,6 +246,27 @@ impl WireRecord {
         match self.id == pop_id(&record.name) {
             true => Ok(record),
             false => Err(RecordError::Id),
+        }
+    }
+
+    fn decode_property(&self) -> Result<PropertyRecord, RecordError> {
+        let mut record: PropertyRecord = from_cbor(&self.body)?;
+        if self.id != property_id(record.property) {
+            return Err(RecordError::Id);
+        }
+        record.pool = record.pool.checked().map_err(RecordError::Pool)?;
+        Ok(record)
+    }
+
+    fn decode_tickets(&self) -> Result<TicketRecord, RecordError> {
+        let record: TicketRecord = from_cbor(&self.body)?;
+        if self.id != tickets_id(record.starts) {
+            return Err(RecordError::Id);
+        }
+        let period = record.ends.checked_sub(record.starts);
+        match period.is_some_and(|period| (1..=MAX_TICKET_PERIOD).contains(&period)) {
+            true => Ok(record),
+            false => Err(RecordError::Period),
         }
     }
 
@@ -218,9 +283,7 @@ impl WireRecord {
         }
         let mut record: HostnameRecord = from_cbor(&self.body)?;
         record.tls = record.tls.checked().map_err(RecordError::Policy)?;
-        if record.route.origins.is_empty() {
-            return Err(RecordError::NoOrigin);
-        }
+        record.route = record.route.checked().map_err(RecordError::Route)?;
         Ok(record)
     }
 }
@@ -233,6 +296,16 @@ pub fn encode_record(record: &WireRecord) -> Vec<u8> {
 /// The record id of a hostname.
 pub fn hostname_id(name: &HostPattern) -> String {
     format!("{HOSTNAME_ID}{name}")
+}
+
+/// The record id of a property.
+pub fn property_id(id: PropertyId) -> String {
+    format!("property/{}", id.0)
+}
+
+/// The record id of the ticket secret whose time starts then.
+pub fn tickets_id(starts: u64) -> String {
+    format!("tickets/{starts}")
 }
 
 fn pop_id(name: &str) -> String {

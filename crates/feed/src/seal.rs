@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use data_encoding::BASE64URL_NOPAD;
 use landfall_model::{
-    HostPattern, SealContext, Sealed,
+    SealContext, Sealed,
     seal::{INFO, PRIVATE_KEY_PREFIX, PUBLIC_KEY_PREFIX},
 };
 use rustls::crypto::{
@@ -71,19 +71,13 @@ impl GroupPublicKey {
         &self.id
     }
 
-    /// Seals `private_key` (PKCS#8 DER) so that it opens for this hostname and public key alone.
+    /// Seals `secret` (of a private key: PKCS#8 DER) so that it opens for this purpose alone.
     ///
     /// # Errors
     /// [`SealError::Crypto`].
-    pub fn seal(
-        &self,
-        hostname: &HostPattern,
-        spki_sha256: &[u8; 32],
-        private_key: &[u8],
-    ) -> Result<Sealed, SealError> {
-        let context = SealContext { hostname, spki_sha256, key_id: &self.id };
+    pub fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, SealError> {
         let (enc, ciphertext) = SUITE
-            .seal(INFO, &context.associated_data(), private_key, &self.key)
+            .seal(INFO, &context.associated_data(&self.id), secret, &self.key)
             .map_err(|_| SealError::Crypto)?;
         Ok(Sealed { key_id: self.id.clone(), enc: enc.0, ciphertext })
     }
@@ -128,8 +122,9 @@ mod tests {
         let files = GroupKeyFiles::generate().unwrap();
         let public = GroupPublicKey::parse(&files.public).unwrap();
         let secret = [0x5a; 64];
-        let name = "a.example".parse().unwrap();
-        let sealed = public.seal(&name, &[1; 32], &secret).unwrap();
+        let hostname = "a.example".parse().unwrap();
+        let context = SealContext::PrivateKey { hostname: &hostname, spki_sha256: &[1; 32] };
+        let sealed = public.seal(context, &secret).unwrap();
         assert_eq!(sealed.key_id, files.id);
         assert!(!sealed.ciphertext.windows(8).any(|w| w == &secret[..8]));
     }

@@ -15,6 +15,11 @@ pub enum KeyType {
     Rsa,
 }
 
+/// One DER-encoded certificate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Der(#[serde(with = "crate::seal::bytes")] pub Vec<u8>);
+
 impl fmt::Display for KeyType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

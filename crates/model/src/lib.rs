@@ -6,15 +6,24 @@
 
 pub mod certificate;
 pub mod config;
+pub mod http;
 pub mod id;
 pub mod name;
+pub mod network;
+pub mod origin;
 pub mod route;
 pub mod seal;
 pub mod tls;
 
-pub use certificate::{Fingerprint, KeyType};
+pub use certificate::{Der, Fingerprint, KeyType};
+pub use http::{FieldName, FieldValue, HeaderEdit, Hsts, HttpPolicy, HttpPolicyError};
 pub use id::{Epoch, HostnameId, PropertyId, Revision};
 pub use name::{HostPattern, Hostname, LookupName, NameError};
-pub use route::{Origin, OriginError, Route};
+pub use network::Network;
+pub use origin::{
+    Balance, HealthCheck, Origin, OriginError, OriginHost, OriginName, OriginPool, OriginPoolError,
+    OriginProtocol, OriginTimeouts, Scheme, WeightedOrigin,
+};
+pub use route::{CustomOrigin, PathPrefix, PathRoute, Route, RouteError};
 pub use seal::{SealContext, Sealed};
-pub use tls::{CipherSuite, TlsPolicy, TlsPolicyError, TlsVersion};
+pub use tls::{CipherSuite, ClientAuth, ClientAuthMode, TlsPolicy, TlsPolicyError, TlsVersion};

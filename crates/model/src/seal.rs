@@ -39,30 +39,53 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// What a sealed private key is for. It opens for nothing else.
+/// What a sealed secret is for. It opens for nothing else.
 #[derive(Clone, Copy, Debug)]
-pub struct SealContext<'a> {
-    /// The hostname it serves.
-    pub hostname: &'a HostPattern,
-    /// The SHA-256 of the certificate's SubjectPublicKeyInfo.
-    pub spki_sha256: &'a [u8; 32],
-    /// The id of the group key.
-    pub key_id: &'a str,
+pub enum SealContext<'a> {
+    /// The private key of a certificate.
+    PrivateKey {
+        /// The hostname it serves.
+        hostname: &'a HostPattern,
+        /// The SHA-256 of the certificate's SubjectPublicKeyInfo.
+        spki_sha256: &'a [u8; 32],
+    },
+    /// The secret that session tickets are encrypted under.
+    TicketSecret {
+        /// When its period starts, in seconds since 1970.
+        starts: u64,
+        /// When it ends.
+        ends: u64,
+    },
 }
 
 impl SealContext<'_> {
-    /// The HPKE associated data: each part with its length in front, so that no two contexts agree.
-    pub fn associated_data(&self) -> Vec<u8> {
-        let hostname = self.hostname.to_string();
-        let parts: [&[u8]; 4] =
-            [b"private-key", hostname.as_bytes(), self.spki_sha256, self.key_id.as_bytes()];
-        let mut data = Vec::with_capacity(128);
-        for part in parts {
-            data.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            data.extend_from_slice(part);
+    /// The HPKE associated data under the group key `key_id`: each part with its length in front,
+    /// so that no two contexts agree.
+    pub fn associated_data(&self, key_id: &str) -> Vec<u8> {
+        match self {
+            Self::PrivateKey { hostname, spki_sha256 } => {
+                let hostname = hostname.to_string();
+                let parts: [&[u8]; 4] =
+                    [b"private-key", hostname.as_bytes(), *spki_sha256, key_id.as_bytes()];
+                with_lengths(&parts)
+            }
+            Self::TicketSecret { starts, ends } => with_lengths(&[
+                b"ticket-secret",
+                &starts.to_be_bytes(),
+                &ends.to_be_bytes(),
+                key_id.as_bytes(),
+            ]),
         }
-        data
     }
+}
+
+fn with_lengths(parts: &[&[u8]]) -> Vec<u8> {
+    let mut data = Vec::with_capacity(128);
+    for part in parts {
+        data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        data.extend_from_slice(part);
+    }
+    data
 }
 
 /// Bytes on the wire: a byte string in binary formats, base64 for a person to read.
@@ -104,11 +127,15 @@ mod tests {
         let a: HostPattern = "a.example.com".parse().unwrap();
         let wild: HostPattern = "*.example.com".parse().unwrap();
         let data = |hostname, spki_sha256, key_id| {
-            SealContext { hostname, spki_sha256, key_id }.associated_data()
+            SealContext::PrivateKey { hostname, spki_sha256 }.associated_data(key_id)
         };
         let base = data(&a, &[1; 32], "k1");
         assert_ne!(base, data(&wild, &[1; 32], "k1"));
         assert_ne!(base, data(&a, &[2; 32], "k1"));
         assert_ne!(base, data(&a, &[1; 32], "k2"));
+        let ticket =
+            |starts, ends| SealContext::TicketSecret { starts, ends }.associated_data("k1");
+        assert_ne!(ticket(1, 2), ticket(1, 3));
+        assert_ne!(ticket(1, 2), base);
     }
 }

@@ -4,6 +4,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::Der;
+
+/// The most roots that client certificates of one hostname are verified with.
+pub const MAX_CLIENT_ROOTS: usize = 16;
+
 /// A protocol version. Older ones do not exist here.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -32,11 +37,40 @@ pub struct TlsPolicy {
     /// suites, so a list of TLS 1.2 suites leaves TLS 1.3 as it is. Default: empty, every suite.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ciphers: Vec<CipherSuite>,
+    /// Whether clients show a certificate. Default: they are not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// Which client certificates are taken (RFC 8446 section 4.3.2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAuth {
+    /// Whether a client must have one.
+    pub mode: ClientAuthMode,
+    /// DER: the roots that they are verified with, 1 to [`MAX_CLIENT_ROOTS`].
+    pub ca: Vec<Der>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientAuthMode {
+    /// Without one there is no connection.
+    Required,
+    /// One that is shown must be valid.
+    Optional,
 }
 
 impl Default for TlsPolicy {
     fn default() -> Self {
-        Self { min_version: TlsVersion::Tls12, tls13: true, http2: true, ciphers: Vec::new() }
+        Self {
+            min_version: TlsVersion::Tls12,
+            tls13: true,
+            http2: true,
+            ciphers: Vec::new(),
+            client_auth: None,
+        }
     }
 }
 
@@ -47,19 +81,29 @@ pub enum TlsPolicyError {
     /// The minimum is 1.3, and 1.3 is off.
     #[error("minVersion is 1.3 and tls13 is false: no version is left")]
     NoVersion,
+    /// No root for client certificates, or too many.
+    #[error("clientAuth.ca has 1 to {MAX_CLIENT_ROOTS} certificates, got {0}")]
+    ClientRoots(usize),
 }
 
 impl TlsPolicy {
-    /// Puts the ciphers in one order, so that equal policies compare equal.
+    /// Puts the lists in one order, so that equal policies compare equal.
     ///
     /// # Errors
-    /// [`TlsPolicyError::NoVersion`] where no client could ever connect.
+    /// [`TlsPolicyError`] where no client could ever connect.
     pub fn checked(mut self) -> Result<Self, TlsPolicyError> {
         if self.versions().next().is_none() {
             return Err(TlsPolicyError::NoVersion);
         }
         self.ciphers.sort_unstable();
         self.ciphers.dedup();
+        if let Some(auth) = &mut self.client_auth {
+            if !(1..=MAX_CLIENT_ROOTS).contains(&auth.ca.len()) {
+                return Err(TlsPolicyError::ClientRoots(auth.ca.len()));
+            }
+            auth.ca.sort_unstable();
+            auth.ca.dedup();
+        }
         Ok(self)
     }
 

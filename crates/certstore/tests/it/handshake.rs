@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use landfall_certstore::{EntrySpec, KeyKind, Offer, Resolver, with_certificate};
+use landfall_model::Route;
 use landfall_model::{TlsPolicy, TlsVersion};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -16,7 +17,11 @@ type Streams =
     (client::TlsStream<tokio::io::DuplexStream>, server::TlsStream<tokio::io::DuplexStream>);
 
 /// Shakes hands over a pipe, the server's side as the edge does it.
-async fn handshake(resolver: &Resolver, config: Arc<ClientConfig>, sni: &str) -> Option<Streams> {
+async fn handshake(
+    resolver: &Resolver<Route>,
+    config: Arc<ClientConfig>,
+    sni: &str,
+) -> Option<Streams> {
     let (client, server) = tokio::io::duplex(64 * 1024);
     let server_name = ServerName::try_from(sni.to_owned()).unwrap();
     let serve = async {
@@ -47,7 +52,7 @@ fn client(roots: &[Vec<u8>], provider: CryptoProvider) -> ClientConfig {
 }
 
 struct Served {
-    resolver: Resolver,
+    resolver: Resolver<Route>,
     roots: Vec<Vec<u8>>,
 }
 

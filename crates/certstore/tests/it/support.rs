@@ -14,7 +14,7 @@ use landfall_certstore::{
     Resolver, SourceError, StoreConfig, StoredCertificate, channel,
 };
 use landfall_feed::seal::{GroupKeyFiles, GroupPublicKey, sha256};
-use landfall_model::{LookupName, PropertyId, Route, TlsPolicy};
+use landfall_model::{LookupName, PropertyId, Route, SealContext, TlsPolicy};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 #[derive(Default)]
@@ -89,9 +89,9 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn channel(&self, key_cache_bytes: u64) -> (Publisher, Resolver) {
+    pub(crate) fn channel(&self, key_cache_bytes: u64) -> (Publisher<Route>, Resolver<Route>) {
         let source = Arc::clone(&self.source) as Arc<dyn CertificateSource>;
-        channel(StoreConfig { key_cache_bytes }, source, Arc::clone(&self.keys))
+        channel(StoreConfig { key_cache_bytes }, source, Arc::clone(&self.keys), Route::clone)
     }
 
     /// A self-signed certificate for `name`, its key sealed for that name.
@@ -106,7 +106,8 @@ impl Fleet {
         let leaf = params.self_signed(&key).unwrap().der().to_vec();
         let spki_sha256 = sha256(&key.subject_public_key_info());
         let hostname = name.parse().unwrap();
-        let sealed = self.public.seal(&hostname, &spki_sha256, key.serialized_der()).unwrap();
+        let context = SealContext::PrivateKey { hostname: &hostname, spki_sha256: &spki_sha256 };
+        let sealed = self.public.seal(context, key.serialized_der()).unwrap();
         StoredCertificate { hostname, chain: vec![leaf], spki_sha256, key: sealed }
     }
 
@@ -125,10 +126,7 @@ impl Fleet {
 pub(crate) fn spec(name: &str, certificates: Vec<CertificateRef>) -> EntrySpec {
     EntrySpec {
         name: name.parse().unwrap(),
-        route: Route {
-            property: PropertyId(1),
-            origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
-        },
+        route: Route::to(PropertyId(1)),
         policy: TlsPolicy::default(),
         certificates,
     }
@@ -138,7 +136,7 @@ pub(crate) fn name(text: &str) -> LookupName {
     LookupName::from_sni(text).unwrap()
 }
 
-pub(crate) fn replace(publisher: &mut Publisher, specs: impl Iterator<Item = EntrySpec>) {
+pub(crate) fn replace(publisher: &mut Publisher<Route>, specs: impl Iterator<Item = EntrySpec>) {
     let mut replacement = publisher.replacement();
     for spec in specs {
         replacement.insert(&spec).unwrap();

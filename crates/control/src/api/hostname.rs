@@ -43,6 +43,7 @@ impl TlsBody {
             tls13: self.tls13.unwrap_or(current.tls13),
             http2: self.http2.unwrap_or(current.http2),
             ciphers: self.ciphers.unwrap_or(current.ciphers),
+            client_auth: current.client_auth,
         }
         .checked()
     }

@@ -1,10 +1,10 @@
 //! The checks that an uploaded certificate and key pass before anything of them is kept.
 
 use landfall_feed::{
-    record::{CertificateRecord, Der},
+    record::CertificateRecord,
     seal::{GroupPublicKey, SealError, sha256},
 };
-use landfall_model::{Fingerprint, HostPattern, KeyType};
+use landfall_model::{Der, Fingerprint, HostPattern, KeyType, SealContext};
 use time::OffsetDateTime;
 use x509_parser::prelude::X509Certificate;
 
@@ -202,7 +202,8 @@ impl CheckedUpload {
         name: &HostPattern,
         group: &GroupPublicKey,
     ) -> Result<SealedCertificate, SealError> {
-        let key = group.seal(name, &self.spki_sha256, self.key.pkcs8())?;
+        let context = SealContext::PrivateKey { hostname: name, spki_sha256: &self.spki_sha256 };
+        let key = group.seal(context, self.key.pkcs8())?;
         let fingerprint = self.chain.first().map(|leaf| sha256(leaf)).unwrap_or_default();
         Ok(SealedCertificate {
             key_type: self.key_type,

@@ -1,7 +1,7 @@
 //! Certificates and sealed keys.
 
-use landfall_feed::record::{CertificateRecord, Der};
-use landfall_model::{Fingerprint, HostnameId, KeyType, PropertyId, Sealed};
+use landfall_feed::record::CertificateRecord;
+use landfall_model::{Der, Fingerprint, HostnameId, KeyType, PropertyId, Sealed};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 

@@ -1,7 +1,8 @@
 //! One change: rows and feed records in one transaction.
 
 use landfall_feed::record::{
-    HostnameRecord, MAX_RECORD_LEN, PopRecord, WireRecord, encode_record, hostname_id,
+    HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, WireRecord, encode_record,
+    hostname_id,
 };
 use landfall_model::{Epoch, HostPattern, Revision};
 use sqlx::{Sqlite, Transaction};
@@ -54,6 +55,15 @@ impl Change {
     ) -> Result<(), PublishError> {
         let revision = self.next_revision().await?;
         self.publish(&WireRecord::hostname(revision, record)).await
+    }
+
+    /// Publishes what the hostnames of a property have in common.
+    pub(crate) async fn publish_property(
+        &mut self,
+        record: &PropertyRecord,
+    ) -> Result<(), PublishError> {
+        let revision = self.next_revision().await?;
+        self.publish(&WireRecord::property(revision, record)).await
     }
 
     /// Publishes a PoP.

@@ -79,15 +79,14 @@ fn open(dir: &Path, name: &str, certificate: &CertificateRecord) -> Vec<u8> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let private = HpkePrivateKey::from(BASE64URL_NOPAD.decode(words[2].as_bytes()).unwrap());
     let hostname: HostPattern = name.parse().unwrap();
-    let context = SealContext {
+    let context = SealContext::PrivateKey {
         hostname: &hostname,
         spki_sha256: certificate.spki_sha256.as_slice().try_into().unwrap(),
-        key_id: words[1],
     };
     let sealed = &certificate.key;
     let enc = EncapsulatedSecret(sealed.enc.clone());
     DH_KEM_X25519_HKDF_SHA256_AES_256
-        .open(&enc, INFO, &context.associated_data(), &sealed.ciphertext, &private)
+        .open(&enc, INFO, &context.associated_data(words[1]), &sealed.ciphertext, &private)
         .unwrap()
 }
 

@@ -16,6 +16,7 @@ use crate::{
     config::Limits,
     connection::Connection,
     metrics::Handshake,
+    site::Site,
     stream::{ClientStream, Protocol},
 };
 
@@ -24,7 +25,7 @@ type Tls = TlsStream<TcpStream>;
 /// Completes the handshake, or says how it ended. Takes no longer than the limit.
 pub(super) async fn accept(
     tcp: TcpStream,
-    resolver: &Resolver,
+    resolver: &Resolver<Site>,
     limits: &Limits,
 ) -> (Option<ClientStream<Tls>>, Handshake) {
     let handshake = complete(tcp, resolver, limits);
@@ -37,7 +38,7 @@ pub(super) async fn accept(
 
 async fn complete(
     tcp: TcpStream,
-    resolver: &Resolver,
+    resolver: &Resolver<Site>,
     limits: &Limits,
 ) -> Result<(ClientStream<Tls>, Handshake), Handshake> {
     let start = read_hello(tcp, limits.client_hello).await?;
@@ -61,8 +62,8 @@ async fn read_hello(tcp: TcpStream, max: usize) -> Result<StartHandshake<TcpStre
 /// Finds what to present, or ends the connection with the alert that says why not.
 async fn select(
     start: StartHandshake<TcpStream>,
-    resolver: &Resolver,
-) -> Result<(StartHandshake<TcpStream>, Selected), Handshake> {
+    resolver: &Resolver<Site>,
+) -> Result<(StartHandshake<TcpStream>, Selected<Site>), Handshake> {
     let hello = start.client_hello();
     let name = hello.server_name().and_then(LookupName::from_sni);
     let offer = Offer::of(&hello);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::site::Site;
 use landfall_certstore::{Resolver, Stats};
 use prometheus::{
     core::{Collector, Desc},
@@ -50,12 +51,12 @@ const FIGURES: [Figure; 6] = [
 
 /// Reads [`Resolver::stats`] once for each scrape.
 pub(super) struct StoreCollector {
-    resolver: Resolver,
+    resolver: Resolver<Site>,
     descriptions: Vec<Desc>,
 }
 
 impl StoreCollector {
-    pub(super) fn new(resolver: Resolver) -> prometheus::Result<Self> {
+    pub(super) fn new(resolver: Resolver<Site>) -> prometheus::Result<Self> {
         let describe = |(name, help, ..): &Figure| {
             Desc::new((*name).to_owned(), (*help).to_owned(), Vec::new(), HashMap::new())
         };

@@ -4,6 +4,7 @@ use landfall_certstore::Entry;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::refusal::Refusal;
+use crate::site::Site;
 
 /// An error that is answered with `refusal`.
 pub(super) fn status(refusal: Refusal) -> Box<Error> {
@@ -46,15 +47,14 @@ pub(super) fn refusal(error: &Error) -> Option<Refusal> {
 }
 
 /// Logs what an operator can act on: an origin's failure. A client's own is no news.
-pub(super) fn log(error: &Error, refusal: Option<Refusal>, entry: Option<&Entry>) {
+pub(super) fn log(error: &Error, refusal: Option<Refusal>, entry: Option<&Entry<Site>>) {
     let status = refusal.map(|refusal| refusal.status().as_u16());
     let hostname = entry.map(Entry::name).map(tracing::field::display);
-    let origin = entry.and_then(|entry| entry.route().origins.first()).map(tracing::field::display);
     let kind = error.etype().as_str();
     match error.esource() {
         ErrorSource::Downstream => tracing::debug!(hostname, status, kind, "a client gave up"),
         ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => {
-            tracing::warn!(hostname, origin, status, kind, "a request failed at its origin");
+            tracing::warn!(hostname, status, kind, "a request failed at its origin");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Writing to the last-known-good database, then publishing to the store.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -11,9 +12,11 @@ use landfall_feed::{
     lkg::{Applied, Change, LkgError, Opened, Position, Reader, SnapshotOutcome, Writer},
     page::{Header, PageError, VerifiedPage},
     protocol::{Ack, MAX_ACK_REJECTED, Rejected},
-    record::{Body, WireRecord},
+    record::{Body, Record, WireRecord},
 };
-use landfall_model::Revision;
+use landfall_model::{PropertyId, Revision};
+
+use crate::{properties::Properties, site::Site};
 
 use super::{
     check::{self, KeyCheck, Rejection},
@@ -60,7 +63,8 @@ pub(super) enum ApplyError {
 pub(super) struct Applier {
     writer: Writer,
     reader: Reader,
-    publisher: Publisher,
+    publisher: Publisher<Site>,
+    properties: Arc<Properties>,
     keys: Arc<GroupKeys>,
     metrics: Arc<SyncMetrics>,
 }
@@ -68,12 +72,13 @@ pub(super) struct Applier {
 impl Applier {
     pub(super) fn new(
         opened: Opened,
-        publisher: Publisher,
+        publisher: Publisher<Site>,
+        properties: Arc<Properties>,
         keys: Arc<GroupKeys>,
         metrics: Arc<SyncMetrics>,
     ) -> Self {
         let Opened { writer, reader, .. } = opened;
-        Self { writer, reader, publisher, keys, metrics }
+        Self { writer, reader, publisher, properties, keys, metrics }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -84,8 +89,23 @@ impl Applier {
         &self.reader
     }
 
+    /// Publishes from the database what is no hostname, in the place of all there was.
+    pub(super) fn load_properties(&self) -> Result<(), LkgError> {
+        let mut found = HashSet::new();
+        self.reader.for_each_other(|wire| {
+            let body = WireRecord::read(wire).and_then(|record| record.decode());
+            if let Ok(Record { body: Body::Property(record), .. }) = body {
+                found.insert(record.property);
+                self.properties.insert(record);
+            }
+        })?;
+        self.properties.retain(&found);
+        Ok(())
+    }
+
     /// Fills the index from the database.
     pub(super) fn load(&mut self) -> Result<(), LkgError> {
+        self.load_properties()?;
         let mut replacement = self.publisher.replacement();
         let (mut hostnames, mut unreadable) = (0u64, 0u64);
         self.reader.for_each_hostname(|row| {
@@ -130,9 +150,16 @@ impl Applier {
                 self.publisher.remove(&name);
                 tracing::info!(hostname = %name, revision, "hostname no longer served");
             }
+            Applied::Other(wire) => self.publish_other(&wire),
+            Applied::RemovedOther(id) => {
+                if let Some(property) = property_of(&id) {
+                    self.properties.remove(property);
+                    tracing::info!(property = property.0, revision, "property gone");
+                }
+            }
             Applied::Nothing => {}
             Applied::Hostname(name, stored) => {
-                match self.publisher.insert(&entry_spec(name.clone(), stored)) {
+                match self.publisher.insert(&entry_spec(name.clone(), *stored)) {
                     Ok(()) => {
                         tracing::info!(hostname = %name, revision, "hostname published");
                     }
@@ -142,6 +169,15 @@ impl Applier {
                     }
                 }
             }
+        }
+    }
+
+    fn publish_other(&self, wire: &[u8]) {
+        let record = WireRecord::read(wire).and_then(|record| record.decode());
+        if let Ok(Record { body: Body::Property(record), revision, .. }) = record {
+            let property = record.property.0;
+            self.properties.insert(record);
+            tracing::info!(property, revision = revision.0, "property published");
         }
     }
 
@@ -206,7 +242,7 @@ impl Applier {
         let mut changes = Vec::new();
         for record in self.reader.quarantined(AT_MOST)? {
             let usable = self.checker().check(&record.wire, None, KeyCheck::Open);
-            changes.extend(usable.ok().filter(|change| matches!(change, Change::Hostname(_))));
+            changes.extend(usable.ok().filter(|change| !matches!(change, Change::Remove { .. })));
         }
         if changes.is_empty() {
             return Ok(());
@@ -256,7 +292,7 @@ struct Checker<'a> {
     keys: &'a GroupKeys,
     metrics: &'a SyncMetrics,
     reader: &'a Reader,
-    publisher: &'a Publisher,
+    publisher: &'a Publisher<Site>,
 }
 
 impl Checker<'_> {
@@ -292,7 +328,7 @@ impl Checker<'_> {
         }
         let record = match head.decode()?.body {
             Body::Tombstone => return Ok(Change::Remove { id: head.id, revision }),
-            Body::Pop(_) | Body::Unknown => {
+            Body::Property(_) | Body::Tickets(_) | Body::Pop(_) | Body::Unknown => {
                 return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
             }
             Body::Hostname(record) => record,
@@ -307,6 +343,10 @@ impl Checker<'_> {
         let new = check::hostname(record, revision, now_signed(), (self.keys, check))?;
         Ok(Change::Hostname(Box::new(new)))
     }
+}
+
+fn property_of(id: &str) -> Option<PropertyId> {
+    id.strip_prefix("property/")?.parse().ok().map(PropertyId)
 }
 
 /// Refuses a snapshot that has a tenth fewer hostnames than are served, or less than half of those,

@@ -23,8 +23,12 @@ fn an_address_in_use_is_an_error_before_anything_runs() {
     let mut config = config(directory.path(), "");
     config.listen.https = vec![taken.local_addr().unwrap()];
     let (_publisher, resolver) = Edge::empty_store();
-    let parts =
-        Parts { resolver, readiness: Arc::default(), metrics: Arc::new(Metrics::new().unwrap()) };
+    let parts = Parts {
+        resolver,
+        properties: Arc::default(),
+        readiness: Arc::default(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+    };
     let error = build(&config, parts).err().unwrap();
     assert!(matches!(error, EdgeError::Bind { address, .. } if address == config.listen.https[0]));
 }
@@ -37,8 +41,12 @@ fn listens_on_every_ipv4_and_every_ipv6_address_at_the_same_port() {
     let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
     config.listen.https =
         vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
-    let parts =
-        Parts { resolver, readiness: Arc::default(), metrics: Arc::new(Metrics::new().unwrap()) };
+    let parts = Parts {
+        resolver,
+        properties: Arc::default(),
+        readiness: Arc::default(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+    };
     let server = build(&config, parts).map_err(|error| format!("{error:?}")).unwrap();
     assert_eq!(server.addresses().https, config.listen.https);
 }

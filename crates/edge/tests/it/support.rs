@@ -17,10 +17,13 @@ use landfall_edge::{
     EdgeError,
     config::{EdgeConfig, RawEdgeConfig},
     metrics::Metrics,
+    properties::Properties,
     readiness::Readiness,
     server::{Addresses, EdgeServer, Parts, build},
+    site::Site,
 };
-use landfall_model::{PropertyId, Route, TlsPolicy};
+use landfall_feed::record::PropertyRecord;
+use landfall_model::{CustomOrigin, OriginPool, PropertyId, Route, TlsPolicy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -34,7 +37,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running edge.
 pub(crate) struct Edge {
     pub(crate) addresses: Addresses,
-    pub(crate) publisher: Publisher,
+    pub(crate) publisher: Publisher<Site>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<Metrics>,
     fleet: Fleet,
@@ -46,7 +49,7 @@ pub(crate) struct Edge {
 /// An edge that is built and not running.
 pub(crate) struct Built {
     pub(crate) server: EdgeServer,
-    pub(crate) publisher: Publisher,
+    pub(crate) publisher: Publisher<Site>,
     readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
     fleet: Fleet,
@@ -90,8 +93,15 @@ impl Built {
         publisher.replacement().finish();
         let readiness = Arc::<Readiness>::default();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let parts =
-            Parts { resolver, readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics) };
+        let properties = Arc::new(Properties::default());
+        let nowhere = OriginPool::of("http://127.0.0.1:1".parse().unwrap());
+        properties.insert(PropertyRecord { property: PropertyId(1), pool: nowhere });
+        let parts = Parts {
+            resolver,
+            properties,
+            readiness: Arc::clone(&readiness),
+            metrics: Arc::clone(&metrics),
+        };
         let server = build(&config(directory.path(), more), parts).unwrap();
         Self { server, publisher, readiness, metrics, fleet, directory }
     }
@@ -124,7 +134,7 @@ impl Edge {
     }
 
     /// The two ends of a store that nothing is in.
-    pub(crate) fn empty_store() -> (Publisher, Resolver) {
+    pub(crate) fn empty_store() -> (Publisher<Site>, Resolver<Site>) {
         landfall_edge::install_crypto();
         Fleet::new().channel()
     }
@@ -204,7 +214,10 @@ impl Drop for Edge {
 fn bare(name: &str, origin: SocketAddr, policy: TlsPolicy) -> EntrySpec {
     EntrySpec {
         name: name.parse().unwrap(),
-        route: Route { property: PropertyId(1), origins: vec![origin.into()] },
+        route: Route {
+            custom_origin: Some(CustomOrigin { server: origin.into(), sni: None }),
+            ..Route::to(PropertyId(1))
+        },
         policy,
         certificates: Vec::new(),
     }

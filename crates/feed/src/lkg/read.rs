@@ -147,6 +147,21 @@ impl Reader {
         })
     }
 
+    /// Every record that is no hostname, as it came.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn for_each_other(&self, mut each: impl FnMut(&[u8])) -> Result<(), LkgError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare("SELECT wire FROM other")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(row.get_ref(0)?.as_blob()?);
+            }
+            Ok(())
+        })
+    }
+
     /// Records in quarantine, the newest first, at most `limit`.
     ///
     /// # Errors

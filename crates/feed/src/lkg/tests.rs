@@ -16,10 +16,7 @@ fn new_hostname(name: &str, revision: u64, seed: u8) -> NewHostname {
             name: name.parse().unwrap(),
             hostname_id: HostnameId(1),
             state: HostnameState::Active,
-            route: Route {
-                property: PropertyId(1),
-                origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
-            },
+            route: Route::to(PropertyId(1)),
             tls: TlsPolicy::default(),
             certificates: vec![],
         },

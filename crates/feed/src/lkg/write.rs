@@ -89,9 +89,13 @@ pub struct NewCertificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// A hostname now stands like this.
-    Hostname(HostPattern, StoredHostname),
+    Hostname(HostPattern, Box<StoredHostname>),
     /// A hostname is gone.
     Removed(HostPattern),
+    /// A record that is no hostname now stands like this.
+    Other(Vec<u8>),
+    /// What was under this id is gone; it was no hostname.
+    RemovedOther(String),
     /// Nothing that is served changed.
     Nothing,
 }
@@ -325,7 +329,7 @@ impl<'a> Batch<'a> {
                 self.digest.toggle(id, *revision);
                 let sql = "INSERT OR REPLACE INTO other (id, revision, wire) VALUES (?1, ?2, ?3)";
                 self.execute(sql, params![id, revision.0, wire])?;
-                Ok(Applied::Nothing)
+                Ok(Applied::Other(wire.clone()))
             }
             Change::Remove { id, .. } => self.remove(id),
             Change::Quarantine { id, revision, reason, wire } => {
@@ -356,7 +360,7 @@ impl<'a> Batch<'a> {
     fn remove(&self, id: &str) -> Result<Applied, LkgError> {
         let Some(name) = id.strip_prefix("hostname/") else {
             self.execute("DELETE FROM other WHERE id = ?1", params![id])?;
-            return Ok(Applied::Nothing);
+            return Ok(Applied::RemovedOther(id.to_owned()));
         };
         self.execute("DELETE FROM certificate WHERE hostname = ?1", params![name])?;
         let removed = self.execute("DELETE FROM hostname WHERE name = ?1", params![name])?;
@@ -385,7 +389,7 @@ impl<'a> Batch<'a> {
         let stored = StoredHostname { hostname_id, state, route, tls, certificates };
         let sql = "INSERT OR REPLACE INTO hostname (name, revision, body) VALUES (?1, ?2, ?3)";
         self.execute(sql, params![name, new.revision.0, to_cbor(&stored)])?;
-        Ok(Applied::Hostname(new.record.name.clone(), stored))
+        Ok(Applied::Hostname(new.record.name.clone(), Box::new(stored)))
     }
 
     fn certificates_of(&self, name: &str) -> Result<Vec<KeptCertificate>, LkgError> {

@@ -8,10 +8,7 @@ pub(crate) fn sample(name: &str) -> HostnameRecord {
         name: name.parse().unwrap(),
         hostname_id: HostnameId(7),
         state: HostnameState::Active,
-        route: Route {
-            property: PropertyId(1),
-            origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
-        },
+        route: Route::to(PropertyId(1)),
         tls: TlsPolicy::default(),
         certificates: vec![CertificateRecord {
             chain: vec![Der(vec![1, 2, 3])],

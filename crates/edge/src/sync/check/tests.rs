@@ -1,10 +1,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use landfall_feed::{
-    record::{Der, HostnameState},
+    record::HostnameState,
     seal::{GroupKeyFiles, GroupPublicKey},
 };
-use landfall_model::{HostnameId, PropertyId, Route, TlsPolicy};
+use landfall_model::{Der, HostnameId, PropertyId, Route, SealContext, TlsPolicy};
 use rcgen::{
     CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
 };
@@ -48,7 +48,13 @@ impl Fleet {
         CertificateRecord {
             chain: vec![Der(leaf)],
             spki_sha256: spki.to_vec(),
-            key: self.public.seal(&hostname, &spki, key.serialized_der()).unwrap(),
+            key: self
+                .public
+                .seal(
+                    SealContext::PrivateKey { hostname: &hostname, spki_sha256: &spki },
+                    key.serialized_der(),
+                )
+                .unwrap(),
         }
     }
 
@@ -70,10 +76,7 @@ fn record(name: &str, certificates: Vec<CertificateRecord>) -> HostnameRecord {
         name: name.parse().unwrap(),
         hostname_id: HostnameId(1),
         state: HostnameState::Active,
-        route: Route {
-            property: PropertyId(1),
-            origins: vec!["http://127.0.0.1:9001".parse().unwrap()],
-        },
+        route: Route::to(PropertyId(1)),
         tls: TlsPolicy::default(),
         certificates,
     }
@@ -156,7 +159,13 @@ fn a_key_of_another_certificate_is_found_even_if_it_is_sealed_right() {
     let mut own = fleet.certificate("a.example.com", "a.example.com", &PKCS_ECDSA_P256_SHA256);
     let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let spki: [u8; 32] = own.spki_sha256.clone().try_into().unwrap();
-    own.key = fleet.public.seal(&hostname, &spki, other.serialized_der()).unwrap();
+    own.key = fleet
+        .public
+        .seal(
+            SealContext::PrivateKey { hostname: &hostname, spki_sha256: &spki },
+            other.serialized_der(),
+        )
+        .unwrap();
     let deferred = record("a.example.com", vec![own.clone()]);
     assert_eq!(fleet.reason(record("a.example.com", vec![own])), "key_mismatch");
     let keys = (&fleet.keys, KeyCheck::Defer);

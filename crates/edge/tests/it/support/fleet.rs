@@ -12,8 +12,9 @@ use landfall_certstore::{
     CertificateId, CertificateRef, CertificateSource, EntrySpec, GroupKeys, KeyKind, Publisher,
     Resolver, SourceError, StoreConfig, StoredCertificate, channel,
 };
+use landfall_edge::site::Site;
 use landfall_feed::seal::{GroupKeyFiles, GroupPublicKey, sha256};
-use landfall_model::{HostPattern, LookupName};
+use landfall_model::{HostPattern, LookupName, SealContext};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 #[derive(Default)]
@@ -52,9 +53,9 @@ impl Fleet {
         }
     }
 
-    pub(super) fn channel(&self) -> (Publisher, Resolver) {
+    pub(super) fn channel(&self) -> (Publisher<Site>, Resolver<Site>) {
         let source = Arc::clone(&self.source) as Arc<dyn CertificateSource>;
-        channel(StoreConfig { key_cache_bytes: 1 << 20 }, source, Arc::clone(&self.keys))
+        channel(StoreConfig { key_cache_bytes: 1 << 20 }, source, Arc::clone(&self.keys), Site::new)
     }
 
     /// A new self-signed certificate for `name`.
@@ -76,8 +77,9 @@ impl Fleet {
         roots.write_all(certificate.pem().as_bytes()).unwrap();
         let hostname: HostPattern = name.parse().unwrap();
         let spki_sha256 = sha256(&key.subject_public_key_info());
-        let context = sealed_for.parse().unwrap();
-        let sealed = self.public.seal(&context, &spki_sha256, key.serialized_der()).unwrap();
+        let sealed_for = sealed_for.parse().unwrap();
+        let context = SealContext::PrivateKey { hostname: &sealed_for, spki_sha256: &spki_sha256 };
+        let sealed = self.public.seal(context, key.serialized_der()).unwrap();
         let leaf = certificate.der().to_vec();
         let stored = StoredCertificate { hostname, chain: vec![leaf], spki_sha256, key: sealed };
         let mut rows = self.source.rows.lock().unwrap();

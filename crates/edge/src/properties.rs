@@ -1,0 +1,95 @@
+//! The properties whose hostnames are served, by id.
+//!
+//! A hostname refers to its property; what its hostnames have in common is here once, so that a
+//! change of an origin is one record. Readers load a shard, never lock.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use landfall_feed::record::PropertyRecord;
+use landfall_model::{OriginPool, PropertyId};
+
+const SHARDS: usize = 256;
+
+/// What the hostnames of a property have in common.
+#[derive(Debug)]
+pub struct Property {
+    /// Where requests go, unless the hostname says otherwise.
+    pub pool: Arc<OriginPool>,
+}
+
+/// Every property. One task writes, everybody reads.
+pub struct Properties {
+    shards: Vec<ArcSwap<HashMap<PropertyId, Arc<Property>>>>,
+}
+
+impl Default for Properties {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| ArcSwap::default()).collect() }
+    }
+}
+
+impl Properties {
+    /// The property. Never waits.
+    pub fn find(&self, id: PropertyId) -> Option<Arc<Property>> {
+        self.shard(id)?.load().get(&id).cloned()
+    }
+
+    /// Puts a property in, or replaces what it had.
+    pub fn insert(&self, record: PropertyRecord) {
+        let property = Arc::new(Property { pool: Arc::new(record.pool) });
+        self.edit(record.property, |shard| drop(shard.insert(record.property, property)));
+    }
+
+    /// Takes a property out.
+    pub fn remove(&self, id: PropertyId) {
+        self.edit(id, |shard| drop(shard.remove(&id)));
+    }
+
+    /// Takes out every property that is not in `ids`.
+    pub fn retain(&self, ids: &std::collections::HashSet<PropertyId>) {
+        for slot in &self.shards {
+            if slot.load().keys().any(|id| !ids.contains(id)) {
+                let mut shard = HashMap::clone(&slot.load());
+                shard.retain(|id, _| ids.contains(id));
+                slot.store(Arc::new(shard));
+            }
+        }
+    }
+
+    fn edit(&self, id: PropertyId, edit: impl FnOnce(&mut HashMap<PropertyId, Arc<Property>>)) {
+        if let Some(slot) = self.shard(id) {
+            let mut shard = HashMap::clone(&slot.load());
+            edit(&mut shard);
+            slot.store(Arc::new(shard));
+        }
+    }
+
+    /// Ids are dealt in order, so the lowest bits spread them.
+    fn shard(&self, id: PropertyId) -> Option<&ArcSwap<HashMap<PropertyId, Arc<Property>>>> {
+        self.shards.get(id.0.unsigned_abs() as usize % SHARDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_is_found_until_it_is_removed() {
+        let properties = Properties::default();
+        let record = |id, origin: &str| PropertyRecord {
+            property: PropertyId(id),
+            pool: OriginPool::of(origin.parse().unwrap()),
+        };
+        properties.insert(record(1, "http://192.0.2.1"));
+        properties.insert(record(257, "http://192.0.2.2"));
+        properties.insert(record(1, "http://192.0.2.3"));
+        let first = properties.find(PropertyId(1)).unwrap().pool.origins[0].url.to_string();
+        assert_eq!(first, "http://192.0.2.3:80");
+        properties.retain(&[PropertyId(257)].into());
+        assert!(properties.find(PropertyId(1)).is_none());
+        properties.remove(PropertyId(257));
+        assert!(properties.find(PropertyId(257)).is_none());
+    }
+}
