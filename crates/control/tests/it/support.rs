@@ -214,6 +214,18 @@ impl Pop {
         self.verify(response, PageKind::Manifest).await.header().epoch.0
     }
 
+    /// The revision that the feed is at.
+    pub(crate) async fn head(&self, epoch: u64) -> u64 {
+        let mut head = 0;
+        loop {
+            let response = self.changes(epoch, head, "").await;
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return head;
+            }
+            head = self.verify(response, PageKind::Changes).await.header().to.0;
+        }
+    }
+
     /// Every record after `after`.
     pub(crate) async fn records(&self, epoch: u64, after: u64) -> Vec<Record> {
         records(&self.page(epoch, after, "").await)
@@ -231,6 +243,12 @@ impl Pop {
 pub(crate) fn records(page: &VerifiedPage) -> Vec<Record> {
     let decode = |bytes: Vec<u8>| WireRecord::read(&bytes).unwrap().decode().unwrap();
     page.records().unwrap().into_iter().map(decode).collect()
+}
+
+/// The ids of what tests publish: secrets for tickets come by themselves.
+pub(crate) fn ids(records: &[Record]) -> Vec<&str> {
+    let ids = records.iter().map(|record| record.id.as_str());
+    ids.filter(|id| !id.starts_with("tickets/")).collect()
 }
 
 /// The hostname record of `name` among `records`.
