@@ -2,11 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
-use landfall_model::{CipherSuite, TlsPolicy, TlsVersion};
+use landfall_model::{CipherSuite, ClientAuth, ClientAuthMode, TlsPolicy, TlsVersion};
 use rustls::{
-    ServerConfig, SupportedProtocolVersion,
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::NoServerSessionStorage,
+    pki_types::CertificateDer,
+    server::{
+        NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
     version::{TLS12, TLS13},
 };
 
@@ -25,6 +29,12 @@ pub enum PolicyError {
     /// rustls refuses it.
     #[error("the TLS policy can't be configured")]
     Refused(#[source] rustls::Error),
+    /// A root for client certificates is none.
+    #[error("a root for client certificates can't be used")]
+    ClientRoot(#[source] rustls::Error),
+    /// The roots for client certificates are refused.
+    #[error("client certificates can't be verified")]
+    ClientVerifier(#[source] VerifierBuilderError),
     /// More different policies than the store holds.
     #[error("{limit} different TLS policies are in use, no other one can be added")]
     TooMany {
@@ -35,7 +45,7 @@ pub enum PolicyError {
 
 impl Policy {
     pub(crate) fn new(policy: TlsPolicy) -> Result<Self, PolicyError> {
-        let server = server_config(&policy).map_err(PolicyError::Refused)?;
+        let server = server_config(&policy)?;
         Ok(Self { policy, server: Arc::new(server) })
     }
 
@@ -56,11 +66,17 @@ impl fmt::Debug for Policy {
     }
 }
 
-fn server_config(policy: &TlsPolicy) -> Result<ServerConfig, rustls::Error> {
+fn server_config(policy: &TlsPolicy) -> Result<ServerConfig, PolicyError> {
     let versions: Vec<_> = policy.versions().map(protocol_version).collect();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(policy)))
-        .with_protocol_versions(&versions)?
-        .with_no_client_auth()
+    let provider = Arc::new(provider(policy));
+    let verifier = match &policy.client_auth {
+        Some(auth) => client_verifier(auth, Arc::clone(&provider))?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(PolicyError::Refused)?
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(PinnedCertificate));
     config.alpn_protocols = match policy.http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -68,10 +84,27 @@ fn server_config(policy: &TlsPolicy) -> Result<ServerConfig, rustls::Error> {
     };
     // A ticketer of its own: no session of one policy resumes under another. rustls itself
     // refuses to resume for another SNI.
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(PolicyError::Refused)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(config)
+}
+
+/// Verifies client certificates with the hostname's own roots, and no others.
+fn client_verifier(
+    auth: &ClientAuth,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, PolicyError> {
+    let mut roots = RootCertStore::empty();
+    for root in &auth.ca {
+        roots.add(CertificateDer::from(root.0.as_slice())).map_err(PolicyError::ClientRoot)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = match auth.mode {
+        ClientAuthMode::Required => builder,
+        ClientAuthMode::Optional => builder.allow_unauthenticated(),
+    };
+    builder.build().map_err(PolicyError::ClientVerifier)
 }
 
 fn provider(policy: &TlsPolicy) -> CryptoProvider {

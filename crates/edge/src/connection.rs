@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use crate::site::Site;
+use crate::{client_certificate::ClientCertificate, site::Site};
 use landfall_certstore::Entry;
 use pingora_core::protocols::{Digest, http::ServerSession};
 
@@ -14,16 +14,20 @@ use pingora_core::protocols::{Digest, http::ServerSession};
 pub(crate) struct Connection {
     /// What the handshake chose by SNI; `None` on plain HTTP.
     entry: Option<Arc<Entry<Site>>>,
+    client_certificate: Option<ClientCertificate>,
     requests: Requests,
 }
 
 impl Connection {
-    pub(crate) fn tls(entry: Arc<Entry<Site>>) -> Self {
-        Self { entry: Some(entry), requests: Requests::default() }
+    pub(crate) fn tls(
+        entry: Arc<Entry<Site>>,
+        client_certificate: Option<ClientCertificate>,
+    ) -> Self {
+        Self { entry: Some(entry), client_certificate, requests: Requests::default() }
     }
 
     pub(crate) fn plain() -> Self {
-        Self { entry: None, requests: Requests::default() }
+        Self { entry: None, client_certificate: None, requests: Requests::default() }
     }
 
     /// The connection that a request came on. `None` where the transport isn't ours.
@@ -38,6 +42,13 @@ impl Connection {
 
     pub(crate) fn entry(&self) -> Option<&Arc<Entry<Site>>> {
         self.entry.as_ref()
+    }
+
+    /// What the client showed, verified with the roots of the connection's entry; `None` where
+    /// it was not asked, or had nothing to show.
+    #[allow(dead_code, reason = "what tells origins of it reads it")]
+    pub(crate) fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client_certificate.as_ref()
     }
 
     pub(crate) fn requests(&self) -> &Requests {

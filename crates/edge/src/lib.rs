@@ -11,6 +11,7 @@
 
 mod admin;
 mod answer;
+pub mod client_certificate;
 pub mod config;
 mod connection;
 mod error;

@@ -1,6 +1,10 @@
 //! From an accepted TCP connection to TLS, with the policy and the certificate of its name.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use landfall_certstore::{Offer, Resolver, SelectError, Selected, with_certificate};
 use landfall_model::LookupName;
@@ -13,6 +17,7 @@ use super::{
     hello::{HelloTooLarge, Limited},
 };
 use crate::{
+    client_certificate::{ClientCertificate, ClientCertificateError},
     config::Limits,
     connection::Connection,
     metrics::Handshake,
@@ -49,7 +54,20 @@ async fn complete(
     let handshake = async move { start.into_stream(config).await };
     let tls = with_certificate(key, handshake).await.map_err(|error| failure(&error))?;
     let (protocol, outcome) = negotiated(&tls);
-    Ok((ClientStream::new(tls, protocol, Connection::tls(entry), limits), outcome))
+    let client = client_certificate(&tls).map_err(|error| {
+        tracing::debug!(hostname = %entry.name(), %error, "a client's certificate is not taken");
+        Handshake::Refused
+    })?;
+    Ok((ClientStream::new(tls, protocol, Connection::tls(entry, client), limits), outcome))
+}
+
+/// What the client showed in this handshake, or in the one whose session it resumes.
+fn client_certificate(tls: &Tls) -> Result<Option<ClientCertificate>, ClientCertificateError> {
+    let Some(leaf) = tls.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
+        return Ok(None);
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ClientCertificate::read(leaf, i64::try_from(now.as_secs()).unwrap_or(i64::MAX)).map(Some)
 }
 
 /// Reads the ClientHello. rustls sends the alert where it is malformed.

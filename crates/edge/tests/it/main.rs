@@ -5,6 +5,8 @@ mod deadlines;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod mtls;
+#[cfg(test)]
 mod operators;
 #[cfg(test)]
 mod plain;
