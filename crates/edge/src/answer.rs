@@ -44,12 +44,11 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Bytes> {
 /// Serves an [`Answer`] over HTTP/1.
 pub(crate) struct Answering<A> {
     app: A,
-    idle_timeout: Duration,
 }
 
 impl<A: Answer> Answering<A> {
-    pub(crate) fn new(app: A, idle_timeout: Duration) -> Self {
-        Self { app, idle_timeout }
+    pub(crate) fn new(app: A) -> Self {
+        Self { app }
     }
 
     async fn respond(&self, session: &mut ServerSession) -> pingora::Result<()> {
@@ -70,6 +69,7 @@ impl<A: Answer> HttpServerApp for Answering<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         session.set_write_timeout(Some(WRITE_TIMEOUT));
+        keepalive::wait_without_end(&mut session);
         match session.read_request().await {
             Ok(true) => {}
             Ok(false) => return None,
@@ -82,16 +82,13 @@ impl<A: Answer> HttpServerApp for Answering<A> {
                 return None;
             }
         }
-        if let Some(connection) = Connection::of(&session) {
-            connection.requests().start();
-        }
-        keepalive::limit(&mut session, self.idle_timeout);
+        keepalive::end_after_upgrade(&mut session);
         if *shutdown.borrow() {
             session.set_keepalive(None);
         }
         let written = self.respond(&mut session).await;
         if let Some(connection) = Connection::of(&session) {
-            connection.requests().end();
+            connection.request_ended();
         }
         written.ok()?;
         let settings = HttpPersistentSettings::for_session(&session);

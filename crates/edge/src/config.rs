@@ -5,6 +5,7 @@
 //! out of range or relative.
 
 mod check;
+mod limits;
 mod raw;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -12,6 +13,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use landfall_feed::sign::VerifyingKey;
 pub use landfall_model::config::Problem;
 
+pub use limits::{Limits, Rate};
 pub use raw::{
     RawEdgeConfig, RawFeed, RawKeys, RawLimits, RawListen, RawServer, RawState, RawStore,
     RawUpstream,
@@ -62,28 +64,6 @@ pub struct Feed {
     pub ca_file: Option<PathBuf>,
     /// How long the control plane may hold a request open while nothing changes.
     pub wait: Duration,
-}
-
-/// What one client may take.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// From the connection to the end of the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// Bytes that are read before the ClientHello is complete.
-    pub client_hello: usize,
-    /// From the first byte of a request header to its last, and the wait for an HTTP/2 preface.
-    pub header_timeout: Duration,
-    /// Bytes of a request's target and header fields.
-    pub header_size: usize,
-    /// Header fields in a request.
-    pub header_count: usize,
-    /// Between two requests on a connection, and before the first one.
-    pub idle_timeout: Duration,
-    /// Requests in flight on one HTTP/2 connection.
-    pub h2_streams: u32,
-    /// Between two pieces of a request body. Over HTTP/2 a silent client is cut by
-    /// [`Upstream::read_timeout`] instead.
-    pub request_body_timeout: Duration,
 }
 
 /// How origins are spoken to.

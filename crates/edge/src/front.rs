@@ -7,6 +7,7 @@
 mod alert;
 mod handshake;
 mod hello;
+mod serve;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,33 +25,31 @@ use crate::{
     connection::Connection,
     metrics::{Listener, Metrics},
     site::Site,
-    stream::{ClientStream, Protocol},
+    stream::Protocol,
 };
+use serve::{Ready, serve};
 
-/// What both listeners need.
+/// What the listeners need.
+#[derive(Clone)]
 pub(crate) struct FrontSettings {
     /// What a client may take.
     pub(crate) limits: Limits,
     /// How long open connections go on once the listener has closed.
     pub(crate) drain: Duration,
+    /// Where connections are counted.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Completes TLS handshakes and hands the connections to `app`.
 pub(crate) struct TlsFront<A> {
     app: Arc<A>,
     resolver: Resolver<Site>,
-    metrics: Arc<Metrics>,
     settings: FrontSettings,
 }
 
 impl<A> TlsFront<A> {
-    pub(crate) fn new(
-        app: A,
-        resolver: Resolver<Site>,
-        metrics: Arc<Metrics>,
-        settings: FrontSettings,
-    ) -> Self {
-        Self { app: Arc::new(app), resolver, metrics, settings }
+    pub(crate) fn new(app: A, resolver: Resolver<Site>, settings: FrontSettings) -> Self {
+        Self { app: Arc::new(app), resolver, settings }
     }
 }
 
@@ -62,12 +61,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let tcp = tcp(stream)?;
-        let _open = self.metrics.connection_opened(Listener::Https);
+        let settings = &self.settings;
+        let _open = settings.metrics.connection_opened(Listener::Https);
         let started = Instant::now();
-        let limits = &self.settings.limits;
-        let (stream, outcome) = handshake::accept(tcp, &self.resolver, limits).await;
-        self.metrics.handshake_ended(outcome, started.elapsed());
-        ServerApp::process_new(&self.app, Box::new(stream?), shutdown).await
+        let accepted = handshake::accept(tcp, &self.resolver, &settings.limits).await;
+        let (ready, outcome) = accepted;
+        settings.metrics.handshake_ended(outcome, started.elapsed());
+        serve(&self.app, ready?, settings, shutdown).await;
+        None
     }
 
     async fn cleanup(&self) {
@@ -79,18 +80,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
 pub(crate) struct PlainFront<A> {
     app: Arc<A>,
     listener: Listener,
-    metrics: Arc<Metrics>,
     settings: FrontSettings,
 }
 
 impl<A> PlainFront<A> {
-    pub(crate) fn new(
-        app: A,
-        listener: Listener,
-        metrics: Arc<Metrics>,
-        settings: FrontSettings,
-    ) -> Self {
-        Self { app: Arc::new(app), listener, metrics, settings }
+    pub(crate) fn new(app: A, listener: Listener, settings: FrontSettings) -> Self {
+        Self { app: Arc::new(app), listener, settings }
     }
 }
 
@@ -101,11 +96,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for PlainFront<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let tcp = tcp(stream)?;
-        let _open = self.metrics.connection_opened(self.listener);
-        let limits = &self.settings.limits;
-        let stream = ClientStream::new(tcp, Protocol::Http1, Connection::plain(), limits);
-        ServerApp::process_new(&self.app, Box::new(stream), shutdown).await
+        let transport = tcp(stream)?;
+        let _open = self.settings.metrics.connection_opened(self.listener);
+        let (protocol, connection) = (Protocol::Http1, Connection::plain());
+        let ready = Ready { transport, protocol, connection };
+        serve(&self.app, ready, &self.settings, shutdown).await;
+        None
     }
 
     async fn cleanup(&self) {

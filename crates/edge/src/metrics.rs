@@ -13,8 +13,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::EdgeError;
-use crate::site::Site;
+use crate::{EdgeError, cut::Cut, site::Site};
 use store::StoreCollector;
 
 /// Seconds. From a local origin's answer to the longest timeout.
@@ -92,6 +91,7 @@ pub struct Metrics {
     registry: Registry,
     handshakes: Vec<IntCounter>,
     handshake_duration: Histogram,
+    cuts: Vec<IntCounter>,
     requests: Vec<IntCounter>,
     request_duration: Histogram,
     upstream_duration: Histogram,
@@ -112,6 +112,8 @@ impl Metrics {
         let registry = Registry::new();
         let opts = Opts::new("landfall_handshakes_total", "TLS handshakes by how they ended.");
         let handshakes = register(&registry, IntCounterVec::new(opts, &["result", "version"]))?;
+        let opts = Opts::new("landfall_connections_cut_total", "Connections ended for a limit.");
+        let cuts = register(&registry, IntCounterVec::new(opts, &["reason"]))?;
         let opts = Opts::new("landfall_requests_total", "Requests over TLS by class of status.");
         let requests = register(&registry, IntCounterVec::new(opts, &["class"]))?;
         let opts = Opts::new("landfall_open_connections", "Open connections by listener.");
@@ -127,6 +129,7 @@ impl Metrics {
                 "From the connection to the end of a completed TLS handshake.",
                 HANDSHAKE_BUCKETS,
             )?,
+            cuts: Cut::ALL.iter().map(|cut| cuts.with_label_values(&[cut.label()])).collect(),
             requests: CLASSES.iter().map(|class| requests.with_label_values(&[class])).collect(),
             request_duration: histogram(
                 &registry,
@@ -177,6 +180,13 @@ impl Metrics {
         }
         // The variants are in the order of `ALL`.
         if let Some(counter) = self.handshakes.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn connection_cut(&self, cut: Cut) {
+        // The variants are in the order of `ALL`.
+        if let Some(counter) = self.cuts.get(cut as usize) {
             counter.inc();
         }
     }

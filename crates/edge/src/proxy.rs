@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use landfall_certstore::{Entry, Resolver};
 use landfall_model::{OriginHost, Route};
 use pingora::{
@@ -89,6 +89,8 @@ impl EdgeProxy {
         app.handle_init_modules();
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(limits.idle_timeout);
+        // It counts the requests after the first.
+        options.keepalive_request_limit = Some(limits.connection_requests.saturating_sub(1));
         app.server_options = Some(options);
         let mut h2 = default_h2_options();
         h2.max_concurrent_streams(limits.h2_streams)
@@ -130,9 +132,9 @@ impl EdgeProxy {
     }
 
     fn limit_times(&self, session: &mut Session) {
-        keepalive::limit(session, self.limits.idle_timeout);
+        keepalive::end_after_upgrade(session);
         session.set_read_timeout(Some(self.limits.request_body_timeout));
-        session.set_write_timeout(Some(self.upstream.write_timeout));
+        session.set_write_timeout(Some(self.limits.response_write_timeout));
         session.set_total_drain_timeout(Some(LINGER));
     }
 }
@@ -147,17 +149,6 @@ impl ProxyHttp for EdgeProxy {
 
     /// pingora's default adds a compression module, for every request and unused.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    async fn early_request_filter(
-        &self,
-        session: &mut Session,
-        _request: &mut Request,
-    ) -> pingora::Result<()> {
-        if let Some(connection) = Connection::of(session) {
-            connection.requests().start();
-        }
-        Ok(())
-    }
 
     async fn request_filter(
         &self,
@@ -209,10 +200,15 @@ impl ProxyHttp for EdgeProxy {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         request: &mut Request,
     ) -> pingora::Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(connection) = Connection::of(session)
+        {
+            connection.switch_protocols();
+        }
         if !response.status.is_informational()
             && let Some(sent) = request.sent_to_origin.take()
         {
@@ -254,7 +250,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, request: &mut Request) {
         if let Some(connection) = Connection::of(session) {
-            connection.requests().end();
+            connection.request_ended();
         }
         let status = session.response_written().map(|response| response.status.as_u16());
         self.metrics.request_ended(status, request.started.elapsed());

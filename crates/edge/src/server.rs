@@ -36,6 +36,7 @@ use crate::{
     answer::Answering,
     config::EdgeConfig,
     front::{FrontSettings, PlainFront, TlsFront},
+    kept::Kept,
     metrics::{Listener, Metrics},
     properties::Properties,
     proxy::EdgeProxy,
@@ -169,10 +170,14 @@ impl EdgeServer {
     }
 
     fn add_https(&mut self, config: &EdgeConfig, parts: &Parts, bound: Vec<Bound>) {
-        let (resolver, metrics) = (parts.resolver.clone(), Arc::clone(&parts.metrics));
+        let resolver = parts.resolver.clone();
         let conf = &self.server.configuration;
         let proxy = EdgeProxy::app(config, conf, parts);
-        let front = TlsFront::new(proxy, resolver, metrics, front_settings(config));
+        let front = TlsFront::new(
+            Kept::new(proxy, &config.limits),
+            resolver,
+            front_settings(config, parts),
+        );
         self.listen("https", front, bound, config.server.threads.get());
     }
 
@@ -182,20 +187,15 @@ impl EdgeServer {
         }
         let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
         let redirect = Redirect::new(parts.resolver.clone(), config.limits.clone(), https_port);
-        let app = Answering::new(redirect, config.limits.idle_timeout);
-        let front = PlainFront::new(
-            app,
-            Listener::Http,
-            Arc::clone(&parts.metrics),
-            front_settings(config),
-        );
+        let app = Answering::new(redirect);
+        let front = PlainFront::new(app, Listener::Http, front_settings(config, parts));
         self.listen("http", front, bound, 1);
     }
 
     fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {
-        let admin = Admin::new(parts.readiness, Arc::clone(&parts.metrics));
-        let app = Answering::new(admin, config.limits.idle_timeout);
-        let front = PlainFront::new(app, Listener::Admin, parts.metrics, front_settings(config));
+        let settings = front_settings(config, &parts);
+        let app = Answering::new(Admin::new(parts.readiness, parts.metrics));
+        let front = PlainFront::new(app, Listener::Admin, settings);
         self.listen("admin", front, vec![bound], 1);
     }
 
@@ -218,8 +218,12 @@ impl EdgeServer {
     }
 }
 
-fn front_settings(config: &EdgeConfig) -> FrontSettings {
-    FrontSettings { limits: config.limits.clone(), drain: config.server.drain }
+fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
+    FrontSettings {
+        limits: config.limits.clone(),
+        drain: config.server.drain,
+        metrics: Arc::clone(&parts.metrics),
+    }
 }
 
 fn server_conf(config: &EdgeConfig) -> ServerConf {

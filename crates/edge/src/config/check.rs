@@ -1,5 +1,7 @@
 //! From the file to what is meant: every problem is found before any is reported.
 
+mod limits;
+
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
@@ -14,8 +16,8 @@ use landfall_feed::sign::VerifyingKey;
 use landfall_model::config::Problem;
 
 use super::{
-    EdgeConfig, Feed, Limits, Listen, RawEdgeConfig, RawFeed, RawLimits, RawListen, RawServer,
-    RawUpstream, ServerSettings, Upstream,
+    EdgeConfig, Feed, Listen, RawEdgeConfig, RawFeed, RawListen, RawServer, RawUpstream,
+    ServerSettings, Upstream,
 };
 
 /// The longest time that any timeout may have.
@@ -134,28 +136,6 @@ impl Checker<'_> {
             }
         }
         keys
-    }
-
-    fn limits(&mut self, raw: &RawLimits) -> Limits {
-        if raw.header_count == 0 {
-            self.problem("limits.header_count", "expected at least 1");
-        }
-        if raw.h2_streams == 0 {
-            self.problem("limits.h2_streams", "expected at least 1");
-        }
-        Limits {
-            handshake_timeout: self.timeout("limits.handshake_timeout", raw.handshake_timeout),
-            // A message of TLS has at most 64 KiB here, and a ClientHello with post-quantum key
-            // shares has about 2 KiB.
-            client_hello: self.size("limits.client_hello", raw.client_hello, 1024, 64 << 10),
-            header_timeout: self.timeout("limits.header_timeout", raw.header_timeout),
-            header_size: self.size("limits.header_size", raw.header_size, 1024, 512 << 10),
-            header_count: raw.header_count,
-            idle_timeout: self.timeout("limits.idle_timeout", raw.idle_timeout),
-            h2_streams: raw.h2_streams,
-            request_body_timeout: self
-                .timeout("limits.request_body_timeout", raw.request_body_timeout),
-        }
     }
 
     fn upstream(&mut self, raw: &RawUpstream) -> Upstream {

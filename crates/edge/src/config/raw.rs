@@ -1,9 +1,13 @@
 //! The file as it is written.
 
+mod limits;
+
 use std::{path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use serde::Deserialize;
+
+pub use limits::RawLimits;
 
 /// The whole of `edge.toml`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -101,47 +105,6 @@ pub struct RawStore {
 impl Default for RawStore {
     fn default() -> Self {
         Self { key_cache: ByteSize::mib(128) }
-    }
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawLimits {
-    /// Default: `10s`.
-    #[serde(with = "humantime_serde")]
-    pub handshake_timeout: Duration,
-    /// Default: `16KiB`.
-    pub client_hello: ByteSize,
-    /// Default: `10s`.
-    #[serde(with = "humantime_serde")]
-    pub header_timeout: Duration,
-    /// Default: `32KiB`.
-    pub header_size: ByteSize,
-    /// Default: 100.
-    pub header_count: usize,
-    /// Default: `60s`.
-    #[serde(with = "humantime_serde")]
-    pub idle_timeout: Duration,
-    /// Default: 100.
-    pub h2_streams: u32,
-    /// Default: `60s`.
-    #[serde(with = "humantime_serde")]
-    pub request_body_timeout: Duration,
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self {
-            handshake_timeout: Duration::from_secs(10),
-            client_hello: ByteSize::kib(16),
-            header_timeout: Duration::from_secs(10),
-            header_size: ByteSize::kib(32),
-            header_count: 100,
-            idle_timeout: Duration::from_secs(60),
-            h2_streams: 100,
-            request_body_timeout: Duration::from_secs(60),
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use super::{
     alert::Alert,
     hello::{HelloTooLarge, Limited},
+    serve::Ready,
 };
 use crate::{
     client_certificate::{ClientCertificate, ClientCertificateError},
@@ -22,7 +23,7 @@ use crate::{
     connection::Connection,
     metrics::Handshake,
     site::Site,
-    stream::{ClientStream, Protocol},
+    stream::Protocol,
 };
 
 type Tls = TlsStream<TcpStream>;
@@ -32,7 +33,7 @@ pub(super) async fn accept(
     tcp: TcpStream,
     resolver: &Resolver<Site>,
     limits: &Limits,
-) -> (Option<ClientStream<Tls>>, Handshake) {
+) -> (Option<Ready<Tls>>, Handshake) {
     let handshake = complete(tcp, resolver, limits);
     match tokio::time::timeout(limits.handshake_timeout, handshake).await {
         Ok(Ok((stream, outcome))) => (Some(stream), outcome),
@@ -45,7 +46,7 @@ async fn complete(
     tcp: TcpStream,
     resolver: &Resolver<Site>,
     limits: &Limits,
-) -> Result<(ClientStream<Tls>, Handshake), Handshake> {
+) -> Result<(Ready<Tls>, Handshake), Handshake> {
     let start = read_hello(tcp, limits.client_hello).await?;
     let (start, selected) = select(start, resolver).await?;
     let Selected { entry, key } = selected;
@@ -58,7 +59,8 @@ async fn complete(
         tracing::debug!(hostname = %entry.name(), %error, "a client's certificate is not taken");
         Handshake::Refused
     })?;
-    Ok((ClientStream::new(tls, protocol, Connection::tls(entry, client), limits), outcome))
+    let connection = Connection::tls(entry, client);
+    Ok((Ready { transport: tls, protocol, connection }, outcome))
 }
 
 /// What the client showed in this handshake, or in the one whose session it resumes.

@@ -3,8 +3,7 @@
 use landfall_certstore::Entry;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::refusal::Refusal;
-use crate::site::Site;
+use crate::{cut::Cut, refusal::Refusal, site::Site};
 
 /// An error that is answered with `refusal`.
 pub(super) fn status(refusal: Refusal) -> Box<Error> {
@@ -19,6 +18,9 @@ pub(super) fn refusal(error: &Error) -> Option<Refusal> {
     };
     let kind = error.etype();
     let is_bad_gateway = matches!(kind, HTTPStatus(502));
+    if let Some(refusal) = Cut::refusal(error) {
+        return Some(refusal);
+    }
     match error.esource() {
         _ if is_bad_gateway => Some(Refusal::BadGateway),
         ErrorSource::Upstream => {

@@ -5,6 +5,8 @@ mod deadlines;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod mtls;
 #[cfg(test)]
 mod operators;
@@ -12,6 +14,8 @@ mod operators;
 mod plain;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod smuggling;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod client;
 mod fleet;
 mod origin;
+mod recorder;
 
 use std::{
     net::SocketAddr,
@@ -30,6 +31,7 @@ use tokio::sync::oneshot;
 pub(crate) use client::{connect, curl, exchange, read_to_end, run, tcp};
 use fleet::Fleet;
 pub(crate) use origin::Origin;
+pub(crate) use recorder::Recorder;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

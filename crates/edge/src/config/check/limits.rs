@@ -1,0 +1,67 @@
+//! `[limits]`, checked.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{
+    super::{Limits, Rate, RawLimits},
+    Checker,
+};
+
+/// The longest time for what may take long.
+const MAX_LONG: Duration = Duration::from_hours(24 * 7);
+/// The highest least speed, in bytes a second.
+const MAX_RATE: u64 = 1 << 20;
+
+impl Checker<'_> {
+    pub(super) fn limits(&mut self, raw: &RawLimits) -> Limits {
+        if raw.header_count == 0 {
+            self.problem("limits.header_count", "expected at least 1");
+        }
+        if raw.h2_streams == 0 {
+            self.problem("limits.h2_streams", "expected at least 1");
+        }
+        if raw.connection_requests == 0 {
+            self.problem("limits.connection_requests", "expected at least 1");
+        }
+        self.timeout("limits.rate_grace", raw.rate_grace);
+        Limits {
+            handshake_timeout: self.timeout("limits.handshake_timeout", raw.handshake_timeout),
+            // A message of TLS has at most 64 KiB here, and a ClientHello with post-quantum key
+            // shares has about 2 KiB.
+            client_hello: self.size("limits.client_hello", raw.client_hello, 1024, 64 << 10),
+            header_timeout: self.timeout("limits.header_timeout", raw.header_timeout),
+            header_size: self.size("limits.header_size", raw.header_size, 1024, 512 << 10),
+            header_count: raw.header_count,
+            idle_timeout: self.timeout("limits.idle_timeout", raw.idle_timeout),
+            h2_streams: raw.h2_streams,
+            connection_requests: raw.connection_requests,
+            connection_lifetime: self.long("limits.connection_lifetime", raw.connection_lifetime),
+            request_body_timeout: self
+                .timeout("limits.request_body_timeout", raw.request_body_timeout),
+            request_body_total_timeout: self
+                .long("limits.request_body_total_timeout", raw.request_body_total_timeout),
+            request_body_rate: self.rate(
+                "limits.request_body_min_rate",
+                raw.request_body_min_rate,
+                raw.rate_grace,
+            ),
+            response_write_timeout: self
+                .timeout("limits.response_write_timeout", raw.response_write_timeout),
+            response_rate: self.rate(
+                "limits.response_min_rate",
+                raw.response_min_rate,
+                raw.rate_grace,
+            ),
+        }
+    }
+
+    fn long(&mut self, key: &str, value: Duration) -> Duration {
+        self.duration(key, value, Duration::from_millis(1), MAX_LONG)
+    }
+
+    fn rate(&mut self, key: &str, value: ByteSize, grace: Duration) -> Rate {
+        Rate { bytes: self.size(key, value, 0, MAX_RATE) as u64, grace }
+    }
+}

@@ -1,0 +1,117 @@
+//! The last words to a client whose request is refused before anybody else has seen it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{http1::Fault, timer::Timer};
+
+/// How long all of it may take.
+const TIME: Duration = Duration::from_secs(2);
+/// What is still read of the client, in bytes. Closed with bytes unread, the connection would be
+/// reset, and many clients lose the answer with it (RFC 9112 section 9.6).
+const LINGER: usize = 256 << 10;
+
+/// Answers, closes our side, and reads on for a little while.
+#[derive(Debug)]
+pub(super) struct Refusing {
+    rest: &'static [u8],
+    stage: Stage,
+    deadline: Instant,
+    timer: Timer,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Write,
+    Flush,
+    Close,
+    Linger { left: usize },
+}
+
+impl Refusing {
+    pub(super) fn new(fault: Fault, now: Instant) -> Self {
+        Self {
+            rest: answer(fault),
+            stage: Stage::Write,
+            deadline: now + TIME,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Ready once there is nothing left to do, in whatever way it ended.
+    pub(super) fn poll<T>(&mut self, transport: &mut T, cx: &mut Context<'_>) -> Poll<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        match self.poll_stages(transport, cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.timer.poll(self.deadline, cx),
+        }
+    }
+
+    fn poll_stages<T>(&mut self, transport: &mut T, cx: &mut Context<'_>) -> Poll<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut transport = Pin::new(transport);
+        loop {
+            self.stage = match self.stage {
+                Stage::Write if self.rest.is_empty() => Stage::Flush,
+                Stage::Write => match ready!(transport.as_mut().poll_write(cx, self.rest)) {
+                    Ok(written @ 1..) => {
+                        self.rest = self.rest.get(written..).unwrap_or_default();
+                        Stage::Write
+                    }
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                },
+                Stage::Flush => match ready!(transport.as_mut().poll_flush(cx)) {
+                    Ok(()) => Stage::Close,
+                    Err(_) => return Poll::Ready(()),
+                },
+                Stage::Close => match ready!(transport.as_mut().poll_shutdown(cx)) {
+                    Ok(()) => Stage::Linger { left: LINGER },
+                    Err(_) => return Poll::Ready(()),
+                },
+                Stage::Linger { left } => {
+                    let mut scratch = [0; 1024];
+                    let mut buffer = ReadBuf::new(&mut scratch);
+                    let read = ready!(transport.as_mut().poll_read(cx, &mut buffer));
+                    let count = buffer.filled().len();
+                    if read.is_err() || count == 0 || count >= left {
+                        return Poll::Ready(());
+                    }
+                    Stage::Linger { left: left - count }
+                }
+            };
+        }
+    }
+}
+
+fn answer(fault: Fault) -> &'static [u8] {
+    match fault {
+        Fault::Malformed | Fault::Framing => {
+            b"HTTP/1.1 400 Bad Request\r\n\
+              Content-Type: text/plain; charset=utf-8\r\n\
+              Cache-Control: no-store\r\n\
+              Content-Length: 26\r\n\
+              Connection: close\r\n\r\n\
+              The request is malformed.\n"
+        }
+        Fault::HeaderTooLarge => {
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
+              Content-Type: text/plain; charset=utf-8\r\n\
+              Cache-Control: no-store\r\n\
+              Content-Length: 33\r\n\
+              Connection: close\r\n\r\n\
+              The request header is too large.\n"
+        }
+    }
+}
