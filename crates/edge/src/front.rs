@@ -4,6 +4,7 @@
 //! which policy and which certificate a handshake gets, and the stream that results goes on to a
 //! pingora HTTP app. pingora keeps the listening, the keep-alive, HTTP/2 and the drain.
 
+mod admit;
 mod alert;
 mod handshake;
 mod hello;
@@ -21,6 +22,7 @@ use pingora_core::{
 use tokio::time::Instant;
 
 use crate::{
+    admission::Admission,
     config::Limits,
     connection::Connection,
     metrics::{Listener, Metrics},
@@ -44,12 +46,18 @@ pub(crate) struct FrontSettings {
 pub(crate) struct TlsFront<A> {
     app: Arc<A>,
     resolver: Resolver<Site>,
+    admission: Arc<Admission>,
     settings: FrontSettings,
 }
 
 impl<A> TlsFront<A> {
-    pub(crate) fn new(app: A, resolver: Resolver<Site>, settings: FrontSettings) -> Self {
-        Self { app: Arc::new(app), resolver, settings }
+    pub(crate) fn new(
+        app: A,
+        resolver: Resolver<Site>,
+        admission: Arc<Admission>,
+        settings: FrontSettings,
+    ) -> Self {
+        Self { app: Arc::new(app), resolver, admission, settings }
     }
 }
 
@@ -61,8 +69,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let tcp = tcp(stream)?;
+        // Shed without a word: an alert would be more work than the client was.
+        let admitted = admit::one(&self.admission, &tcp).ok()?;
         let settings = &self.settings;
-        let _open = settings.metrics.connection_opened(Listener::Https);
+        let _open = (admitted, settings.metrics.connection_opened(Listener::Https));
         let started = Instant::now();
         let accepted = handshake::accept(tcp, &self.resolver, &settings.limits).await;
         let (ready, outcome) = accepted;
@@ -76,16 +86,33 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
     }
 }
 
+/// Who may come to a plain listener.
+pub(crate) enum Door {
+    /// Whom the limits admit.
+    Public(Arc<Admission>),
+    /// Operators, whom clients' limits never keep out.
+    Operators,
+}
+
+impl Door {
+    fn listener(&self) -> Listener {
+        match self {
+            Self::Public(_) => Listener::Http,
+            Self::Operators => Listener::Admin,
+        }
+    }
+}
+
 /// Hands plain HTTP connections to `app`.
 pub(crate) struct PlainFront<A> {
     app: Arc<A>,
-    listener: Listener,
+    door: Door,
     settings: FrontSettings,
 }
 
 impl<A> PlainFront<A> {
-    pub(crate) fn new(app: A, listener: Listener, settings: FrontSettings) -> Self {
-        Self { app: Arc::new(app), listener, settings }
+    pub(crate) fn new(app: A, door: Door, settings: FrontSettings) -> Self {
+        Self { app: Arc::new(app), door, settings }
     }
 }
 
@@ -96,8 +123,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for PlainFront<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let transport = tcp(stream)?;
-        let _open = self.settings.metrics.connection_opened(self.listener);
+        let mut transport = tcp(stream)?;
+        let admitted = match &self.door {
+            Door::Public(admission) => match admit::one(admission, &transport) {
+                Ok(admitted) => Some(admitted),
+                Err(_) => {
+                    admit::say_busy(&mut transport);
+                    return None;
+                }
+            },
+            Door::Operators => None,
+        };
+        let _open = (admitted, self.settings.metrics.connection_opened(self.door.listener()));
         let (protocol, connection) = (Protocol::Http1, Connection::plain());
         let ready = Ready { transport, protocol, connection };
         serve(&self.app, ready, &self.settings, shutdown).await;

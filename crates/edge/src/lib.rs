@@ -10,6 +10,7 @@
 //! Start reading at [`run`].
 
 mod admin;
+mod admission;
 mod answer;
 pub mod client_certificate;
 pub mod config;
@@ -49,6 +50,7 @@ use sync::{Poller, Started};
 /// [`EdgeError`], where it does not start or a part of it ended.
 pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
     install_crypto();
+    server::raise_limit();
     let readiness = Arc::new(Readiness::default());
     let metrics = Arc::new(Metrics::new()?);
     let Started { resolver, properties, poller } =

@@ -233,7 +233,8 @@ fn histogram(
     register(registry, Histogram::with_opts(opts))
 }
 
-fn register<C>(registry: &Registry, made: prometheus::Result<C>) -> Result<C, EdgeError>
+/// Registers a collector that was made, and gives it back.
+pub(crate) fn register<C>(registry: &Registry, made: prometheus::Result<C>) -> Result<C, EdgeError>
 where
     C: prometheus::core::Collector + Clone + 'static,
 {

@@ -4,6 +4,7 @@
 //! not a service that dies. A service that ends by itself ends the process: a supervisor starts
 //! it again, and it serves from its last-known-good state.
 
+mod descriptors;
 mod shutdown;
 mod supervised;
 
@@ -33,17 +34,19 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     EdgeError,
     admin::Admin,
+    admission::Admission,
     answer::Answering,
     config::EdgeConfig,
-    front::{FrontSettings, PlainFront, TlsFront},
+    front::{Door, FrontSettings, PlainFront, TlsFront},
     kept::Kept,
-    metrics::{Listener, Metrics},
+    metrics::Metrics,
     properties::Properties,
     proxy::EdgeProxy,
     readiness::Readiness,
     redirect::Redirect,
     site::Site,
 };
+pub(crate) use descriptors::raise_limit;
 use shutdown::Shutdown;
 use supervised::{Failure, Supervised};
 
@@ -110,8 +113,9 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
     };
     let server = Server::new_with_opt_and_conf(None, server_conf(config));
     let mut edge = EdgeServer { server, failure: Failure::default(), addresses };
-    edge.add_https(config, &parts, https);
-    edge.add_http(config, &parts, http);
+    let admission = admission(config, &parts)?;
+    edge.add_https(config, &parts, &admission, https);
+    edge.add_http(config, &parts, admission, http);
     edge.add_admin(config, parts, admin);
     Ok(edge)
 }
@@ -169,33 +173,46 @@ impl EdgeServer {
         }
     }
 
-    fn add_https(&mut self, config: &EdgeConfig, parts: &Parts, bound: Vec<Bound>) {
+    fn add_https(
+        &mut self,
+        config: &EdgeConfig,
+        parts: &Parts,
+        admission: &Arc<Admission>,
+        bound: Vec<Bound>,
+    ) {
         let resolver = parts.resolver.clone();
         let conf = &self.server.configuration;
         let proxy = EdgeProxy::app(config, conf, parts);
         let front = TlsFront::new(
             Kept::new(proxy, &config.limits),
             resolver,
+            Arc::clone(admission),
             front_settings(config, parts),
         );
         self.listen("https", front, bound, config.server.threads.get());
     }
 
-    fn add_http(&mut self, config: &EdgeConfig, parts: &Parts, bound: Vec<Bound>) {
+    fn add_http(
+        &mut self,
+        config: &EdgeConfig,
+        parts: &Parts,
+        admission: Arc<Admission>,
+        bound: Vec<Bound>,
+    ) {
         if bound.is_empty() {
             return;
         }
         let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
         let redirect = Redirect::new(parts.resolver.clone(), config.limits.clone(), https_port);
         let app = Answering::new(redirect);
-        let front = PlainFront::new(app, Listener::Http, front_settings(config, parts));
+        let front = PlainFront::new(app, Door::Public(admission), front_settings(config, parts));
         self.listen("http", front, bound, 1);
     }
 
     fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {
         let settings = front_settings(config, &parts);
         let app = Answering::new(Admin::new(parts.readiness, parts.metrics));
-        let front = PlainFront::new(app, Listener::Admin, settings);
+        let front = PlainFront::new(app, Door::Operators, settings);
         self.listen("admin", front, vec![bound], 1);
     }
 
@@ -224,6 +241,13 @@ fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
         drain: config.server.drain,
         metrics: Arc::clone(&parts.metrics),
     }
+}
+
+fn admission(config: &EdgeConfig, parts: &Parts) -> Result<Arc<Admission>, EdgeError> {
+    let limits = &config.limits;
+    let capacity = limits.connections.unwrap_or(usize::MAX).min(descriptors::capacity());
+    let admission = Admission::new(limits.admission, capacity, parts.metrics.registry())?;
+    Ok(Arc::new(admission))
 }
 
 fn server_conf(config: &EdgeConfig) -> ServerConf {

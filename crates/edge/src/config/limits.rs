@@ -5,6 +5,10 @@ use std::time::Duration;
 /// What one client may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Clients' connections at once; `None` is what the process's file descriptors are enough for.
+    pub connections: Option<usize>,
+    /// From where, and how often.
+    pub admission: AdmissionLimits,
     /// From the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
     /// Bytes that are read before the ClientHello is complete.
@@ -42,4 +46,24 @@ pub struct Rate {
     pub bytes: u64,
     /// How far behind it may be.
     pub grace: Duration,
+}
+
+/// What one place may have of the connections.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLimits {
+    /// Open ones of an IPv4 address or an IPv6 /64.
+    pub per_address: u32,
+    /// Open ones of an IPv4 /24 or an IPv6 /48.
+    pub per_prefix: u32,
+    /// New ones of an address.
+    pub pace: Pace,
+}
+
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The time between two, in the long run.
+    pub interval: Duration,
+    /// How many may come at once.
+    pub burst: u32,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::{
-    super::{Limits, Rate, RawLimits},
+    super::{AdmissionLimits, Limits, Pace, Rate, RawLimits},
     Checker,
 };
 
@@ -16,17 +16,18 @@ const MAX_RATE: u64 = 1 << 20;
 
 impl Checker<'_> {
     pub(super) fn limits(&mut self, raw: &RawLimits) -> Limits {
-        if raw.header_count == 0 {
-            self.problem("limits.header_count", "expected at least 1");
-        }
-        if raw.h2_streams == 0 {
-            self.problem("limits.h2_streams", "expected at least 1");
-        }
-        if raw.connection_requests == 0 {
-            self.problem("limits.connection_requests", "expected at least 1");
+        for (key, value) in [
+            ("limits.header_count", raw.header_count),
+            ("limits.h2_streams", raw.h2_streams as usize),
+            ("limits.connections", raw.connections.unwrap_or(1)),
+            ("limits.connection_requests", raw.connection_requests as usize),
+        ] {
+            self.at_least_one(key, value);
         }
         self.timeout("limits.rate_grace", raw.rate_grace);
         Limits {
+            connections: raw.connections,
+            admission: self.admission(raw),
             handshake_timeout: self.timeout("limits.handshake_timeout", raw.handshake_timeout),
             // A message of TLS has at most 64 KiB here, and a ClientHello with post-quantum key
             // shares has about 2 KiB.
@@ -54,6 +55,29 @@ impl Checker<'_> {
                 raw.response_min_rate,
                 raw.rate_grace,
             ),
+        }
+    }
+
+    fn admission(&mut self, raw: &RawLimits) -> AdmissionLimits {
+        for (key, value) in [
+            ("limits.connections_per_address", raw.connections_per_address),
+            ("limits.connections_per_prefix", raw.connections_per_prefix),
+            ("limits.handshakes_per_address", raw.handshakes_per_address),
+            ("limits.handshake_burst", raw.handshake_burst),
+        ] {
+            self.at_least_one(key, value as usize);
+        }
+        let interval = Duration::from_secs(1) / raw.handshakes_per_address.max(1);
+        AdmissionLimits {
+            per_address: raw.connections_per_address,
+            per_prefix: raw.connections_per_prefix,
+            pace: Pace { interval, burst: raw.handshake_burst },
+        }
+    }
+
+    fn at_least_one(&mut self, key: &str, value: usize) {
+        if value == 0 {
+            self.problem(key, "expected at least 1");
         }
     }
 

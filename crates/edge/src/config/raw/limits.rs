@@ -9,6 +9,16 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLimits {
+    /// Default: what the limit of open files is enough for.
+    pub connections: Option<usize>,
+    /// Default: 1,000.
+    pub connections_per_address: u32,
+    /// Default: 4,000.
+    pub connections_per_prefix: u32,
+    /// Default: 200.
+    pub handshakes_per_address: u32,
+    /// Default: 1,000.
+    pub handshake_burst: u32,
     /// Default: `10s`.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
@@ -52,6 +62,11 @@ pub struct RawLimits {
 impl Default for RawLimits {
     fn default() -> Self {
         Self {
+            connections: None,
+            connections_per_address: 1000,
+            connections_per_prefix: 4000,
+            handshakes_per_address: 200,
+            handshake_burst: 1000,
             handshake_timeout: Duration::from_secs(10),
             client_hello: ByteSize::kib(16),
             header_timeout: Duration::from_secs(10),
