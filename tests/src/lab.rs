@@ -102,6 +102,7 @@ impl LabBuilder {
         set(&mut config, "api.listen", control_address.to_string().into());
         set(&mut config, "state.directory", "control".into());
         set(&mut config, "keys.group_public_key_file", "keys/group.pub".into());
+        set(&mut config, "origins.allow_networks", vec!["127.0.0.0/8"].into());
         write(&control_config, config, &self.control);
 
         let control = text(&control_config);

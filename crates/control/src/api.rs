@@ -60,7 +60,7 @@ pub(crate) type SharedApp = Arc<App>;
 pub(crate) fn router(app: SharedApp) -> Router {
     let api = Router::new()
         .route("/api/Property", get(property::list).post(property::create))
-        .route("/api/Property/{property}", get(property::show))
+        .route("/api/Property/{property}", get(property::show).patch(property::change))
         .route("/api/Property/{property}/hostname", get(hostname::list).post(hostname::create))
         .route(
             "/api/Property/{property}/hostname/{hostname}",

@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod key;
 pub(crate) mod pem;
+pub(crate) mod roots;
 pub(crate) mod upload;
 
 use landfall_feed::record::CertificateRecord;

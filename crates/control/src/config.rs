@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use landfall_model::{Hostname, config::Problem};
+use landfall_model::{Hostname, Network, Origin, OriginHost, config::Problem, network::is_public};
 use serde::Deserialize;
 
 /// The file as it is written. Every key has a default or is reported by [`Self::check`].
@@ -26,6 +26,8 @@ pub struct RawControlConfig {
     pub internal_ca: RawInternalCa,
     /// What PoPs read.
     pub feed: RawFeed,
+    /// Which origins properties may name.
+    pub origins: RawOrigins,
 }
 
 /// `[api]`
@@ -123,6 +125,15 @@ impl Default for RawFeed {
     }
 }
 
+/// `[origins]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawOrigins {
+    /// Networks that are not the public internet's, whose addresses origins may have all the same,
+    /// as in `["10.0.0.0/8"]`. Edges have a list of their own. Default: none.
+    pub allow_networks: Vec<String>,
+}
+
 const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 60 * 60)
 }
@@ -136,6 +147,7 @@ pub struct ControlConfig {
     pub(crate) group_public_key_file: PathBuf,
     pub(crate) issuance: IssuancePolicy,
     pub(crate) feed: FeedConfig,
+    pub(crate) origins: OriginPolicy,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +181,26 @@ pub(crate) struct FeedConfig {
     pub(crate) max_long_polls: usize,
 }
 
+/// Which addresses origins may have besides public ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OriginPolicy {
+    allowed: Vec<Network>,
+}
+
+impl OriginPolicy {
+    /// Whether a property may name `origin`. What a DNS name leads to is looked at by the edge that
+    /// connects to it.
+    pub(crate) fn allows(&self, origin: &Origin) -> bool {
+        match origin.host() {
+            OriginHost::Name(_) => true,
+            OriginHost::Address(address) => {
+                let allowed = |network: &Network| network.contains(*address);
+                is_public(*address) || self.allowed.iter().any(allowed)
+            }
+        }
+    }
+}
+
 impl RawControlConfig {
     /// Checks every key; relative paths are meant from `base`, the config file's folder.
     ///
@@ -187,6 +219,7 @@ impl RawControlConfig {
         let api = check_api(&self.api, &mut problems);
         let issuance = check_issuance(&self.internal_ca, &mut problems);
         let feed = check_feed(&self.feed, &mut problems);
+        let origins = check_origins(&self.origins, &mut problems);
         match (system_domain, api, directory, group_public_key_file) {
             (Some(system_domain), Some(api), Some(state_directory), Some(key))
                 if problems.is_empty() =>
@@ -199,6 +232,7 @@ impl RawControlConfig {
                     group_public_key_file,
                     issuance,
                     feed,
+                    origins,
                 })
             }
             _ => Err(problems),
@@ -307,6 +341,20 @@ fn check_feed(raw: &RawFeed, problems: &mut Vec<Problem>) -> FeedConfig {
     }
 }
 
+fn check_origins(raw: &RawOrigins, problems: &mut Vec<Problem>) -> OriginPolicy {
+    let mut allowed = Vec::new();
+    for (index, text) in raw.allow_networks.iter().enumerate() {
+        match text.parse() {
+            Ok(network) => allowed.push(network),
+            Err(error) => {
+                let key = format!("origins.allow_networks[{index}]");
+                problems.push(Problem::new(&key, format!("{error}")));
+            }
+        }
+    }
+    OriginPolicy { allowed }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +386,7 @@ mod tests {
             "api": {"listen": "here", "max_body": "1B", "request_timeout": "2h", "max_connections": 0},
             "internal_ca": {"lifetime": "1s"},
             "feed": {"snapshot_every": 0, "segment_records": 0, "tombstone_retention": "1s", "max_long_polls": 0},
+            "origins": {"allow_networks": ["10.0.0.0/8", "10.0.0.1/8"]},
         }));
         let keys: Vec<String> =
             raw.check(Path::new("/")).unwrap_err().into_iter().map(|problem| problem.key).collect();
@@ -354,8 +403,25 @@ mod tests {
             "feed.snapshot_every",
             "feed.segment_records",
             "feed.max_long_polls",
+            "origins.allow_networks[1]",
         ];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn an_origin_is_public_or_in_a_network_that_is_allowed() {
+        let raw = RawOrigins { allow_networks: vec!["10.1.0.0/16".to_owned()] };
+        let policy = check_origins(&raw, &mut Vec::new());
+        let allows = |origin: &str| policy.allows(&origin.parse().unwrap());
+        for origin in ["https://1.1.1.1", "http://10.1.2.3:81", "http://[::ffff:10.1.2.3]"] {
+            assert!(allows(origin), "{origin}");
+        }
+        assert!(allows("https://origin.example"));
+        for origin in
+            ["http://10.2.0.1", "http://127.0.0.1", "http://169.254.169.254", "http://[::1]"]
+        {
+            assert!(!allows(origin), "{origin}");
+        }
     }
 
     #[test]

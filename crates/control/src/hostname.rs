@@ -1,6 +1,6 @@
 //! A hostname as the control plane keeps it, and what its name means for others.
 
-use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, TlsPolicy};
+use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Route, TlsPolicy};
 use time::OffsetDateTime;
 
 /// A hostname as it is kept.
@@ -12,6 +12,7 @@ pub(crate) struct ManagedHostname {
     pub(crate) origin: HostnameOrigin,
     pub(crate) status: HostnameStatus,
     pub(crate) issuance: Issuance,
+    pub(crate) route: Route,
     pub(crate) tls: TlsPolicy,
     pub(crate) created_at: OffsetDateTime,
 }

@@ -18,6 +18,7 @@ mod property;
 mod refusals;
 mod server;
 mod service;
+mod settings;
 mod state;
 mod store;
 mod tasks;

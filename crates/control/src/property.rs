@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use landfall_model::{Origin, PropertyId, name::MAX_LABEL_LEN};
+use landfall_model::{OriginPool, PropertyId, name::MAX_LABEL_LEN};
 use time::OffsetDateTime;
 
 /// A property's name: one DNS label in lower case, since its system hostname starts with it.
@@ -51,7 +51,7 @@ pub(crate) struct Property {
     pub(crate) name: PropertyName,
     /// 32 hexadecimal digits.
     pub(crate) zone_id: String,
-    pub(crate) origins: Vec<Origin>,
+    pub(crate) pool: OriginPool,
     pub(crate) created_at: OffsetDateTime,
 }
 

@@ -78,6 +78,7 @@ impl Control {
             group: state.group,
             system_domain: config.system_domain.clone(),
             issuance: config.issuance,
+            origins: config.origins.clone(),
         };
         let (stop, stopping) = watch::channel(false);
         let app = Arc::new(App {

@@ -3,34 +3,34 @@
 
 mod certificates;
 mod error;
+mod properties;
 
 use std::sync::Arc;
 
 use landfall_feed::{
-    record::{HostnameRecord, HostnameState, PropertyRecord, hostname_id},
+    record::{HostnameRecord, HostnameState, hostname_id},
     seal::GroupPublicKey,
 };
-use landfall_model::{
-    HostPattern, Hostname, HostnameId, Origin, OriginPool, PropertyId, Route, TlsPolicy,
-    TlsPolicyError, WeightedOrigin,
-};
+use landfall_model::{HostPattern, Hostname, HostnameId, Origin, PropertyId, Route};
 use time::OffsetDateTime;
 
 pub(crate) use certificates::Upload;
 pub(crate) use error::{Missing, ServiceError};
+pub(crate) use properties::PropertyView;
 
 use crate::{
     ca::InternalCa,
     certificate::{CertificateSummary, SealedCertificate},
-    config::{IssuancePolicy, IssuanceScope},
+    config::{IssuancePolicy, IssuanceScope, OriginPolicy},
     hostname::{HostnameOrigin, HostnameStatus, Issuance, ManagedHostname, Placement},
-    property::{Property, PropertyName},
-    store::{
-        self, Change, Store, StoreError, hostname::NewHostname, pop::PopCount,
-        property::NewProperty,
-    },
-    token::random_zone_id,
+    property::Property,
+    settings::{Fields, HostnameSettings},
+    store::{self, Change, Store, StoreError, hostname::NewHostname, pop::PopCount},
 };
+
+/// The most different TLS policies of one property's hostnames, the default apart. An edge has
+/// room for 4,096 of all tenants.
+pub(crate) const MAX_TLS_POLICIES: u64 = 64;
 
 /// The rules of the control plane over its store.
 #[derive(Clone)]
@@ -40,13 +40,7 @@ pub(crate) struct Service {
     pub(crate) group: GroupPublicKey,
     pub(crate) system_domain: Hostname,
     pub(crate) issuance: IssuancePolicy,
-}
-
-/// A property with the name that its customers' DNS leads to.
-#[derive(Clone, Debug)]
-pub(crate) struct PropertyView {
-    pub(crate) property: Property,
-    pub(crate) system_hostname: Hostname,
+    pub(crate) origins: OriginPolicy,
 }
 
 /// A hostname with what belongs to it.
@@ -58,68 +52,16 @@ pub(crate) struct HostnameView {
 }
 
 impl Service {
-    /// Adds a property and its system hostname, which is served at once.
-    pub(crate) async fn create_property(
-        &self,
-        name: &PropertyName,
-        origins: &[Origin],
-        now: OffsetDateTime,
-    ) -> Result<PropertyView, ServiceError> {
-        let system_hostname = self.system_hostname(name)?;
-        let pattern = HostPattern::Exact(system_hostname.clone());
-        let certificate = self.issue(&pattern, now)?;
-        let zone_id = random_zone_id()?;
-        let mut change = self.store.change(now).await?;
-        if store::hostname::is_site_used(change.on(), name.as_str()).await? {
-            return Err(ServiceError::PropertyNameTaken);
-        }
-        let new = NewProperty { name, zone_id: &zone_id, origins };
-        let inserted = store::property::insert(change.on(), &new, now).await;
-        let id = inserted.map_err(|error| or_taken(error, ServiceError::PropertyNameTaken))?;
-        let property = find_property(&mut change, id).await?;
-        publish_property(&mut change, &property).await?;
-        let new = NewHostname {
-            property: id,
-            name: &pattern,
-            placement: &Placement::Site(name.as_str().to_owned()),
-            origin: HostnameOrigin::System,
-            status: HostnameStatus::Active,
-            issuance: Issuance::Internal,
-            tls: &TlsPolicy::default(),
-        };
-        insert_hostname(&mut change, &property, &new, Some(&certificate)).await?;
-        let revision = change.commit().await?.revision.0;
-        let (property_id, hostname) = (id.0, system_hostname.as_str());
-        tracing::info!(property = property_id, hostname, revision, "property created");
-        Ok(PropertyView { property, system_hostname })
-    }
-
-    /// Finds a property.
-    pub(crate) async fn property(&self, id: PropertyId) -> Result<PropertyView, ServiceError> {
-        let mut connection = self.store.read().await?;
-        let property = store::property::find(&mut connection, id).await?;
-        self.view(property.ok_or(ServiceError::Missing(Missing::Property))?)
-    }
-
-    /// At most `limit` properties with ids above `after`.
-    pub(crate) async fn properties(
-        &self,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<PropertyView>, ServiceError> {
-        let mut connection = self.store.read().await?;
-        let found = store::property::list(&mut connection, after, limit).await?;
-        found.into_iter().map(|property| self.view(property)).collect()
-    }
-
     /// Adds a hostname to a property and publishes it.
     pub(crate) async fn add_hostname(
         &self,
         property: PropertyId,
-        name: &HostPattern,
-        tls: &TlsPolicy,
+        settings: Fields,
         now: OffsetDateTime,
     ) -> Result<HostnameView, ServiceError> {
+        let (name, route, tls) = HostnameSettings::create(settings, property, now)?;
+        let name: &HostPattern = &name.parse().map_err(ServiceError::HostnameName)?;
+        self.check_origins(origins_of(&route), &[])?;
         let placement = Placement::of(name, &self.system_domain);
         if placement == Placement::Reserved {
             return Err(ServiceError::NameReserved);
@@ -130,13 +72,13 @@ impl Service {
             false => (HostnameStatus::PendingValidation, Issuance::None, None),
         };
         let mut change = self.store.change(now).await?;
-        let owner = find_property(&mut change, property).await?;
+        let owner = properties::find(&mut change, property).await?;
         if store::hostname::is_taken(change.on(), property, name, &placement).await? {
             return Err(ServiceError::HostnameTaken);
         }
         let origin = HostnameOrigin::Added;
-        let placement = &placement;
-        let new = NewHostname { property, name, placement, origin, status, issuance, tls };
+        let (placement, route, tls) = (&placement, &route, &tls);
+        let new = NewHostname { property, name, placement, origin, status, issuance, route, tls };
         let id = insert_hostname(&mut change, &owner, &new, certificate.as_ref()).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;
@@ -190,21 +132,25 @@ impl Service {
         Ok(hostnames.into_iter().map(view).collect())
     }
 
-    /// Changes which TLS a hostname offers: `edit` makes the new policy out of the current one.
-    pub(crate) async fn set_tls(
+    /// Changes what `patch` says of a hostname's route and TLS policy.
+    pub(crate) async fn change_hostname(
         &self,
         property: PropertyId,
         id: HostnameId,
-        edit: impl FnOnce(TlsPolicy) -> Result<TlsPolicy, TlsPolicyError>,
+        patch: Fields,
         now: OffsetDateTime,
     ) -> Result<HostnameView, ServiceError> {
         let mut change = self.store.change(now).await?;
-        let owner = find_property(&mut change, property).await?;
+        let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
-        let tls = edit(hostname.tls.clone()).map_err(ServiceError::Tls)?;
-        let changed = tls != hostname.tls;
+        let current = (&hostname.route, &hostname.tls);
+        let (route, tls) = HostnameSettings::change(current, patch, now)?;
+        let kept: Vec<&Origin> = origins_of(&hostname.route).collect();
+        self.check_origins(origins_of(&route), &kept)?;
+        let changed = (&route, &tls) != current;
         if changed {
-            store::hostname::set_tls(change.on(), id, &tls).await?;
+            store::hostname::set(change.on(), id, &route, &tls).await?;
+            check_policies(&mut change, property).await?;
             publish(&mut change, &owner, id).await?;
         }
         let view = self.view_in(&mut change, &owner, id).await?;
@@ -224,7 +170,7 @@ impl Service {
         now: OffsetDateTime,
     ) -> Result<(), ServiceError> {
         let mut change = self.store.change(now).await?;
-        find_property(&mut change, property).await?;
+        properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         if hostname.origin == HostnameOrigin::System {
             return Err(ServiceError::SystemHostname);
@@ -235,15 +181,6 @@ impl Service {
         let hostname = hostname.name;
         tracing::info!(property = property.0, %hostname, revision, "hostname deleted");
         Ok(())
-    }
-
-    fn system_hostname(&self, name: &PropertyName) -> Result<Hostname, ServiceError> {
-        self.system_domain.child(name.as_str()).map_err(ServiceError::SystemName)
-    }
-
-    fn view(&self, property: Property) -> Result<PropertyView, ServiceError> {
-        let system_hostname = self.system_hostname(&property.name)?;
-        Ok(PropertyView { property, system_hostname })
     }
 
     async fn view_in(
@@ -257,11 +194,6 @@ impl Service {
         let system_hostname = self.system_hostname(&owner.name)?;
         Ok(HostnameView { hostname, system_hostname, certificates })
     }
-}
-
-async fn find_property(change: &mut Change, id: PropertyId) -> Result<Property, ServiceError> {
-    let property = store::property::find(change.on(), id).await?;
-    property.ok_or(ServiceError::Missing(Missing::Property))
 }
 
 /// A hostname of another property is as unknown as none.
@@ -286,16 +218,24 @@ async fn insert_hostname(
     if let Some(certificate) = certificate {
         store::certificate::put(change.on(), id, certificate).await?;
     }
+    check_policies(change, owner.id).await?;
     publish(change, owner, id).await?;
     Ok(id)
 }
 
-/// Publishes what the hostnames of a property have in common.
-async fn publish_property(change: &mut Change, property: &Property) -> Result<(), ServiceError> {
-    let origins = property.origins.iter().cloned().map(WeightedOrigin::from);
-    let pool = OriginPool::with(origins.collect());
-    let record = PropertyRecord { property: property.id, pool };
-    change.publish_property(&record).await.map_err(ServiceError::from)
+/// Checks that a property leaves room for others: each policy takes memory at every edge.
+async fn check_policies(change: &mut Change, property: PropertyId) -> Result<(), ServiceError> {
+    match store::hostname::count_policies(change.on(), property).await? {
+        0..=MAX_TLS_POLICIES => Ok(()),
+        _ => Err(ServiceError::TooManyPolicies),
+    }
+}
+
+/// Every origin that a route names itself.
+fn origins_of(route: &Route) -> impl Iterator<Item = &Origin> {
+    let custom = route.custom_origin.iter().map(|custom| &custom.server);
+    let paths = route.paths.iter().flat_map(|path| &path.origins);
+    custom.chain(paths.map(|origin| &origin.url))
 }
 
 /// Publishes a hostname as it now stands.
@@ -316,7 +256,7 @@ async fn publish(
         name: hostname.name,
         hostname_id: id,
         state,
-        route: Route::to(owner.id),
+        route: hostname.route,
         tls: hostname.tls,
         certificates,
     };

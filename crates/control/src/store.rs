@@ -15,6 +15,7 @@ pub(crate) mod property;
 use std::{path::Path, time::Duration};
 
 use landfall_model::{Epoch, Revision};
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::SqlSafeStr;
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool,
@@ -193,6 +194,15 @@ fn from_sql(number: i64, what: &'static str) -> Result<u64, StoreError> {
 
 fn time_from_sql(seconds: i64) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| StoreError::Corrupt("time"))
+}
+
+/// Settings as they are kept.
+fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::Corrupt("setting"))
+}
+
+fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt(what))
 }
 
 /// What a statement runs on.

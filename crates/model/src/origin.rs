@@ -361,6 +361,18 @@ pub struct HealthCheck {
 }
 
 impl HealthCheck {
+    /// A check of this path, everything else the default.
+    pub fn of(path: HealthPath) -> Self {
+        Self {
+            path,
+            interval_s: Self::default_interval(),
+            timeout_s: Self::default_timeout(),
+            expected_status: None,
+            unhealthy_after: Self::default_unhealthy(),
+            healthy_after: Self::default_healthy(),
+        }
+    }
+
     fn default_interval() -> u16 {
         10
     }

@@ -10,12 +10,13 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::problem::Problem;
+use crate::certificate::pem::PRIVATE_KEY;
 
 /// How much of a refused body is still taken, in bytes, and for how long.
 const DISCARDED_BYTES: usize = 8 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads a JSON body of at most `limit` bytes.
+/// Reads a JSON body of at most `limit` bytes that has no secret in it.
 ///
 /// Every buffer of ours is wiped; of the server's own buffers, those that nobody shares.
 pub(crate) async fn read_json<T: DeserializeOwned>(
@@ -23,6 +24,10 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<T, Problem> {
     let bytes = read_json_bytes(request, limit).await?;
+    // Parsed, it would be in texts that nobody wipes, and in the words of an error.
+    if bytes.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY.as_bytes()) {
+        return Err(Problem::private_key());
+    }
     serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
 }
 

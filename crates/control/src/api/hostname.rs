@@ -5,11 +5,8 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use http::StatusCode;
-use landfall_model::{
-    CipherSuite, HostPattern, HostnameId, KeyType, PropertyId, TlsPolicy, TlsPolicyError,
-    TlsVersion,
-};
-use serde::{Deserialize, Serialize};
+use landfall_model::{HostPattern, HostnameId, KeyType, PropertyId};
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{
@@ -23,45 +20,9 @@ use crate::{
     certificate::{CertificateIssuer, CertificateSummary},
     hostname::{HostnameOrigin, HostnameStatus},
     service::HostnameView,
+    settings::HostnameSettings,
     store::pop::PopCount,
 };
-
-/// What of a TLS policy to set; the rest stays as it is.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(super) struct TlsBody {
-    min_version: Option<TlsVersion>,
-    tls13: Option<bool>,
-    http2: Option<bool>,
-    ciphers: Option<Vec<CipherSuite>>,
-}
-
-impl TlsBody {
-    fn apply(self, current: TlsPolicy) -> Result<TlsPolicy, TlsPolicyError> {
-        TlsPolicy {
-            min_version: self.min_version.unwrap_or(current.min_version),
-            tls13: self.tls13.unwrap_or(current.tls13),
-            http2: self.http2.unwrap_or(current.http2),
-            ciphers: self.ciphers.unwrap_or(current.ciphers),
-            client_auth: current.client_auth,
-        }
-        .checked()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewHostnameBody {
-    name: String,
-    #[serde(default)]
-    tls: TlsBody,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct HostnameChangeBody {
-    tls: TlsBody,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,7 +33,8 @@ pub(super) struct HostnameBody {
     status_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_hostname: Option<String>,
-    tls: TlsPolicy,
+    #[serde(flatten)]
+    settings: HostnameSettings,
     certificates: Vec<CertificateBody>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -115,7 +77,7 @@ impl From<HostnameView> for HostnameBody {
             status,
             status_code,
             system_hostname: target.map(|name| name.to_string()),
-            tls: hostname.tls,
+            settings: HostnameSettings::of(&hostname.route, &hostname.tls),
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
             pops: None,
@@ -144,17 +106,8 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<(StatusCode, Json<HostnameBody>), Problem> {
     let property = property_id(path)?;
-    let body: NewHostnameBody = read_json(request, app.limits.max_body).await?;
-    let name: HostPattern = body
-        .name
-        .parse()
-        .map_err(|error| Problem::invalid("name", "invalid_name", format!("{error}.")))?;
-    let tls = body
-        .tls
-        .apply(TlsPolicy::default())
-        .map_err(|error| Problem::invalid("tls", "invalid_tls_policy", format!("{error}.")))?;
-    let now = OffsetDateTime::now_utc();
-    let view = app.service.add_hostname(property, &name, &tls, now).await?;
+    let settings = read_json(request, app.limits.max_body).await?;
+    let view = app.service.add_hostname(property, settings, OffsetDateTime::now_utc()).await?;
     Ok((StatusCode::CREATED, Json(view.into())))
 }
 
@@ -184,10 +137,9 @@ pub(super) async fn change(
     request: Request,
 ) -> Result<Json<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
-    let body: HostnameChangeBody = read_json(request, app.limits.max_body).await?;
-    let edit = |current| body.tls.apply(current);
+    let patch = read_json(request, app.limits.max_body).await?;
     let now = OffsetDateTime::now_utc();
-    Ok(Json(app.service.set_tls(property, id, edit, now).await?.into()))
+    Ok(Json(app.service.change_hostname(property, id, patch, now).await?.into()))
 }
 
 pub(super) async fn delete(

@@ -6,11 +6,13 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use landfall_feed::record::MAX_RECORD_LEN;
+use landfall_model::{OriginPoolError, RouteError};
 use serde_json::{Map, Value};
 
 use crate::{
-    certificate::upload::UploadError,
-    service::{Missing, ServiceError},
+    certificate::{roots::RootsError, upload::UploadError},
+    service::{MAX_TLS_POLICIES, Missing, ServiceError},
+    settings::SettingsError,
     store::StoreError,
 };
 
@@ -85,9 +87,69 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, "The request conflicts with what is there", detail)
     }
 
+    fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The request is invalid", detail)
+    }
+
+    fn invalid_name(error: &dyn std::fmt::Display) -> Self {
+        Self::invalid("name", "invalid_name", format!("{error}."))
+    }
+
+    /// A private key where none belongs.
+    pub(crate) fn private_key() -> Self {
+        let detail =
+            "The request holds a private key, which nothing in it is for. It was not kept.";
+        Self::unprocessable("private_key_refused", detail)
+    }
+
+    fn settings(error: &SettingsError) -> Self {
+        let invalid = |field: &str, detail: String| {
+            Self::unprocessable("invalid_field", detail).with("field", field)
+        };
+        match error {
+            SettingsError::Field { path, source } => invalid(path, format!("`{path}`: {source}.")),
+            SettingsError::Missing(field) | SettingsError::Fixed(field) => {
+                invalid(field, format!("{error}."))
+            }
+            SettingsError::Pool(source) => {
+                Self::invalid(pool_field(source), "invalid_origins", format!("{source}."))
+            }
+            SettingsError::Route(source) => {
+                Self::invalid(route_field(source), "invalid_route", format!("{source}."))
+            }
+            SettingsError::Tls(source) => {
+                Self::invalid("tls", "invalid_tls_policy", format!("{source}."))
+            }
+            SettingsError::SniAlone => {
+                Self::invalid("customOriginSni", "invalid_route", format!("{error}."))
+            }
+            SettingsError::Roots { source: RootsError::PrivateKey, .. } => Self::private_key(),
+            SettingsError::Roots { field, source } => {
+                Self::unprocessable("invalid_ca", format!("`{field}`: {source}."))
+                    .with("field", *field)
+            }
+        }
+    }
+
     fn upload(error: &UploadError) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(status, error.code(), "The certificate can't be used", format!("{error}."))
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is of the list of origins")]
+fn pool_field(error: &OriginPoolError) -> &'static str {
+    match error {
+        OriginPoolError::OutOfRange { name, .. } => name,
+        _ => "origins",
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is of the list of paths")]
+fn route_field(error: &RouteError) -> &'static str {
+    match error {
+        RouteError::Http(_) => "http",
+        _ => "paths",
     }
 }
 
@@ -135,17 +197,30 @@ impl From<ServiceError> for Problem {
                 "system_hostname",
                 "A property's system hostname stays for as long as the property.",
             ),
-            ServiceError::Tls(source) => {
-                Self::invalid("tls", "invalid_tls_policy", format!("{source}."))
-            }
-            ServiceError::Upload(source) => Self::upload(source),
-            ServiceError::TooLarge { len } => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "record_too_large",
-                "The certificates are too large",
+            ServiceError::Settings(source) => Self::settings(source),
+            ServiceError::PropertyName(source) => Self::invalid_name(source),
+            ServiceError::HostnameName(source) => Self::invalid_name(source),
+            ServiceError::OriginRefused(origin) => Self::unprocessable(
+                "origin_not_public",
                 format!(
-                    "The hostname with its certificates would take {len} bytes; {MAX_RECORD_LEN} \
-                     are allowed. Leave out certificates that clients don't need."
+                    "The origin {origin} has an address that is not the public internet's. The \
+                     operator can allow it in the control plane's `origins.allow_networks`."
+                ),
+            ),
+            ServiceError::TooManyPolicies => Self::conflict(
+                "too_many_tls_policies",
+                &format!(
+                    "The hostnames of a property have at most {MAX_TLS_POLICIES} different TLS \
+                     policies: versions, HTTP/2, cipher suites and client CAs taken together."
+                ),
+            ),
+            ServiceError::Upload(source) => Self::upload(source),
+            ServiceError::TooLarge { len } => Self::unprocessable(
+                "record_too_large",
+                format!(
+                    "What edges need to know of it would take {len} bytes; {MAX_RECORD_LEN} are \
+                     allowed. Leave out what is not needed: certificates that clients have, CAs, \
+                     paths, origins or header fields."
                 ),
             ),
             ServiceError::Store(_)

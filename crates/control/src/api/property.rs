@@ -5,8 +5,8 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use http::StatusCode;
-use landfall_model::{Origin, PropertyId};
-use serde::{Deserialize, Serialize};
+use landfall_model::PropertyId;
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{
@@ -15,21 +15,7 @@ use super::{
     list::{Page, Wanted},
     problem::Problem,
 };
-use crate::service::PropertyView;
-
-/// What an origin is in the API.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OriginBody {
-    url: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewPropertyBody {
-    name: String,
-    origins: Vec<OriginBody>,
-}
+use crate::{service::PropertyView, settings::PropertySettings};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,20 +24,20 @@ pub(super) struct PropertyBody {
     name: String,
     system_hostname: String,
     zone_id: String,
-    origins: Vec<OriginBody>,
+    #[serde(flatten)]
+    settings: PropertySettings,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
 }
 
 impl From<PropertyView> for PropertyBody {
     fn from(view: PropertyView) -> Self {
-        let origins = view.property.origins.iter();
         Self {
             id: view.property.id,
             name: view.property.name.to_string(),
             system_hostname: view.system_hostname.to_string(),
             zone_id: view.property.zone_id,
-            origins: origins.map(|origin| OriginBody { url: origin.to_string() }).collect(),
+            settings: PropertySettings::from(&view.property.pool),
             created_at: view.property.created_at,
         }
     }
@@ -61,19 +47,8 @@ pub(super) async fn create(
     State(app): State<SharedApp>,
     request: Request,
 ) -> Result<(StatusCode, Json<PropertyBody>), Problem> {
-    let body: NewPropertyBody = read_json(request, app.limits.max_body).await?;
-    let name = body
-        .name
-        .parse()
-        .map_err(|error| Problem::invalid("name", "invalid_name", format!("{error}.")))?;
-    let [OriginBody { url }] = body.origins.as_slice() else {
-        let detail = "Expected exactly one origin; more are not supported yet.";
-        return Err(Problem::invalid("origins", "invalid_origins", detail));
-    };
-    let origin: Origin = url
-        .parse()
-        .map_err(|error| Problem::invalid("origins.url", "invalid_origin", format!("{error}.")))?;
-    let view = app.service.create_property(&name, &[origin], OffsetDateTime::now_utc()).await?;
+    let settings = read_json(request, app.limits.max_body).await?;
+    let view = app.service.create_property(settings, OffsetDateTime::now_utc()).await?;
     Ok((StatusCode::CREATED, Json(view.into())))
 }
 
@@ -91,6 +66,17 @@ pub(super) async fn show(
 ) -> Result<Json<PropertyBody>, Problem> {
     let id = property_id(path)?;
     Ok(Json(app.service.property(id).await?.into()))
+}
+
+pub(super) async fn change(
+    State(app): State<SharedApp>,
+    path: Result<Path<i64>, PathRejection>,
+    request: Request,
+) -> Result<Json<PropertyBody>, Problem> {
+    let id = property_id(path)?;
+    let patch = read_json(request, app.limits.max_body).await?;
+    let now = OffsetDateTime::now_utc();
+    Ok(Json(app.service.change_property(id, patch, now).await?.into()))
 }
 
 /// An id that is no number names nothing.

@@ -4,6 +4,8 @@
 //! form of a file as a list of typed sections is what an upload needs. It is kept to this file so
 //! that leaving it changes nothing else.
 
+use data_encoding::BASE64;
+use landfall_model::Der;
 use rustls_pemfile::Item;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -26,6 +28,9 @@ pub(crate) enum KeyPemError {
     Encrypted,
 }
 
+/// What the label of every private key's PEM ends with (RFC 7468 sections 10 and 11).
+pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
 /// The text is not PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
@@ -43,6 +48,37 @@ pub(crate) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
         }
     }
     Ok(found)
+}
+
+/// Why a text holds something else than certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StrayError {
+    Unreadable,
+    PrivateKey,
+}
+
+/// As [`certificates`], of a text that must not hold a private key of any form.
+pub(crate) fn certificates_alone(text: &str) -> Result<Vec<Vec<u8>>, StrayError> {
+    // Encrypted keys are skipped by the reader as any unknown label.
+    if text.contains(PRIVATE_KEY) {
+        return Err(StrayError::PrivateKey);
+    }
+    certificates(text).map_err(|Unreadable| StrayError::Unreadable)
+}
+
+/// Certificates as PEM (RFC 7468 section 5.1).
+pub(crate) fn text(certificates: &[Der]) -> String {
+    let mut text = String::new();
+    for Der(der) in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        // 48 bytes are a line of 64 characters.
+        for line in der.chunks(48) {
+            BASE64.encode_append(line, &mut text);
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
 }
 
 /// The one private key in `text`. Sections of other kinds are skipped.

@@ -4,7 +4,7 @@ use landfall_model::{HostPattern, HostnameId, PropertyId};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{HostnameView, Missing, Service, ServiceError, find_property, owned, publish};
+use super::{HostnameView, Missing, Service, ServiceError, owned, properties, publish};
 use crate::{
     certificate::{CertificateIssuer, SealedCertificate, upload::CheckedUpload},
     hostname::{Issuance, ManagedHostname},
@@ -31,7 +31,7 @@ impl Service {
         let name = self.hostname(property, id).await?.hostname.name;
         let certificate = self.check_and_seal(upload, name, now).await?;
         let mut change = self.store.change(now).await?;
-        let owner = find_property(&mut change, property).await?;
+        let owner = properties::find(&mut change, property).await?;
         owned(store::hostname::find(change.on(), id).await?, property)?;
         store::certificate::remove(change.on(), id, CertificateIssuer::Internal).await?;
         store::certificate::put(change.on(), id, &certificate).await?;
@@ -56,7 +56,7 @@ impl Service {
             Issuance::None => None,
         };
         let mut change = self.store.change(now).await?;
-        let owner = find_property(&mut change, property).await?;
+        let owner = properties::find(&mut change, property).await?;
         owned(store::hostname::find(change.on(), id).await?, property)?;
         let uploaded = CertificateIssuer::Uploaded;
         if store::certificate::remove(change.on(), id, uploaded).await? == 0 {
@@ -94,7 +94,7 @@ impl Service {
         if present.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
             return Ok(());
         }
-        let owner = find_property(&mut change, hostname.property).await?;
+        let owner = properties::find(&mut change, hostname.property).await?;
         store::certificate::put(change.on(), id, &certificate).await?;
         publish(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;

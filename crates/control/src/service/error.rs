@@ -1,11 +1,14 @@
 //! Why the service did not do what it was asked for.
 
 use landfall_feed::{record::MAX_RECORD_LEN, seal::SealError};
-use landfall_model::{NameError, TlsPolicyError};
+use landfall_model::{NameError, Origin};
 
+use super::MAX_TLS_POLICIES;
 use crate::{
     ca::CaError,
     certificate::upload::UploadError,
+    property::PropertyNameError,
+    settings::SettingsError,
     store::{StoreError, change::PublishError},
     token::RandomError,
 };
@@ -33,11 +36,19 @@ pub(crate) enum ServiceError {
     NameReserved,
     #[error("a property's system hostname stays for as long as the property")]
     SystemHostname,
-    #[error("the TLS policy can't be served")]
-    Tls(#[source] TlsPolicyError),
+    #[error("the settings can't be used")]
+    Settings(#[from] SettingsError),
+    #[error("the property's name can't be used")]
+    PropertyName(#[source] PropertyNameError),
+    #[error("the hostname's name can't be used")]
+    HostnameName(#[source] NameError),
+    #[error("the origin {0} is not on the public internet")]
+    OriginRefused(Origin),
+    #[error("the property's hostnames would have more than {MAX_TLS_POLICIES} TLS policies")]
+    TooManyPolicies,
     #[error("the certificate was refused")]
     Upload(#[source] UploadError),
-    #[error("the hostname's record would have {len} bytes, {MAX_RECORD_LEN} are allowed")]
+    #[error("the record would have {len} bytes, {MAX_RECORD_LEN} are allowed")]
     TooLarge { len: usize },
     #[error("the store failed")]
     Store(#[from] StoreError),

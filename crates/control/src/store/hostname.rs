@@ -1,10 +1,11 @@
 //! Hostnames.
 
-use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, TlsPolicy};
+use landfall_feed::seal::sha256;
+use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Route, TlsPolicy};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, time_from_sql};
+use super::{Connection, StoreError, from_json, from_sql, time_from_sql, to_json};
 use crate::hostname::{
     HostnameOrigin, HostnameStatus, Issuance, ManagedHostname, Placement, parent_of,
 };
@@ -17,6 +18,7 @@ pub(crate) struct NewHostname<'a> {
     pub(crate) origin: HostnameOrigin,
     pub(crate) status: HostnameStatus,
     pub(crate) issuance: Issuance,
+    pub(crate) route: &'a Route,
     pub(crate) tls: &'a TlsPolicy,
 }
 
@@ -26,10 +28,11 @@ pub(crate) async fn insert(
     new: &NewHostname<'_>,
     now: OffsetDateTime,
 ) -> Result<HostnameId, StoreError> {
+    let tls = to_json(new.tls)?;
     let done = sqlx::query(
         "INSERT INTO hostname \
-         (property_id, name, parent, site, system, status, internal, tls, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (property_id, name, parent, site, system, status, internal, route, tls, policy, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(new.property.0)
     .bind(new.name.to_string())
@@ -38,7 +41,9 @@ pub(crate) async fn insert(
     .bind(i64::from(new.origin == HostnameOrigin::System))
     .bind(status_to_sql(new.status))
     .bind(i64::from(new.issuance == Issuance::Internal))
-    .bind(tls_to_sql(new.tls)?)
+    .bind(to_json(new.route)?)
+    .bind(&tls)
+    .bind(policy_id(new.tls, &tls))
     .bind(now.unix_timestamp())
     .execute(on)
     .await
@@ -86,7 +91,7 @@ pub(crate) async fn is_site_used(on: &mut Connection, site: &str) -> Result<bool
         .map_err(StoreError::on("look for a site in use"))
 }
 
-const FIND: &str = "SELECT id, property_id, name, system, status, internal, tls, created_at \
+const FIND: &str = "SELECT id, property_id, name, system, status, internal, route, tls, created_at \
                     FROM hostname WHERE id = ?";
 
 /// Finds a hostname of any property.
@@ -106,7 +111,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<ManagedHostname>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, property_id, name, system, status, internal, tls, created_at \
+        "SELECT id, property_id, name, system, status, internal, route, tls, created_at \
          FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?",
     )
     .bind(property.0)
@@ -148,19 +153,45 @@ pub(crate) async fn system_hostname_outside(
     .map_err(StoreError::on("look at system hostnames"))
 }
 
-/// Sets which TLS a hostname offers.
-pub(crate) async fn set_tls(
+/// Sets where a hostname's requests go and which TLS it offers.
+pub(crate) async fn set(
     on: &mut Connection,
     id: HostnameId,
+    route: &Route,
     tls: &TlsPolicy,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE hostname SET tls = ? WHERE id = ?")
-        .bind(tls_to_sql(tls)?)
+    let text = to_json(tls)?;
+    sqlx::query("UPDATE hostname SET route = ?, tls = ?, policy = ? WHERE id = ?")
+        .bind(to_json(route)?)
+        .bind(&text)
+        .bind(policy_id(tls, &text))
         .bind(id.0)
         .execute(on)
         .await
         .map_err(StoreError::on("change a hostname"))?;
     Ok(())
+}
+
+/// How many different TLS policies a property's hostnames have, the default apart. Takes as many
+/// look-ups as there are policies, however many hostnames have them.
+pub(crate) async fn count_policies(
+    on: &mut Connection,
+    property: PropertyId,
+) -> Result<u64, StoreError> {
+    let count = sqlx::query_scalar::<_, i64>(
+        "WITH RECURSIVE found (policy) AS ( \
+             SELECT min(policy) FROM hostname WHERE property_id = ?1 AND policy IS NOT NULL \
+             UNION ALL \
+             SELECT (SELECT min(policy) FROM hostname \
+                     WHERE property_id = ?1 AND policy IS NOT NULL AND policy > found.policy) \
+             FROM found WHERE found.policy IS NOT NULL) \
+         SELECT count(policy) FROM found",
+    )
+    .bind(property.0)
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("count TLS policies"))?;
+    from_sql(count, "count")
 }
 
 /// Deletes a hostname and its certificates.
@@ -175,7 +206,6 @@ pub(crate) async fn delete(on: &mut Connection, id: HostnameId) -> Result<(), St
 
 fn read(row: &SqliteRow) -> Result<ManagedHostname, StoreError> {
     let name: &str = row.get(2);
-    let tls: &str = row.get(6);
     Ok(ManagedHostname {
         id: HostnameId(row.get(0)),
         property: PropertyId(row.get(1)),
@@ -189,13 +219,15 @@ fn read(row: &SqliteRow) -> Result<ManagedHostname, StoreError> {
             0 => Issuance::None,
             _ => Issuance::Internal,
         },
-        tls: serde_json::from_str(tls).map_err(|_| StoreError::Corrupt("TLS policy"))?,
-        created_at: time_from_sql(row.get(7))?,
+        route: from_json(row.get(6), "route")?,
+        tls: from_json(row.get(7), "TLS policy")?,
+        created_at: time_from_sql(row.get(8))?,
     })
 }
 
-fn tls_to_sql(tls: &TlsPolicy) -> Result<String, StoreError> {
-    serde_json::to_string(tls).map_err(|_| StoreError::Corrupt("TLS policy"))
+/// What tells a policy from others: `text` is its JSON.
+fn policy_id(policy: &TlsPolicy, text: &str) -> Option<Vec<u8>> {
+    (*policy != TlsPolicy::default()).then(|| sha256(text.as_bytes()).to_vec())
 }
 
 fn status_to_sql(status: HostnameStatus) -> i64 {

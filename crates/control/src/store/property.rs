@@ -1,17 +1,17 @@
 //! Properties.
 
-use landfall_model::{Origin, PropertyId};
+use landfall_model::{OriginPool, PropertyId};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, time_from_sql};
+use super::{Connection, StoreError, from_json, time_from_sql, to_json};
 use crate::property::{Property, PropertyName};
 
 /// A property that is about to be.
 pub(crate) struct NewProperty<'a> {
     pub(crate) name: &'a PropertyName,
     pub(crate) zone_id: &'a str,
-    pub(crate) origins: &'a [Origin],
+    pub(crate) pool: &'a OriginPool,
 }
 
 /// Inserts a property. A name that is in use is a unique violation.
@@ -20,18 +20,31 @@ pub(crate) async fn insert(
     new: &NewProperty<'_>,
     now: OffsetDateTime,
 ) -> Result<PropertyId, StoreError> {
-    let origins: Vec<String> = new.origins.iter().map(Origin::to_string).collect();
-    let done = sqlx::query(
-        "INSERT INTO property (name, zone_id, origins, created_at) VALUES (?, ?, ?, ?)",
-    )
-    .bind(new.name.as_str())
-    .bind(new.zone_id)
-    .bind(origins.join(" "))
-    .bind(now.unix_timestamp())
-    .execute(on)
-    .await
-    .map_err(StoreError::on("add a property"))?;
+    let query = "INSERT INTO property (name, zone_id, pool, created_at) VALUES (?, ?, ?, ?)";
+    let done = sqlx::query(query)
+        .bind(new.name.as_str())
+        .bind(new.zone_id)
+        .bind(to_json(new.pool)?)
+        .bind(now.unix_timestamp())
+        .execute(on)
+        .await
+        .map_err(StoreError::on("add a property"))?;
     Ok(PropertyId(done.last_insert_rowid()))
+}
+
+/// Sets a property's origins and how they are spoken to.
+pub(crate) async fn set_pool(
+    on: &mut Connection,
+    id: PropertyId,
+    pool: &OriginPool,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE property SET pool = ? WHERE id = ?")
+        .bind(to_json(pool)?)
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("change a property"))?;
+    Ok(())
 }
 
 /// Finds a property.
@@ -39,7 +52,7 @@ pub(crate) async fn find(
     on: &mut Connection,
     id: PropertyId,
 ) -> Result<Option<Property>, StoreError> {
-    let query = "SELECT id, name, zone_id, origins, created_at FROM property WHERE id = ?";
+    let query = "SELECT id, name, zone_id, pool, created_at FROM property WHERE id = ?";
     let row = sqlx::query(query).bind(id.0).fetch_optional(on).await;
     row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
 }
@@ -51,7 +64,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<Property>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, name, zone_id, origins, created_at FROM property WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT id, name, zone_id, pool, created_at FROM property WHERE id > ? ORDER BY id LIMIT ?",
     )
     .bind(after)
     .bind(i64::from(limit))
@@ -63,13 +76,11 @@ pub(crate) async fn list(
 
 fn read(row: &SqliteRow) -> Result<Property, StoreError> {
     let name: &str = row.get(1);
-    let origins: &str = row.get(3);
-    let origins: Result<Vec<Origin>, _> = origins.split(' ').map(str::parse).collect();
     Ok(Property {
         id: PropertyId(row.get(0)),
         name: name.parse().map_err(|_| StoreError::Corrupt("property name"))?,
         zone_id: row.get(2),
-        origins: origins.map_err(|_| StoreError::Corrupt("origin"))?,
+        pool: from_json(row.get(3), "pool of origins")?,
         created_at: time_from_sql(row.get(4))?,
     })
 }

@@ -9,6 +9,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("GET", "/api/Property"),
     ("POST", "/api/Property"),
     ("GET", "/api/Property/1"),
+    ("PATCH", "/api/Property/1"),
     ("GET", "/api/Property/1/hostname"),
     ("POST", "/api/Property/1/hostname"),
     ("GET", "/api/Property/1/hostname/1"),
@@ -118,7 +119,9 @@ async fn a_property_is_checked_before_it_is_made() {
         (json!({"name": "-", "origins": one}), 400, "invalid_name"),
         (json!({"name": "a", "origins": []}), 400, "invalid_origins"),
         (json!({"name": "a", "origins": [one[0], one[0]]}), 400, "invalid_origins"),
-        (json!({"name": "a", "origins": [{"url": "ftp://x"}]}), 400, "invalid_origin"),
+        (json!({"name": "a", "origins": [{"url": "ftp://x"}]}), 422, "invalid_field"),
+        (json!({"name": "a", "origins": [{"url": "http://10.0.0.1"}]}), 422, "origin_not_public"),
+        (json!({"origins": one}), 422, "invalid_field"),
     ];
     for (body, status, code) in table {
         let (got, problem) = plane.post("/api/Property", &body).await;

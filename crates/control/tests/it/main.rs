@@ -12,6 +12,7 @@ mod feed;
 mod hostnames;
 #[cfg(test)]
 mod renewal;
+mod settings;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use landfall_control::{
 use landfall_feed::{
     page::{PageKind, VerifiedPage},
     protocol::{Ack, AckReply, CHANGES_PATH},
-    record::{Body, HostnameRecord, Record, WireRecord},
+    record::{Body, HostnameRecord, PropertyRecord, Record, WireRecord},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ pub(crate) fn config(dir: &Path, changes: Value) -> ControlConfig {
         "api": {"listen": "127.0.0.1:0"},
         "state": {"directory": "state"},
         "keys": {"group_public_key_file": "group.pub"},
+        "origins": {"allow_networks": ["127.0.0.0/8"]},
     });
     for (key, value) in changes.as_object().unwrap() {
         raw[key] = value.clone();
@@ -249,6 +250,14 @@ pub(crate) fn records(page: &VerifiedPage) -> Vec<Record> {
 pub(crate) fn ids(records: &[Record]) -> Vec<&str> {
     let ids = records.iter().map(|record| record.id.as_str());
     ids.filter(|id| !id.starts_with("tickets/")).collect()
+}
+
+/// The record of the property with this id among `records`.
+pub(crate) fn property_record(records: &[Record], id: i64) -> PropertyRecord {
+    let id = format!("property/{id}");
+    let record = records.iter().find(|record| record.id == id).unwrap_or_else(|| panic!("{id}"));
+    let Body::Property(property) = &record.body else { panic!("{record:?}") };
+    property.clone()
 }
 
 /// The hostname record of `name` among `records`.

@@ -165,6 +165,10 @@ directory = \"control\"
 
 [keys]
 group_public_key_file = \"keys/group.pub\"
+
+# The demo's own origins.
+[origins]
+allow_networks = [\"{LOOPBACK}\"]
 ",
         ports.api
     )

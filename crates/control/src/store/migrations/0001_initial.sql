@@ -30,8 +30,8 @@ CREATE TABLE property (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     name       TEXT    NOT NULL UNIQUE,
     zone_id    TEXT    NOT NULL UNIQUE,
-    -- `http://address:port`; several are separated by a space.
-    origins    TEXT    NOT NULL,
+    -- JSON: the origins and how they are spoken to.
+    pool       TEXT    NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -50,10 +50,15 @@ CREATE TABLE hostname (
     -- 1: gets a certificate of the internal CA while none is uploaded.
     internal    INTEGER NOT NULL,
     -- JSON.
+    route       TEXT    NOT NULL,
+    -- JSON.
     tls         TEXT    NOT NULL,
+    -- The SHA-256 of `tls`, by which policies are counted; null for the default.
+    policy      BLOB,
     created_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX hostname_property ON hostname (property_id, id);
+CREATE INDEX hostname_policy ON hostname (property_id, policy) WHERE policy IS NOT NULL;
 CREATE INDEX hostname_parent ON hostname (parent);
 CREATE INDEX hostname_site ON hostname (site) WHERE site IS NOT NULL;
 

@@ -1,0 +1,141 @@
+//! Properties.
+
+use landfall_feed::record::PropertyRecord;
+use landfall_model::{HostPattern, Hostname, Origin, OriginPool, PropertyId, Route, TlsPolicy};
+use time::OffsetDateTime;
+
+use super::{Missing, Service, ServiceError, insert_hostname, or_taken};
+use crate::{
+    hostname::{HostnameOrigin, HostnameStatus, Issuance, Placement},
+    property::{Property, PropertyName},
+    settings::{Fields, PropertySettings},
+    store::{self, Change, hostname::NewHostname, property::NewProperty},
+    token::random_zone_id,
+};
+
+/// A property with the name that its customers' DNS leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct PropertyView {
+    pub(crate) property: Property,
+    pub(crate) system_hostname: Hostname,
+}
+
+impl Service {
+    /// Adds a property and its system hostname, which is served at once.
+    pub(crate) async fn create_property(
+        &self,
+        settings: Fields,
+        now: OffsetDateTime,
+    ) -> Result<PropertyView, ServiceError> {
+        let (name, pool) = PropertySettings::create(settings, now)?;
+        let name: PropertyName = name.parse().map_err(ServiceError::PropertyName)?;
+        self.check_origins(origins_of(&pool), &[])?;
+        let system_hostname = self.system_hostname(&name)?;
+        let pattern = HostPattern::Exact(system_hostname.clone());
+        let certificate = self.issue(&pattern, now)?;
+        let zone_id = random_zone_id()?;
+        let mut change = self.store.change(now).await?;
+        if store::hostname::is_site_used(change.on(), name.as_str()).await? {
+            return Err(ServiceError::PropertyNameTaken);
+        }
+        let new = NewProperty { name: &name, zone_id: &zone_id, pool: &pool };
+        let inserted = store::property::insert(change.on(), &new, now).await;
+        let id = inserted.map_err(|error| or_taken(error, ServiceError::PropertyNameTaken))?;
+        let property = find(&mut change, id).await?;
+        publish(&mut change, &property).await?;
+        let new = NewHostname {
+            property: id,
+            name: &pattern,
+            placement: &Placement::Site(name.as_str().to_owned()),
+            origin: HostnameOrigin::System,
+            status: HostnameStatus::Active,
+            issuance: Issuance::Internal,
+            route: &Route::to(id),
+            tls: &TlsPolicy::default(),
+        };
+        insert_hostname(&mut change, &property, &new, Some(&certificate)).await?;
+        let revision = change.commit().await?.revision.0;
+        let (property_id, hostname) = (id.0, system_hostname.as_str());
+        tracing::info!(property = property_id, hostname, revision, "property created");
+        Ok(PropertyView { property, system_hostname })
+    }
+
+    /// Changes what `patch` says of a property's origins, for all of its hostnames at once.
+    pub(crate) async fn change_property(
+        &self,
+        id: PropertyId,
+        patch: Fields,
+        now: OffsetDateTime,
+    ) -> Result<PropertyView, ServiceError> {
+        let mut change = self.store.change(now).await?;
+        let property = find(&mut change, id).await?;
+        let pool = PropertySettings::change(&property.pool, patch, now)?;
+        let kept: Vec<&Origin> = origins_of(&property.pool).collect();
+        self.check_origins(origins_of(&pool), &kept)?;
+        if pool == property.pool {
+            return self.view(property);
+        }
+        store::property::set_pool(change.on(), id, &pool).await?;
+        let property = Property { pool, ..property };
+        publish(&mut change, &property).await?;
+        let revision = change.commit().await?.revision.0;
+        tracing::info!(property = id.0, revision, "property changed");
+        self.view(property)
+    }
+
+    /// Finds a property.
+    pub(crate) async fn property(&self, id: PropertyId) -> Result<PropertyView, ServiceError> {
+        let mut connection = self.store.read().await?;
+        let property = store::property::find(&mut connection, id).await?;
+        self.view(property.ok_or(ServiceError::Missing(Missing::Property))?)
+    }
+
+    /// At most `limit` properties with ids above `after`.
+    pub(crate) async fn properties(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<PropertyView>, ServiceError> {
+        let mut connection = self.store.read().await?;
+        let found = store::property::list(&mut connection, after, limit).await?;
+        found.into_iter().map(|property| self.view(property)).collect()
+    }
+
+    /// Checks that the operator allows these origins. Those that are `kept` are where they were.
+    pub(super) fn check_origins<'a>(
+        &self,
+        origins: impl IntoIterator<Item = &'a Origin>,
+        kept: &[&Origin],
+    ) -> Result<(), ServiceError> {
+        let mut origins = origins.into_iter();
+        let refused = origins.find(|origin| !kept.contains(origin) && !self.origins.allows(origin));
+        match refused {
+            Some(origin) => Err(ServiceError::OriginRefused(origin.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn system_hostname(&self, name: &PropertyName) -> Result<Hostname, ServiceError> {
+        self.system_domain.child(name.as_str()).map_err(ServiceError::SystemName)
+    }
+
+    fn view(&self, property: Property) -> Result<PropertyView, ServiceError> {
+        let system_hostname = self.system_hostname(&property.name)?;
+        Ok(PropertyView { property, system_hostname })
+    }
+}
+
+pub(super) async fn find(change: &mut Change, id: PropertyId) -> Result<Property, ServiceError> {
+    let property = store::property::find(change.on(), id).await?;
+    property.ok_or(ServiceError::Missing(Missing::Property))
+}
+
+fn origins_of(pool: &OriginPool) -> impl Iterator<Item = &Origin> {
+    pool.origins.iter().map(|origin| &origin.url)
+}
+
+/// Publishes what the hostnames of a property have in common.
+async fn publish(change: &mut Change, property: &Property) -> Result<(), ServiceError> {
+    let record = PropertyRecord { property: property.id, pool: property.pool.clone() };
+    change.publish_property(&record).await.map_err(ServiceError::from)
+}

@@ -1,0 +1,98 @@
+//! Settings in the form in which they are given and shown: every field may be missing or null, which
+//! means its default, and none may be unknown.
+//!
+//! A change is the current settings in that form, changed as JSON Merge Patch does (RFC 7396), and
+//! read again: so a creation and a change are checked by the same code.
+
+mod hostname;
+mod property;
+
+use landfall_model::{Origin, OriginPoolError, RouteError, TlsPolicyError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::certificate::roots::RootsError;
+pub(crate) use hostname::HostnameSettings;
+pub(crate) use property::PropertySettings;
+
+/// A JSON object as a client sent it.
+pub(crate) type Fields = Map<String, Value>;
+
+/// Why settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("the field `{path}` can't be read")]
+    Field {
+        path: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the field `{0}` is missing")]
+    Missing(&'static str),
+    #[error("the field `{0}` can't be changed")]
+    Fixed(&'static str),
+    #[error("the origins can't be used")]
+    Pool(#[from] OriginPoolError),
+    #[error("the route can't be used")]
+    Route(#[from] RouteError),
+    #[error("the TLS policy can't be served")]
+    Tls(#[from] TlsPolicyError),
+    #[error("`customOriginSni` needs a `customOriginServer`")]
+    SniAlone,
+    #[error("the CA certificates in `{field}` can't be used")]
+    Roots {
+        field: &'static str,
+        #[source]
+        source: RootsError,
+    },
+}
+
+/// An origin and its share of the requests.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginSettings {
+    url: Origin,
+    weight: Option<u16>,
+}
+
+/// Reads settings.
+fn read<T: DeserializeOwned>(fields: Fields) -> Result<T, SettingsError> {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let path = error.path().to_string();
+        SettingsError::Field { path, source: error.into_inner() }
+    })
+}
+
+/// Reads what `patch` makes of `current`.
+fn changed<T: Serialize + DeserializeOwned>(
+    current: &T,
+    patch: Fields,
+) -> Result<T, SettingsError> {
+    let written = serde_json::to_value(current);
+    let Value::Object(mut fields) = written.map_err(unwritable)? else {
+        return read(patch);
+    };
+    merge(&mut fields, patch);
+    read(fields)
+}
+
+/// Settings always have a JSON form: their keys are texts.
+fn unwritable(source: serde_json::Error) -> SettingsError {
+    SettingsError::Field { path: ".".to_owned(), source }
+}
+
+/// Unlike RFC 7396, a null stays: it stands for the default, and an unknown field with it is
+/// still refused.
+fn merge(target: &mut Fields, patch: Fields) {
+    for (key, value) in patch {
+        match (target.get_mut(&key), value) {
+            (Some(Value::Object(own)), Value::Object(patch)) => merge(own, patch),
+            (_, value) => {
+                target.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

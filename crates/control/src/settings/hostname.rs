@@ -1,0 +1,276 @@
+//! What a hostname's owner sets: where its requests go, how they are treated, and which TLS.
+
+use landfall_model::{
+    CipherSuite, ClientAuth, CustomOrigin, Der, FieldName, FieldValue, HeaderEdit, Hsts,
+    HttpPolicy, Origin, OriginName, PathPrefix, PathRoute, PropertyId, Route, TlsPolicy,
+    TlsVersion, WeightedOrigin,
+    tls::{ClientAuthMode, MAX_CLIENT_ROOTS},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::{Fields, OriginSettings, SettingsError, changed, read};
+use crate::certificate::{pem, roots};
+
+/// What a hostname's owner sets.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct HostnameSettings {
+    /// At its creation alone.
+    #[serde(skip_serializing)]
+    name: Option<String>,
+    custom_origin_server: Option<OriginServer>,
+    custom_origin_sni: Option<OriginName>,
+    paths: Option<Vec<PathSettings>>,
+    http: Option<HttpSettings>,
+    tls: Option<TlsSettings>,
+}
+
+/// An origin as a URL, or as a bare name, which means https.
+struct OriginServer(Origin);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PathSettings {
+    #[serde(serialize_with = "as_text")]
+    prefix: PathPrefix,
+    origins: Vec<OriginSettings>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HttpSettings {
+    https_redirect: Option<bool>,
+    hsts: Option<HstsSettings>,
+    request_headers: Option<Vec<HeaderSettings>>,
+    response_headers: Option<Vec<HeaderSettings>>,
+    max_body: Option<u64>,
+    compression: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HstsSettings {
+    max_age: u32,
+    include_subdomains: Option<bool>,
+    preload: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderSettings {
+    name: FieldName,
+    /// Without one the field is removed.
+    value: Option<FieldValue>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TlsSettings {
+    min_version: Option<TlsVersion>,
+    tls13: Option<bool>,
+    http2: Option<bool>,
+    ciphers: Option<Vec<CipherSuite>>,
+    client_auth: Option<ClientAuthSettings>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ClientAuthSettings {
+    mode: ClientAuthMode,
+    /// PEM.
+    ca: String,
+}
+
+impl HostnameSettings {
+    /// Reads a new hostname's name, route and policy.
+    pub(crate) fn create(
+        fields: Fields,
+        property: PropertyId,
+        now: OffsetDateTime,
+    ) -> Result<(String, Route, TlsPolicy), SettingsError> {
+        let mut settings: Self = read(fields)?;
+        let name = settings.name.take().ok_or(SettingsError::Missing("name"))?;
+        let (route, tls) = settings.checked(property, &[], now)?;
+        Ok((name, route, tls))
+    }
+
+    /// Reads what `patch` makes of `route` and `tls`.
+    pub(crate) fn change(
+        (route, tls): (&Route, &TlsPolicy),
+        mut patch: Fields,
+        now: OffsetDateTime,
+    ) -> Result<(Route, TlsPolicy), SettingsError> {
+        const SERVER: &str = "customOriginServer";
+        const SNI: &str = "customOriginSni";
+        if patch.get(SERVER).is_some_and(Value::is_null) && !patch.contains_key(SNI) {
+            // The name for a server goes with it.
+            patch.insert(SNI.to_owned(), Value::Null);
+        }
+        let settings = changed(&Self::of(route, tls), patch)?;
+        if settings.name.is_some() {
+            return Err(SettingsError::Fixed("name"));
+        }
+        let kept = tls.client_auth.as_ref().map_or(&[][..], |auth| &auth.ca);
+        settings.checked(route.property, kept, now)
+    }
+
+    /// The settings that make these.
+    pub(crate) fn of(route: &Route, tls: &TlsPolicy) -> Self {
+        let server = route.custom_origin.as_ref();
+        Self {
+            name: None,
+            custom_origin_server: server.map(|own| OriginServer(own.server.clone())),
+            custom_origin_sni: server.and_then(|own| own.sni.clone()),
+            paths: Some(route.paths.iter().map(PathSettings::from).collect()),
+            http: Some((&route.http).into()),
+            tls: Some(tls.into()),
+        }
+    }
+
+    fn checked(
+        self,
+        property: PropertyId,
+        kept: &[Der],
+        now: OffsetDateTime,
+    ) -> Result<(Route, TlsPolicy), SettingsError> {
+        let custom_origin = match (self.custom_origin_server, self.custom_origin_sni) {
+            (Some(OriginServer(server)), sni) => Some(CustomOrigin { server, sni }),
+            (None, Some(_)) => return Err(SettingsError::SniAlone),
+            (None, None) => None,
+        };
+        let paths = self.paths.unwrap_or_default().into_iter().map(PathRoute::from).collect();
+        let http = HttpPolicy::from(self.http.unwrap_or_default());
+        let route = Route { property, custom_origin, paths, http }.checked()?;
+        let tls = self.tls.unwrap_or_default().policy(kept, now)?;
+        Ok((route, tls))
+    }
+}
+
+impl TlsSettings {
+    fn policy(self, kept: &[Der], now: OffsetDateTime) -> Result<TlsPolicy, SettingsError> {
+        let default = TlsPolicy::default();
+        let read_auth = |auth: ClientAuthSettings| {
+            let ca = roots::read(&auth.ca, MAX_CLIENT_ROOTS, kept, now);
+            Ok(ClientAuth { mode: auth.mode, ca: ca? })
+        };
+        let client_auth = self.client_auth.map(read_auth).transpose();
+        let policy = TlsPolicy {
+            min_version: self.min_version.unwrap_or(default.min_version),
+            tls13: self.tls13.unwrap_or(default.tls13),
+            http2: self.http2.unwrap_or(default.http2),
+            ciphers: self.ciphers.unwrap_or_default(),
+            client_auth: client_auth
+                .map_err(|source| SettingsError::Roots { field: "tls.clientAuth.ca", source })?,
+        };
+        Ok(policy.checked()?)
+    }
+}
+
+impl From<&TlsPolicy> for TlsSettings {
+    fn from(policy: &TlsPolicy) -> Self {
+        let auth = policy.client_auth.as_ref();
+        Self {
+            min_version: Some(policy.min_version),
+            tls13: Some(policy.tls13),
+            http2: Some(policy.http2),
+            ciphers: Some(policy.ciphers.clone()),
+            client_auth: auth
+                .map(|auth| ClientAuthSettings { mode: auth.mode, ca: pem::text(&auth.ca) }),
+        }
+    }
+}
+
+impl From<HttpSettings> for HttpPolicy {
+    fn from(settings: HttpSettings) -> Self {
+        let default = Self::default();
+        let edits = |edits: Option<Vec<HeaderSettings>>| {
+            let edit = |HeaderSettings { name, value }| HeaderEdit { name, value };
+            edits.unwrap_or_default().into_iter().map(edit).collect()
+        };
+        Self {
+            https_redirect: settings.https_redirect.unwrap_or(default.https_redirect),
+            hsts: settings.hsts.map(Hsts::from),
+            request_headers: edits(settings.request_headers),
+            response_headers: edits(settings.response_headers),
+            max_body: settings.max_body,
+            compression: settings.compression.unwrap_or(default.compression),
+        }
+    }
+}
+
+impl From<&HttpPolicy> for HttpSettings {
+    fn from(policy: &HttpPolicy) -> Self {
+        let edits = |edits: &[HeaderEdit]| {
+            let edit = |edit: &HeaderEdit| HeaderSettings {
+                name: edit.name.clone(),
+                value: edit.value.clone(),
+            };
+            Some(edits.iter().map(edit).collect())
+        };
+        Self {
+            https_redirect: Some(policy.https_redirect),
+            hsts: policy.hsts.map(HstsSettings::from),
+            request_headers: edits(&policy.request_headers),
+            response_headers: edits(&policy.response_headers),
+            max_body: policy.max_body,
+            compression: Some(policy.compression),
+        }
+    }
+}
+
+impl From<HstsSettings> for Hsts {
+    fn from(settings: HstsSettings) -> Self {
+        Self {
+            max_age: settings.max_age,
+            include_subdomains: settings.include_subdomains.unwrap_or_default(),
+            preload: settings.preload.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Hsts> for HstsSettings {
+    fn from(hsts: Hsts) -> Self {
+        Self {
+            max_age: hsts.max_age,
+            include_subdomains: Some(hsts.include_subdomains),
+            preload: Some(hsts.preload),
+        }
+    }
+}
+
+impl From<PathSettings> for PathRoute {
+    fn from(settings: PathSettings) -> Self {
+        let origins = settings.origins.into_iter().map(WeightedOrigin::from).collect();
+        Self { prefix: settings.prefix, origins }
+    }
+}
+
+impl From<&PathRoute> for PathSettings {
+    fn from(path: &PathRoute) -> Self {
+        let origins = path.origins.iter().map(OriginSettings::from).collect();
+        Self { prefix: path.prefix.clone(), origins }
+    }
+}
+
+impl Serialize for OriginServer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OriginServer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let origin = match text.contains("://") {
+            true => text.parse(),
+            false => format!("https://{text}").parse(),
+        };
+        origin.map(Self).map_err(de::Error::custom)
+    }
+}
+
+fn as_text<S: Serializer>(prefix: &PathPrefix, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(prefix)
+}
