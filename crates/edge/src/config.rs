@@ -13,7 +13,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use landfall_feed::sign::VerifyingKey;
 pub use landfall_model::config::Problem;
 
-pub use limits::{AdmissionLimits, Limits, Pace, Rate};
+pub use limits::{AdmissionLimits, FrameLimits, Limits, Pace, Rate};
 pub use raw::{
     RawEdgeConfig, RawFeed, RawKeys, RawLimits, RawListen, RawServer, RawState, RawStore,
     RawUpstream,

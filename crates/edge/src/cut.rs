@@ -34,11 +34,14 @@ pub(crate) enum Cut {
     /// The client takes the response too slowly.
     #[error("the client takes the response too slowly")]
     SendTooSlow,
+    /// More HTTP/2 frames that do nothing than are allowed.
+    #[error("the client floods the connection with frames")]
+    Flood,
 }
 
 impl Cut {
     /// In the order of the variants.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Framing,
         Self::HeaderTooLarge,
@@ -48,6 +51,7 @@ impl Cut {
         Self::BodyTooSlow,
         Self::SendTimeout,
         Self::SendTooSlow,
+        Self::Flood,
     ];
 
     /// The label `reason`.
@@ -62,13 +66,16 @@ impl Cut {
             Self::BodyTooSlow => "body_too_slow",
             Self::SendTimeout => "send_timeout",
             Self::SendTooSlow => "send_too_slow",
+            Self::Flood => "flood",
         }
     }
 
     /// As what a read or a write fails that finds the connection cut.
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match self {
-            Self::Malformed | Self::Framing | Self::HeaderTooLarge => io::ErrorKind::InvalidData,
+            Self::Malformed | Self::Framing | Self::HeaderTooLarge | Self::Flood => {
+                io::ErrorKind::InvalidData
+            }
             Self::HeaderTimeout
             | Self::Idle
             | Self::BodyTimeout
@@ -87,7 +94,11 @@ impl Cut {
             Self::Malformed | Self::Framing => Some(Refusal::BadRequest),
             Self::HeaderTooLarge => Some(Refusal::HeaderTooLarge),
             Self::BodyTimeout | Self::BodyTooSlow => Some(Refusal::RequestTimeout),
-            Self::HeaderTimeout | Self::Idle | Self::SendTimeout | Self::SendTooSlow => None,
+            Self::HeaderTimeout
+            | Self::Idle
+            | Self::SendTimeout
+            | Self::SendTooSlow
+            | Self::Flood => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
-use crate::config::Pace;
+use crate::{bucket::Bucket, config::Pace};
 
 /// Locks, so that threads seldom wait for each other.
 const SHARDS: usize = 64;
@@ -47,9 +47,8 @@ struct Shard<P> {
 #[derive(Debug)]
 struct Place {
     open: u32,
-    /// When the place will have used up none of its burst: the virtual scheduling of a token
-    /// bucket.
-    rested_at: Instant,
+    /// What is left of its new connections.
+    bucket: Bucket,
 }
 
 impl<P: Copy + Eq + Hash> Default for Table<P> {
@@ -65,16 +64,15 @@ impl<P: Copy + Eq + Hash> Table<P> {
     pub(super) fn take(&self, place: P, most: Allowance, now: Instant) -> Result<(), Refused> {
         let Some(mut shard) = self.shard(place) else { return Ok(()) };
         shard.sweep(now);
-        let state = shard.places.entry(place).or_insert(Place { open: 0, rested_at: now });
+        let state =
+            shard.places.entry(place).or_insert(Place { open: 0, bucket: Bucket::new(now) });
         if state.open >= most.connections {
             return Err(Refused::TooMany);
         }
-        if let Some(pace) = most.pace {
-            let rested_at = state.rested_at.max(now) + pace.interval;
-            if rested_at > now + pace.interval * pace.burst {
-                return Err(Refused::TooFast);
-            }
-            state.rested_at = rested_at;
+        if let Some(pace) = most.pace
+            && !state.bucket.takes(1, pace, now)
+        {
+            return Err(Refused::TooFast);
         }
         state.open += 1;
         Ok(())
@@ -118,6 +116,6 @@ impl<P: Eq + Hash> Shard<P> {
 
 impl Place {
     fn is_forgettable(&self, now: Instant) -> bool {
-        self.open == 0 && self.rested_at <= now
+        self.open == 0 && self.bucket.is_full(now)
     }
 }

@@ -23,6 +23,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Requests in flight on one HTTP/2 connection.
     pub h2_streams: u32,
+    /// HTTP/2 frames that cost a client nothing.
+    pub h2_frames: FrameLimits,
     /// Requests on one connection.
     pub connection_requests: u32,
     /// After which a connection gets no more requests.
@@ -66,4 +68,17 @@ pub struct Pace {
     pub interval: Duration,
     /// How many may come at once.
     pub burst: u32,
+}
+
+/// How many HTTP/2 frames of a kind a connection may have.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameLimits {
+    /// SETTINGS, PING, PRIORITY, GOAWAY, unknown ones and empty DATA.
+    pub control: Pace,
+    /// RST_STREAM.
+    pub resets: Pace,
+    /// WINDOW_UPDATE.
+    pub windows: Pace,
+    /// WINDOW_UPDATE that opens a window by next to nothing.
+    pub tiny_windows: Pace,
 }

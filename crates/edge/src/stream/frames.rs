@@ -1,15 +1,21 @@
 //! How far an HTTP/2 client is in what it sends (RFC 9113 sections 3.4 and 4.1).
 //!
-//! Reads frame heads alone, to tell a client that pauses between frames from one that drips a
-//! header. What is invalid is left to the HTTP/2 implementation to refuse.
+//! Reads frame heads, to tell a client that pauses between frames from one that drips a header, and
+//! counts the frames that cost a server more than their client. What is invalid is left to the
+//! HTTP/2 implementation to refuse.
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`
 const PREFACE_LEN: u32 = 24;
 const HEAD_LEN: usize = 9;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+/// Bytes. Nobody who wants a response opens a window by fewer.
+const TINY: u32 = 128;
 
 /// Follows the bytes of one direction of a connection.
 #[derive(Debug)]
@@ -17,18 +23,36 @@ pub(super) struct Frames {
     state: State,
     /// A HEADERS frame came without END_HEADERS, and its CONTINUATION hasn't ended it.
     in_header_block: bool,
+    counts: Counts,
+}
+
+/// Frames that are cheap to send and not to get, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// SETTINGS, PING, PRIORITY, GOAWAY, unknown ones, and DATA with nothing in it.
+    pub(super) control: u32,
+    /// RST_STREAM: requests that were begun for nothing.
+    pub(super) resets: u32,
+    /// WINDOW_UPDATE.
+    pub(super) windows: u32,
+    /// Those of them that open next to nothing.
+    pub(super) tiny_windows: u32,
 }
 
 #[derive(Debug)]
 enum State {
     Preface { left: u32 },
     Head { bytes: [u8; HEAD_LEN], filled: usize },
-    Payload { left: u32, kind: u8 },
+    Payload { left: u32, kind: u8, value: u32 },
 }
 
 impl Frames {
     pub(super) fn new() -> Self {
-        Self { state: State::Preface { left: PREFACE_LEN }, in_header_block: false }
+        Self {
+            state: State::Preface { left: PREFACE_LEN },
+            in_header_block: false,
+            counts: Counts::default(),
+        }
     }
 
     /// Whether the client owes the rest of the preface, of a header block or of a frame that
@@ -42,6 +66,11 @@ impl Frames {
             }
     }
 
+    /// What was counted since the last call.
+    pub(super) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
     /// Takes what arrived.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -53,9 +82,17 @@ impl Frames {
                     }
                     rest
                 }
-                State::Payload { left, .. } => {
+                State::Payload { left, kind, value } => {
                     let rest = skip(left, bytes);
+                    if *kind == WINDOW_UPDATE {
+                        let taken = bytes.len() - rest.len();
+                        let taken = bytes.iter().take(taken);
+                        *value = taken.fold(*value, |value, byte| value << 8 | u32::from(*byte));
+                    }
                     if *left == 0 {
+                        if *kind == WINDOW_UPDATE && *value < TINY {
+                            self.counts.tiny_windows += 1;
+                        }
                         self.state = State::between_frames();
                     }
                     rest
@@ -81,10 +118,25 @@ impl Frames {
         if matches!(kind, HEADERS | CONTINUATION) {
             self.in_header_block = flags & END_HEADERS == 0;
         }
-        self.state = match u32::from_be_bytes([0, high, middle, low]) {
+        let len = u32::from_be_bytes([0, high, middle, low]);
+        self.count(kind, flags, len);
+        self.state = match len {
             0 => State::between_frames(),
-            left => State::Payload { left, kind },
+            left => State::Payload { left, kind, value: 0 },
         };
+    }
+}
+
+impl Frames {
+    fn count(&mut self, kind: u8, flags: u8, len: u32) {
+        let counts = &mut self.counts;
+        match kind {
+            DATA if len == 0 && flags & END_STREAM == 0 => counts.control += 1,
+            DATA | HEADERS | CONTINUATION => {}
+            RST_STREAM => counts.resets += 1,
+            WINDOW_UPDATE => counts.windows += 1,
+            _ => counts.control += 1,
+        }
     }
 }
 
@@ -162,6 +214,26 @@ mod tests {
         assert!(!frames.is_incomplete());
         frames.feed(&bytes[50..]);
         assert!(!frames.is_incomplete());
+    }
+
+    #[test]
+    fn frames_are_counted_by_what_they_cost() {
+        let mut frames = connected();
+        assert_eq!(frames.take_counts(), Counts { control: 1, ..Counts::default() });
+        for kind in [0x2, 0x4, 0x6, 0x7, 0xbe] {
+            frames.feed(&frame(kind, 0, &[0; 8]));
+        }
+        frames.feed(&frame(DATA, 0, b""));
+        frames.feed(&frame(DATA, END_STREAM, b""));
+        frames.feed(&frame(DATA, 0, b"x"));
+        frames.feed(&frame(HEADERS, END_HEADERS, b"x"));
+        frames.feed(&frame(RST_STREAM, 0, &[0; 4]));
+        for increment in [1_u32, TINY - 1, TINY, 1 << 30] {
+            frames.feed(&frame(WINDOW_UPDATE, 0, &increment.to_be_bytes()));
+        }
+        let expected = Counts { control: 6, resets: 1, windows: 4, tiny_windows: 2 };
+        assert_eq!(frames.take_counts(), expected);
+        assert_eq!(frames.take_counts(), Counts::default());
     }
 
     #[test]

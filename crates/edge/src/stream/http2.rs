@@ -14,13 +14,22 @@ use tokio::{
     time::Instant,
 };
 
-use super::{frames::Frames, requests::Failure, timer::Timer};
-use crate::{config::Limits, cut::Cut};
+use super::{
+    frames::{Counts, Frames},
+    requests::Failure,
+    timer::Timer,
+};
+use crate::{
+    bucket::Bucket,
+    config::{FrameLimits, Limits},
+    cut::Cut,
+};
 
 /// The reading half of an HTTP/2 connection.
 #[derive(Debug)]
 pub(super) struct Http2 {
     frames: Frames,
+    floods: Floods,
     timeout: Duration,
     deadline: Option<Instant>,
     timer: Timer,
@@ -32,6 +41,7 @@ impl Http2 {
         let timeout = limits.header_timeout;
         Self {
             frames: Frames::new(),
+            floods: Floods::new(limits.h2_frames, now),
             timeout,
             deadline: Some(now + timeout),
             timer: Timer::default(),
@@ -50,7 +60,8 @@ impl Http2 {
         };
         read.map_err(Failure::Io)?;
         self.received(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(Ok(()))
+        let counts = self.frames.take_counts();
+        Poll::Ready(self.floods.check(counts, Instant::now).map_err(Failure::Cut))
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
@@ -71,6 +82,35 @@ impl Http2 {
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let is_owed = self.frames.is_incomplete();
         is_owed.then(|| *self.deadline.get_or_insert(now + self.timeout))
+    }
+}
+
+/// What is left of the frames that a client may send for nothing.
+#[derive(Debug)]
+struct Floods {
+    limits: FrameLimits,
+    control: Bucket,
+    resets: Bucket,
+    windows: Bucket,
+    tiny_windows: Bucket,
+}
+
+impl Floods {
+    fn new(limits: FrameLimits, now: Instant) -> Self {
+        let bucket = Bucket::new(now);
+        Self { limits, control: bucket, resets: bucket, windows: bucket, tiny_windows: bucket }
+    }
+
+    fn check(&mut self, counts: Counts, now: impl FnOnce() -> Instant) -> Result<(), Cut> {
+        if counts == Counts::default() {
+            return Ok(());
+        }
+        let (now, limits) = (now(), self.limits);
+        let all = self.control.takes(counts.control, limits.control, now)
+            && self.resets.takes(counts.resets, limits.resets, now)
+            && self.windows.takes(counts.windows, limits.windows, now)
+            && self.tiny_windows.takes(counts.tiny_windows, limits.tiny_windows, now);
+        all.then_some(()).ok_or(Cut::Flood)
     }
 }
 

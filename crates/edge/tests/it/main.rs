@@ -5,6 +5,8 @@ mod admission;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;

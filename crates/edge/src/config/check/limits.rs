@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::{
-    super::{AdmissionLimits, Limits, Pace, Rate, RawLimits},
+    super::{AdmissionLimits, FrameLimits, Limits, Pace, Rate, RawLimits},
     Checker,
 };
 
@@ -14,6 +14,9 @@ const MAX_LONG: Duration = Duration::from_hours(24 * 7);
 /// The highest least speed, in bytes a second.
 const MAX_RATE: u64 = 1 << 20;
 
+/// No client that wants its responses sends any. Tests of a server's conformance send some.
+const TINY_WINDOWS: Pace = Pace { interval: Duration::from_secs(1), burst: 100 };
+
 impl Checker<'_> {
     pub(super) fn limits(&mut self, raw: &RawLimits) -> Limits {
         for (key, value) in [
@@ -21,6 +24,9 @@ impl Checker<'_> {
             ("limits.h2_streams", raw.h2_streams as usize),
             ("limits.connections", raw.connections.unwrap_or(1)),
             ("limits.connection_requests", raw.connection_requests as usize),
+            ("limits.h2_control_frames", raw.h2_control_frames as usize),
+            ("limits.h2_resets", raw.h2_resets as usize),
+            ("limits.h2_window_updates", raw.h2_window_updates as usize),
         ] {
             self.at_least_one(key, value);
         }
@@ -37,6 +43,12 @@ impl Checker<'_> {
             header_count: raw.header_count,
             idle_timeout: self.timeout("limits.idle_timeout", raw.idle_timeout),
             h2_streams: raw.h2_streams,
+            h2_frames: FrameLimits {
+                control: Pace::per_second(raw.h2_control_frames),
+                resets: Pace::per_second(raw.h2_resets),
+                windows: Pace::per_second(raw.h2_window_updates),
+                tiny_windows: TINY_WINDOWS,
+            },
             connection_requests: raw.connection_requests,
             connection_lifetime: self.long("limits.connection_lifetime", raw.connection_lifetime),
             request_body_timeout: self

@@ -36,6 +36,12 @@ pub struct RawLimits {
     pub idle_timeout: Duration,
     /// Default: 100.
     pub h2_streams: u32,
+    /// Default: 1,000.
+    pub h2_control_frames: u32,
+    /// Default: 100.
+    pub h2_resets: u32,
+    /// Default: 10,000.
+    pub h2_window_updates: u32,
     /// Default: 100,000.
     pub connection_requests: u32,
     /// Default: `1h`.
@@ -74,6 +80,9 @@ impl Default for RawLimits {
             header_count: 100,
             idle_timeout: Duration::from_secs(60),
             h2_streams: 100,
+            h2_control_frames: 1000,
+            h2_resets: 100,
+            h2_window_updates: 10_000,
             connection_requests: 100_000,
             connection_lifetime: Duration::from_hours(1),
             request_body_timeout: Duration::from_secs(60),
