@@ -181,11 +181,12 @@ impl ScriptedFeed {
         self.shared.changed.notify_waiters();
     }
 
-    /// Forgets every record, without tombstones, and starts the next epoch.
+    /// Forgets every record but the property's, without tombstones, and starts the next epoch.
     pub fn forget_everything(&self) {
         let mut state = self.state();
         state.records.clear();
         state.epoch.0 += 1;
+        state.put_property();
     }
 
     /// Signs with `shrink` from now on.
