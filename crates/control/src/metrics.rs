@@ -54,6 +54,8 @@ pub(crate) struct Metrics {
     pub(crate) snapshots: IntCounter,
     /// Certificates that the internal CA issued in its rounds.
     pub(crate) renewals: IntCounterVec,
+    /// Rounds that changed the secrets for session tickets, or failed to.
+    pub(crate) ticket_rotations: IntCounterVec,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
     /// Long polls that wait.
@@ -96,6 +98,11 @@ impl Metrics {
             renewals: counters(
                 "landfall_internal_ca_renewals_total",
                 "Certificates of the internal CA that were due, by result.",
+                &["result"],
+            )?,
+            ticket_rotations: counters(
+                "landfall_ticket_rotations_total",
+                "Changes of the secrets for session tickets, by result.",
                 &["result"],
             )?,
             pages: counter("landfall_feed_pages_total", "Pages of changes handed out.")?,

@@ -9,6 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use socket2::SockRef;
+use time::OffsetDateTime;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -93,6 +94,8 @@ impl Control {
             metrics,
             limits: config.api,
         });
+        // Before an edge can ask: its first snapshot has them.
+        tasks::ticket_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
         Ok(Self { listener, address, app, builder, stop, config, server_lock })
     }
 
@@ -119,6 +122,7 @@ impl Control {
         let retention = self.config.feed.tombstone_retention;
         spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
         spawn(&mut background, "renew certificates", tasks::renew(Arc::clone(&self.app)));
+        spawn(&mut background, "rotate tickets", tasks::rotate_tickets(Arc::clone(&self.app)));
         spawn(&mut background, "build snapshots", self.builder.run());
 
         let router = api::router(Arc::clone(&self.app));

@@ -4,6 +4,7 @@
 mod certificates;
 mod error;
 mod properties;
+mod tickets;
 
 use std::sync::Arc;
 

@@ -20,6 +20,9 @@ use crate::{
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 /// How often what commands changed is looked for, to log it.
 const COMMANDS_EVERY: Duration = Duration::from_secs(2);
+/// How often secrets for session tickets are looked at: after the clock jumped, edges are without
+/// the right one for so long.
+const TICKETS_EVERY: Duration = Duration::from_secs(60);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 /// The most certificates that one round issues. What is left comes next, the most urgent first.
 const ISSUED_PER_ROUND: u32 = 1_000;
@@ -93,6 +96,27 @@ pub(crate) async fn renew_round(service: &Service, metrics: &Metrics, now: Offse
             tracing::warn!(hostname, error = %chain(&error), "cannot issue a certificate");
         }
     }
+}
+
+/// Keeps the secrets for session tickets current. Never ends.
+pub(crate) async fn rotate_tickets(app: SharedApp) {
+    let mut ticks = every(TICKETS_EVERY);
+    loop {
+        ticks.tick().await;
+        ticket_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
+    }
+}
+
+pub(crate) async fn ticket_round(service: &Service, metrics: &Metrics, now: OffsetDateTime) {
+    let label = match service.rotate_tickets(now).await {
+        Ok(0) => return,
+        Ok(_) => "ok",
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "cannot rotate the secrets of session tickets");
+            "error"
+        }
+    };
+    metrics.ticket_rotations.with_label_values(&[label]).inc();
 }
 
 async fn due(service: &Service, now: OffsetDateTime) -> Result<Vec<HostnameId>, StoreError> {

@@ -1,8 +1,8 @@
 //! One change: rows and feed records in one transaction.
 
 use landfall_feed::record::{
-    HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, WireRecord, encode_record,
-    hostname_id,
+    HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, TicketRecord, WireRecord,
+    encode_record, hostname_id, tickets_id,
 };
 use landfall_model::{Epoch, HostPattern, Revision};
 use sqlx::{Sqlite, Transaction};
@@ -66,6 +66,15 @@ impl Change {
         self.publish(&WireRecord::property(revision, record)).await
     }
 
+    /// Publishes a secret for session tickets.
+    pub(crate) async fn publish_tickets(
+        &mut self,
+        record: &TicketRecord,
+    ) -> Result<(), PublishError> {
+        let revision = self.next_revision().await?;
+        self.publish(&WireRecord::tickets(revision, record)).await
+    }
+
     /// Publishes a PoP.
     pub(crate) async fn publish_pop(&mut self, record: &PopRecord) -> Result<(), PublishError> {
         let revision = self.next_revision().await?;
@@ -75,6 +84,11 @@ impl Change {
     /// Tells edges that a hostname is gone.
     pub(crate) async fn retract_hostname(&mut self, name: &HostPattern) -> Result<(), StoreError> {
         self.retract(hostname_id(name), "hostname").await
+    }
+
+    /// Tells edges that the secret of the period that starts then is gone.
+    pub(crate) async fn retract_tickets(&mut self, starts: u64) -> Result<(), StoreError> {
+        self.retract(tickets_id(starts), "tickets").await
     }
 
     /// Tells edges that a PoP is gone.

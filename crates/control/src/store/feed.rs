@@ -79,6 +79,20 @@ pub(crate) fn live_records(
         .map(|row| row.map_err(StoreError::on("read a snapshot")).and_then(|row| stored(&row)))
 }
 
+/// The secrets for session tickets: when each starts, and its record.
+pub(crate) async fn tickets(on: &mut Connection) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    const PREFIX: &str = "tickets/";
+    // `0` follows `/`: an index finds them among all others.
+    let query = "SELECT id, encoded FROM feed_record \
+                 WHERE id >= 'tickets/' AND id < 'tickets0' AND deleted = 0 ORDER BY id";
+    let rows = sqlx::query(query).fetch_all(on).await;
+    let read = |row: &SqliteRow| {
+        let starts = row.get::<&str, _>(0).strip_prefix(PREFIX).and_then(|text| text.parse().ok());
+        Ok((starts.ok_or(StoreError::Corrupt("id of a ticket secret"))?, row.get(1)))
+    };
+    rows.map_err(StoreError::on("read ticket secrets"))?.iter().map(read).collect()
+}
+
 fn stored(row: &SqliteRow) -> Result<StoredRecord, StoreError> {
     Ok(StoredRecord {
         revision: Revision(from_sql(row.get(0), "revision")?),

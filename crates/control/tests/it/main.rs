@@ -17,6 +17,7 @@ mod settings;
 mod snapshot;
 #[cfg(test)]
 mod support;
+mod tickets;
 #[cfg(test)]
 mod upload;
 #[cfg(test)]

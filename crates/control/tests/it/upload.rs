@@ -4,7 +4,7 @@ use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
 use landfall_feed::record::CertificateRecord;
-use landfall_model::{HostPattern, SealContext, seal::INFO};
+use landfall_model::{HostPattern, SealContext, Sealed, seal::INFO};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
@@ -75,15 +75,17 @@ pub(crate) fn padded_chain(name: &str, padding: usize) -> Value {
 
 /// Opens a sealed key as an edge does.
 fn open(dir: &Path, name: &str, certificate: &CertificateRecord) -> Vec<u8> {
+    let hostname: HostPattern = name.parse().unwrap();
+    let spki_sha256 = certificate.spki_sha256.as_slice().try_into().unwrap();
+    let context = SealContext::PrivateKey { hostname: &hostname, spki_sha256 };
+    open_sealed(dir, context, &certificate.key)
+}
+
+/// Opens what was sealed for `context` with the group's private key.
+pub(crate) fn open_sealed(dir: &Path, context: SealContext<'_>, sealed: &Sealed) -> Vec<u8> {
     let text = std::fs::read_to_string(dir.join("group.key")).unwrap();
     let words: Vec<&str> = text.split_whitespace().collect();
     let private = HpkePrivateKey::from(BASE64URL_NOPAD.decode(words[2].as_bytes()).unwrap());
-    let hostname: HostPattern = name.parse().unwrap();
-    let context = SealContext::PrivateKey {
-        hostname: &hostname,
-        spki_sha256: certificate.spki_sha256.as_slice().try_into().unwrap(),
-    };
-    let sealed = &certificate.key;
     let enc = EncapsulatedSecret(sealed.enc.clone());
     DH_KEM_X25519_HKDF_SHA256_AES_256
         .open(&enc, INFO, &context.associated_data(words[1]), &sealed.ciphertext, &private)
@@ -202,7 +204,7 @@ fn secret_parts(der: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
