@@ -38,7 +38,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes
 
 /// The answer of a refusal.
 pub(crate) fn refused(refusal: Refusal) -> Response<Bytes> {
-    text(refusal.status(), refusal.text())
+    text(refusal.status(), format!("{}\n", refusal.text()))
 }
 
 /// Serves an [`Answer`] over HTTP/1.

@@ -5,6 +5,7 @@
 //! out of range or relative.
 
 mod check;
+mod http;
 mod limits;
 mod raw;
 
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use landfall_feed::sign::VerifyingKey;
 pub use landfall_model::config::Problem;
 
+pub use http::{Http, RawHttp};
 pub use limits::{AdmissionLimits, FrameLimits, Limits, Pace, Rate};
 pub use raw::{
     RawEdgeConfig, RawFeed, RawKeys, RawLimits, RawListen, RawServer, RawState, RawStore,
@@ -34,6 +36,8 @@ pub struct EdgeConfig {
     pub key_cache: u64,
     /// What one client may take.
     pub limits: Limits,
+    /// How the edge speaks HTTP, for all hostnames.
+    pub http: Http,
     /// How origins are spoken to.
     pub upstream: Upstream,
     /// The process.

@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use landfall_certstore::Entry;
+use landfall_model::Scheme;
 use pingora_core::protocols::{Digest, http::ServerSession};
 use tokio::sync::Notify;
 
@@ -68,9 +69,16 @@ impl Connection {
         self.entry.as_ref()
     }
 
+    /// How its requests come.
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.entry {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        }
+    }
+
     /// What the client showed, verified with the roots of the connection's entry; `None` where
     /// it was not asked, or had nothing to show.
-    #[allow(dead_code, reason = "what tells origins of it reads it")]
     pub(crate) fn client_certificate(&self) -> Option<&ClientCertificate> {
         self.client_certificate.as_ref()
     }

@@ -1,20 +1,27 @@
-//! Requests over TLS: from the hostname to its origin, and back.
+//! Requests: from the hostname to its origin, and back.
 
+mod compression;
+mod edits;
 mod failure;
 mod forwarded;
+mod hop_by_hop;
+mod own_answer;
 mod plain_form;
+mod response;
+mod router;
 
 use std::{
-    net,
+    net::{self, IpAddr},
+    num::NonZeroU16,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode};
-use landfall_certstore::{Entry, Resolver};
-use landfall_model::{OriginHost, Route};
+use http::StatusCode;
+use landfall_certstore::Entry;
+use landfall_model::{OriginHost, Route, Scheme};
 use pingora::{
     Error,
     http::{RequestHeader, ResponseHeader},
@@ -22,7 +29,7 @@ use pingora::{
     prelude::HttpPeer,
 };
 use pingora_core::protocols::{
-    http::{v1::server::HttpSession, v2::server::default_h2_options},
+    http::v2::server::{H2Options, default_h2_options},
     l4::socket::SocketAddr,
 };
 use pingora_core::{apps::HttpServerOptions, server::configuration::ServerConf};
@@ -31,14 +38,19 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Sess
 use crate::{
     config::{EdgeConfig, Limits, Upstream},
     connection::Connection,
+    identity::Identity,
     keepalive,
     metrics::Metrics,
     properties::Properties,
     refusal::Refusal,
-    request,
+    request_id::RequestId,
     server::Parts,
     site::Site,
 };
+use compression::Compression;
+use forwarded::Told;
+use response::Answered;
+use router::{Routed, Router};
 
 /// Streams that a client may have reset before we have seen them (RFC 9113 section 10.5).
 const PENDING_RESETS: usize = 32;
@@ -56,69 +68,62 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The edge's proxy.
 pub(crate) struct EdgeProxy {
-    resolver: Resolver<Site>,
+    router: Router,
     properties: Arc<Properties>,
     metrics: Arc<Metrics>,
-    limits: Limits,
+    identity: Identity,
+    compression: Compression,
     upstream: Upstream,
 }
 
 /// One request.
 pub(crate) struct Request {
     started: Instant,
+    id: RequestId,
+    scheme: Scheme,
     entry: Option<Arc<Entry<Site>>>,
+    /// What was decided here after the request had gone on to its origin.
+    refused: Option<Refusal>,
+    /// Bytes of its body so far.
+    received: u64,
     sent_to_origin: Option<Instant>,
 }
 
 impl EdgeProxy {
-    /// pingora's HTTP app around the proxy, with every limit set.
+    /// pingora's HTTP app around the proxy, with every limit set. `https_port` is where clients
+    /// find TLS.
     pub(crate) fn app(
         config: &EdgeConfig,
         server: &Arc<ServerConf>,
         parts: &Parts,
+        https_port: u16,
     ) -> HttpProxy<Self> {
-        let limits = &config.limits;
         let proxy = Self {
-            resolver: parts.resolver.clone(),
+            router: Router {
+                resolver: parts.resolver.clone(),
+                limits: config.limits.clone(),
+                http: config.http.clone(),
+                https_port: NonZeroU16::new(https_port).filter(|port| port.get() != 443),
+            },
             properties: Arc::clone(&parts.properties),
             metrics: Arc::clone(&parts.metrics),
-            limits: limits.clone(),
+            identity: Identity::new(config.http.cdn_id.clone()),
+            compression: Compression::new(),
             upstream: config.upstream.clone(),
         };
         let mut app = HttpProxy::new(proxy, Arc::clone(server));
         app.handle_init_modules();
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(limits.idle_timeout);
-        // It counts the requests after the first.
-        options.keepalive_request_limit = Some(limits.connection_requests.saturating_sub(1));
-        app.server_options = Some(options);
-        let mut h2 = default_h2_options();
-        h2.max_concurrent_streams(limits.h2_streams)
-            .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
-            .max_pending_accept_reset_streams(PENDING_RESETS)
-            .max_local_error_reset_streams(Some(OWN_RESETS))
-            .max_send_buffer_size(SEND_BUFFER)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        app.h2_options = Some(h2);
+        app.server_options = Some(server_options(&config.limits));
+        app.h2_options = Some(h2_options(&config.limits));
         app
     }
 
-    /// The entry that a request is for: that of the connection it came on, or a refusal.
-    async fn route(&self, session: &Session) -> Result<Arc<Entry<Site>>, Refusal> {
+    /// What becomes of a request.
+    async fn route(&self, session: &Session, request: &mut Request) -> Result<Routed, Refusal> {
+        let (name, entry) = self.router.entry(session).await?;
+        let entry = request.entry.insert(entry);
         let header = session.req_header();
-        request::check_size(header, &self.limits)?;
-        let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes).unwrap_or_default();
-        request::check_framing(header, &raw)?;
-        request::check_target(header)?;
-        let name = request::authority(header)?;
-        let connection = Connection::of(session).ok_or(Refusal::Internal)?;
-        let served = connection.entry().ok_or(Refusal::Internal)?;
-        // Looked up again for each request: the hostname may be gone, or have another route.
-        match self.resolver.find_or_load(&name).await {
-            Some(entry) if entry.name() == served.name() => Ok(entry),
-            _ => Err(Refusal::Misdirected),
-        }
+        self.router.decide(header, &name, entry, request.scheme, &self.identity)
     }
 
     fn origin(&self, route: &Route) -> Option<net::SocketAddr> {
@@ -132,11 +137,39 @@ impl EdgeProxy {
     }
 
     fn limit_times(&self, session: &mut Session) {
+        let limits = &self.router.limits;
         keepalive::end_after_upgrade(session);
-        session.set_read_timeout(Some(self.limits.request_body_timeout));
-        session.set_write_timeout(Some(self.limits.response_write_timeout));
+        session.set_read_timeout(Some(limits.request_body_timeout));
+        session.set_write_timeout(Some(limits.response_write_timeout));
         session.set_total_drain_timeout(Some(LINGER));
     }
+}
+
+fn server_options(limits: &Limits) -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(limits.idle_timeout);
+    // It counts the requests after the first.
+    options.keepalive_request_limit = Some(limits.connection_requests.saturating_sub(1));
+    // pingora would answer CONNECT itself, in words that are not ours.
+    options.allow_connect_method_proxying = true;
+    options
+}
+
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(Some(OWN_RESETS))
+        .max_send_buffer_size(SEND_BUFFER)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    h2
+}
+
+/// The client's address.
+fn client(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(SocketAddr::as_inet).map(net::SocketAddr::ip)
 }
 
 #[async_trait]
@@ -144,11 +177,33 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Request;
 
     fn new_ctx(&self) -> Request {
-        Request { started: Instant::now(), entry: None, sent_to_origin: None }
+        Request {
+            started: Instant::now(),
+            id: RequestId::random(),
+            scheme: Scheme::Http,
+            entry: None,
+            refused: None,
+            received: 0,
+            sent_to_origin: None,
+        }
     }
 
     /// pingora's default adds a compression module, for every request and unused.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut Request,
+    ) -> pingora::Result<()> {
+        if let Some(connection) = Connection::of(session) {
+            request.scheme = connection.scheme();
+        }
+        if client(session).is_some_and(|client| self.router.http.trusts(client)) {
+            request.id = RequestId::given(session.req_header()).unwrap_or_else(RequestId::random);
+        }
+        Ok(())
+    }
 
     async fn request_filter(
         &self,
@@ -156,15 +211,34 @@ impl ProxyHttp for EdgeProxy {
         request: &mut Request,
     ) -> pingora::Result<bool> {
         self.limit_times(session);
-        match self.route(session).await {
-            Ok(entry) => {
-                request.entry = Some(entry);
-                Ok(false)
-            }
-            Err(refusal) => {
-                refuse(session, refusal).await?;
+        match self.route(session, request).await {
+            Ok(Routed::ToOrigin) => Ok(false),
+            Ok(Routed::ToTls(location)) => {
+                own_answer::send_to_tls(session, location, request).await?;
                 Ok(true)
             }
+            Err(refusal) => {
+                own_answer::refuse(session, refusal, request).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        request: &mut Request,
+    ) -> pingora::Result<()> {
+        if session.was_upgraded() {
+            return Ok(());
+        }
+        request.received += body.as_ref().map_or(0, Bytes::len) as u64;
+        let entry = request.entry.as_deref();
+        match entry.is_some_and(|entry| request.received > self.router.max_body(entry)) {
+            true => Err(request.refuse(Refusal::ContentTooLarge)),
+            false => Ok(()),
         }
     }
 
@@ -190,12 +264,22 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         header: &mut RequestHeader,
-        _request: &mut Request,
+        request: &mut Request,
     ) -> pingora::Result<()> {
-        let client =
-            session.client_addr().and_then(SocketAddr::as_inet).map(|address| address.ip());
+        let connection = Connection::of(session);
+        let certificate = connection.and_then(|connection| connection.client_certificate());
+        let told = Told {
+            client: client(session),
+            scheme: request.scheme,
+            request: session.req_header(),
+            id: &request.id,
+            certificate,
+        };
         plain_form::put_in(header)?;
-        forwarded::set(header, client)
+        hop_by_hop::restore(header, told.request)?;
+        forwarded::set(header, &told, &self.identity)?;
+        let rules = request.entry.as_ref().map(|entry| entry.route().rules());
+        rules.map_or(Ok(()), |rules| edits::apply(&rules.request_edits, header))
     }
 
     async fn upstream_response_filter(
@@ -217,17 +301,37 @@ impl ProxyHttp for EdgeProxy {
         Ok(())
     }
 
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        request: &mut Request,
+    ) -> pingora::Result<()> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+        {
+            return Ok(());
+        }
+        let rules = request.entry.as_ref().map(|entry| entry.route().rules());
+        let (scheme, id) = (request.scheme, &request.id);
+        let answered = Answered { request: session.req_header(), scheme, id, rules };
+        response::edit(response, &answered, &self.identity)?;
+        match rules.is_some_and(|rules| rules.compression) {
+            true => self.compression.apply(session, response),
+            false => Ok(()),
+        }
+    }
+
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
         error: &Error,
         request: &mut Request,
     ) -> FailToProxy {
-        let refusal = failure::refusal(error);
+        let refusal = request.refused.or_else(|| failure::refusal(error));
         failure::log(error, refusal, request.entry.as_deref());
         if let Some(refusal) = refusal {
             // The client may be gone meanwhile.
-            let _ = refuse(session, refusal).await;
+            let _ = own_answer::refuse(session, refusal, request).await;
         }
         let error_code = refusal.map_or(0, |refusal| refusal.status().as_u16());
         FailToProxy { error_code, can_reuse_downstream: false }
@@ -257,17 +361,10 @@ impl ProxyHttp for EdgeProxy {
     }
 }
 
-/// Answers for ourselves. An HTTP/1.1 connection ends with it; HTTP/2 goes on.
-async fn refuse(session: &mut Session, refusal: Refusal) -> pingora::Result<()> {
-    let (header, body) = refusal.response()?;
-    let has_body = session.req_header().method != Method::HEAD;
-    let body = if has_body { body } else { Bytes::new() };
-    session.write_error_response(header, body).await?;
-    if refusal != Refusal::RequestTimeout {
-        // What is still on its way would reset the connection or the stream, and many clients
-        // lose the answer with it (RFC 9112 section 9.6).
-        session.set_total_drain_timeout(Some(LINGER));
-        let _ = session.drain_request_body().await;
+impl Request {
+    /// Ends a request that has gone on to its origin, with an answer of ours.
+    fn refuse(&mut self, refusal: Refusal) -> Box<Error> {
+        self.refused = Some(refusal);
+        failure::status(refusal)
     }
-    Ok(())
 }

@@ -1,66 +1,16 @@
-//! The plain HTTP listener: it sends clients of served hostnames to TLS, and serves nothing.
+//! Where plain HTTP is sent to.
 
 use std::num::NonZeroU16;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use landfall_certstore::Resolver;
+use http::HeaderValue;
 use landfall_model::LookupName;
 use pingora::http::RequestHeader;
 
-use crate::{
-    answer::{self, Answer},
-    config::Limits,
-    refusal::Refusal,
-    request,
-    site::Site,
-};
+use crate::refusal::Refusal;
 
-/// Answers every request itself.
-pub(crate) struct Redirect {
-    resolver: Resolver<Site>,
-    limits: Limits,
-    /// Where TLS is served, unless it is on 443.
-    port: Option<NonZeroU16>,
-}
-
-impl Redirect {
-    /// `https_port` is what clients connect to for TLS.
-    pub(crate) fn new(resolver: Resolver<Site>, limits: Limits, https_port: u16) -> Self {
-        let port = NonZeroU16::new(https_port).filter(|port| port.get() != 443);
-        Self { resolver, limits, port }
-    }
-
-    async fn location(&self, header: &RequestHeader) -> Result<HeaderValue, Refusal> {
-        request::check_size(header, &self.limits)?;
-        let name = request::authority(header)?;
-        match self.resolver.find_or_load(&name).await {
-            Some(_) => location(&name, self.port, header),
-            None => Err(Refusal::Misdirected),
-        }
-    }
-}
-
-#[async_trait]
-impl Answer for Redirect {
-    async fn answer(&self, request: &RequestHeader) -> Response<Bytes> {
-        match self.location(request).await {
-            Ok(location) => redirect(location),
-            Err(refusal) => answer::refused(refusal),
-        }
-    }
-}
-
-fn redirect(location: HeaderValue) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    response.headers_mut().insert(header::LOCATION, location);
-    response
-}
-
-/// The same resource over TLS. Only the path and the query are the client's words.
-fn location(
+/// The same resource over TLS, which is served at `port` unless that is 443. Only the path and
+/// the query are the client's words.
+pub(crate) fn location(
     name: &LookupName,
     port: Option<NonZeroU16>,
     header: &RequestHeader,

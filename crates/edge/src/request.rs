@@ -55,6 +55,25 @@ fn is_length(line: &[u8]) -> bool {
     line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
+/// Refuses `TRACE`, which would show the client what its origin is told of it, and `CONNECT`.
+pub(crate) fn check_method(request: &RequestHeader) -> Result<(), Refusal> {
+    match request.method == Method::TRACE || request.method == Method::CONNECT {
+        true => Err(Refusal::MethodNotAllowed),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a `Connection` that names the field by which loops are found: it is the client's word
+/// that it be forgotten. What else may be named there is taken out before ours is put in.
+pub(crate) fn check_connection(request: &RequestHeader) -> Result<(), Refusal> {
+    let values = request.headers.get_all(header::CONNECTION).iter();
+    let mut names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    match names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"cdn-loop")) {
+        true => Err(Refusal::BadRequest),
+        false => Ok(()),
+    }
+}
+
 /// Refuses a target that is no path, no URL of the web, and no `*` of an `OPTIONS` (RFC 9112
 /// section 3.2). Put behind an origin's own name, `@elsewhere` would be another server's URL.
 pub(crate) fn check_target(request: &RequestHeader) -> Result<(), Refusal> {
@@ -178,6 +197,21 @@ mod tests {
         let raw: &[u8] =
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-LENGTH: 3\r\n\r\n";
         assert_eq!(check_framing(&chunked, raw), Err(Refusal::BadRequest));
+    }
+
+    #[test]
+    fn refuses_methods_that_are_not_for_an_origin() {
+        let check =
+            |method| check_method(&RequestHeader::build(method, b"/", None).unwrap()).is_ok();
+        assert!(check("GET") && check("QUERY") && check("PROPFIND"));
+        assert!(!check("TRACE") && !check("CONNECT"));
+    }
+
+    #[test]
+    fn refuses_to_forget_where_a_request_has_been() {
+        let check = |value| check_connection(&request("/", &[("connection", value)]));
+        assert_eq!(check("keep-alive, x-mine"), Ok(()));
+        assert_eq!(check("close, CDN-Loop"), Err(Refusal::BadRequest));
     }
 
     #[test]

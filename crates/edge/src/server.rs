@@ -43,7 +43,6 @@ use crate::{
     properties::Properties,
     proxy::EdgeProxy,
     readiness::Readiness,
-    redirect::Redirect,
     site::Site,
 };
 pub(crate) use descriptors::raise_limit;
@@ -182,7 +181,7 @@ impl EdgeServer {
     ) {
         let resolver = parts.resolver.clone();
         let conf = &self.server.configuration;
-        let proxy = EdgeProxy::app(config, conf, parts);
+        let proxy = EdgeProxy::app(config, conf, parts, self.https_port());
         let front = TlsFront::new(
             Kept::new(proxy, &config.limits),
             resolver,
@@ -202,11 +201,15 @@ impl EdgeServer {
         if bound.is_empty() {
             return;
         }
-        let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
-        let redirect = Redirect::new(parts.resolver.clone(), config.limits.clone(), https_port);
-        let app = Answering::new(redirect);
+        let proxy = EdgeProxy::app(config, &self.server.configuration, parts, self.https_port());
+        let app = Kept::new(proxy, &config.limits);
         let front = PlainFront::new(app, Door::Public(admission), front_settings(config, parts));
-        self.listen("http", front, bound, 1);
+        self.listen("http", front, bound, config.server.threads.get());
+    }
+
+    /// Where clients find TLS.
+    fn https_port(&self) -> u16 {
+        self.addresses.https.first().map_or(443, SocketAddr::port)
     }
 
     fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {

@@ -38,11 +38,13 @@ impl RawEdgeConfig {
         let state_directory = checker.required_path("state.directory", self.state.directory);
         let key_cache = checker.size("store.key_cache", self.store.key_cache, 1 << 20, 1 << 40);
         let limits = checker.limits(&self.limits);
+        let keys = feed.as_ref().map(|feed| feed.signing_keys.as_slice());
+        let http = self.http.check(keys.unwrap_or_default(), &mut checker.problems);
         let upstream = checker.upstream(&self.upstream);
         let server = checker.server(self.server, state_directory.as_deref());
-        let found = (listen, feed, state_directory, server);
+        let found = (listen, feed, state_directory, http, server);
         match (checker.problems.is_empty(), found) {
-            (true, (Some(listen), Some(feed), Some(state_directory), Some(server))) => {
+            (true, (Some(listen), Some(feed), Some(state_directory), Some(http), Some(server))) => {
                 Ok(EdgeConfig {
                     listen,
                     feed,
@@ -50,6 +52,7 @@ impl RawEdgeConfig {
                     state_directory,
                     key_cache: key_cache as u64,
                     limits,
+                    http,
                     upstream,
                     server,
                 })

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde::Deserialize;
 
+use super::RawHttp;
 pub use limits::RawLimits;
 
 /// The whole of `edge.toml`.
@@ -25,6 +26,8 @@ pub struct RawEdgeConfig {
     pub store: RawStore,
     /// `[limits]`
     pub limits: RawLimits,
+    /// `[http]`
+    pub http: RawHttp,
     /// `[upstream]`
     pub upstream: RawUpstream,
     /// `[server]`

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{http1::Fault, timer::Timer};
+use crate::{refusal::Refusal, request_id::RequestId};
 
 /// How long all of it may take.
 const TIME: Duration = Duration::from_secs(2);
@@ -22,7 +23,8 @@ const LINGER: usize = 256 << 10;
 /// Answers, closes our side, and reads on for a little while.
 #[derive(Debug)]
 pub(super) struct Refusing {
-    rest: &'static [u8],
+    answer: Vec<u8>,
+    written: usize,
     stage: Stage,
     deadline: Instant,
     timer: Timer,
@@ -39,7 +41,8 @@ enum Stage {
 impl Refusing {
     pub(super) fn new(fault: Fault, now: Instant) -> Self {
         Self {
-            rest: answer(fault),
+            answer: answer(fault),
+            written: 0,
             stage: Stage::Write,
             deadline: now + TIME,
             timer: Timer::default(),
@@ -64,13 +67,15 @@ impl Refusing {
         let mut transport = Pin::new(transport);
         loop {
             self.stage = match self.stage {
-                Stage::Write if self.rest.is_empty() => Stage::Flush,
-                Stage::Write => match ready!(transport.as_mut().poll_write(cx, self.rest)) {
-                    Ok(written @ 1..) => {
-                        self.rest = self.rest.get(written..).unwrap_or_default();
-                        Stage::Write
-                    }
-                    Ok(0) | Err(_) => return Poll::Ready(()),
+                Stage::Write => match self.answer.get(self.written..).unwrap_or_default() {
+                    [] => Stage::Flush,
+                    rest => match ready!(transport.as_mut().poll_write(cx, rest)) {
+                        Ok(written @ 1..) => {
+                            self.written += written;
+                            Stage::Write
+                        }
+                        Ok(0) | Err(_) => return Poll::Ready(()),
+                    },
                 },
                 Stage::Flush => match ready!(transport.as_mut().poll_flush(cx)) {
                     Ok(()) => Stage::Close,
@@ -95,23 +100,22 @@ impl Refusing {
     }
 }
 
-fn answer(fault: Fault) -> &'static [u8] {
-    match fault {
-        Fault::Malformed | Fault::Framing => {
-            b"HTTP/1.1 400 Bad Request\r\n\
-              Content-Type: text/plain; charset=utf-8\r\n\
-              Cache-Control: no-store\r\n\
-              Content-Length: 26\r\n\
-              Connection: close\r\n\r\n\
-              The request is malformed.\n"
-        }
-        Fault::HeaderTooLarge => {
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
-              Content-Type: text/plain; charset=utf-8\r\n\
-              Cache-Control: no-store\r\n\
-              Content-Length: 33\r\n\
-              Connection: close\r\n\r\n\
-              The request header is too large.\n"
-        }
-    }
+/// Nothing is known of the request, not even in which form its client takes an answer.
+fn answer(fault: Fault) -> Vec<u8> {
+    let refusal = match fault {
+        Fault::Malformed | Fault::Framing => Refusal::BadRequest,
+        Fault::HeaderTooLarge => Refusal::HeaderTooLarge,
+    };
+    let (status, id) = (refusal.status(), RequestId::random());
+    let body = refusal.plain(&id);
+    let header = format!(
+        "HTTP/1.1 {status}\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Cache-Control: no-store\r\n\
+         X-Request-Id: {id}\r\n\
+         Content-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    (header + &body).into_bytes()
 }

@@ -5,6 +5,8 @@ mod admission;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod headers;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod lifecycle;
@@ -16,6 +18,8 @@ mod mtls;
 mod operators;
 #[cfg(test)]
 mod plain;
+#[cfg(test)]
+mod policy;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod client;
 mod fleet;
 mod origin;
 mod recorder;
+mod scripted;
 
 use std::{
     net::SocketAddr,
@@ -24,7 +25,7 @@ use landfall_edge::{
     site::Site,
 };
 use landfall_feed::record::PropertyRecord;
-use landfall_model::{CustomOrigin, OriginPool, PropertyId, Route, TlsPolicy};
+use landfall_model::{CustomOrigin, HttpPolicy, OriginPool, PropertyId, Route, TlsPolicy};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -32,6 +33,7 @@ pub(crate) use client::{connect, curl, exchange, read_to_end, run, tcp};
 use fleet::Fleet;
 pub(crate) use origin::Origin;
 pub(crate) use recorder::Recorder;
+pub(crate) use scripted::Scripted;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -149,6 +151,26 @@ impl Edge {
     pub(crate) fn serve_with(&mut self, name: &str, origin: SocketAddr, policy: TlsPolicy) {
         let certificate = self.fleet.certificate(name, self.directory.path());
         let spec = EntrySpec { certificates: vec![certificate], ..bare(name, origin, policy) };
+        self.publisher.insert(&spec).unwrap();
+    }
+
+    /// Serves `name` from `origin` with an HTTP policy, in the JSON of the feed.
+    pub(crate) fn serve_http(&mut self, name: &str, origin: SocketAddr, http: &str) {
+        self.serve_http_with(name, origin, http, TlsPolicy::default());
+    }
+
+    pub(crate) fn serve_http_with(
+        &mut self,
+        name: &str,
+        origin: SocketAddr,
+        http: &str,
+        policy: TlsPolicy,
+    ) {
+        let certificate = self.fleet.certificate(name, self.directory.path());
+        let bare = bare(name, origin, policy);
+        let http = serde_json::from_str::<HttpPolicy>(http).unwrap().checked().unwrap();
+        let route = Route { http, ..bare.route };
+        let spec = EntrySpec { certificates: vec![certificate], route, ..bare };
         self.publisher.insert(&spec).unwrap();
     }
 
