@@ -20,7 +20,8 @@ use landfall_feed::{
     page::{Manifest, PageKind, PageSpec, SegmentRef, Shrink, encode_manifest, encode_raw_records},
     protocol::{ACK_PATH, Ack, AckReply, AckState, CHANGES_PATH, ChangesQuery, SNAPSHOT_PATH},
     record::{
-        CertificateRecord, HostnameRecord, HostnameState, PropertyRecord, WireRecord, encode_record,
+        CertificateRecord, HostnameRecord, HostnameState, PropertyRecord, TicketRecord, WireRecord,
+        encode_record, tickets_id,
     },
     seal::{GroupPublicKey, sha256},
     sign::SigningKey,
@@ -114,6 +115,17 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// A secret for the session tickets of these times, in seconds since 1970.
+    ///
+    /// # Panics
+    /// Where the system's cryptography fails.
+    pub fn tickets(&self, starts: u64, ends: u64, secret: &[u8]) -> TicketRecord {
+        let context = SealContext::TicketSecret { starts, ends };
+        TicketRecord { starts, ends, secret: self.group.seal(context, secret).unwrap() }
+    }
+}
+
 /// The SHA-256 of the SubjectPublicKeyInfo in a certificate.
 fn public_key_hash(leaf: &[u8]) -> [u8; 32] {
     let (_, parsed) = x509_parser::parse_x509_certificate(leaf).unwrap();
@@ -165,6 +177,26 @@ impl ScriptedFeed {
         let mut state = self.state();
         let revision = state.next_revision();
         let wire = WireRecord::hostname(revision, record);
+        state.records.insert(wire.id.clone(), (revision, encode_record(&wire)));
+        drop(state);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Puts a ticket secret at the next revision.
+    pub fn put_tickets(&self, record: &TicketRecord) {
+        let mut state = self.state();
+        let revision = state.next_revision();
+        let wire = WireRecord::tickets(revision, record);
+        state.records.insert(wire.id.clone(), (revision, encode_record(&wire)));
+        drop(state);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Says at the next revision that the ticket secret is gone that starts at `starts`.
+    pub fn remove_tickets(&self, starts: u64) {
+        let mut state = self.state();
+        let revision = state.next_revision();
+        let wire = WireRecord::tombstone(tickets_id(starts), revision, "tickets");
         state.records.insert(wire.id.clone(), (revision, encode_record(&wire)));
         drop(state);
         self.shared.changed.notify_waiters();

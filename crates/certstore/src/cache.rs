@@ -22,7 +22,7 @@ const MIN_CAPACITY_BYTES: u64 = 64 * 1024;
 /// The cache, what fills it, and its counters.
 pub(crate) struct KeyCache {
     cache: Cache<CertificateId, Arc<CertifiedKey>, ByBytes>,
-    loads: Semaphore,
+    loads: Arc<Semaphore>,
     source: Arc<dyn CertificateSource>,
     keys: Arc<GroupKeys>,
     hits: AtomicU64,
@@ -36,6 +36,8 @@ pub struct Stats {
     pub hostnames: usize,
     /// Different TLS policies.
     pub policies: usize,
+    /// Secrets for session tickets that were put in.
+    pub ticket_secrets: usize,
     /// Parsed keys in the cache.
     pub cache_entries: usize,
     /// What they take, in bytes.
@@ -65,7 +67,7 @@ impl KeyCache {
         let expected = usize::try_from(capacity / (2 * KEY_OVERHEAD)).unwrap_or(usize::MAX);
         Self {
             cache: Cache::with_weighter(expected, capacity, ByBytes),
-            loads: Semaphore::new(CONCURRENT_LOADS),
+            loads: Arc::new(Semaphore::new(CONCURRENT_LOADS)),
             source,
             keys,
             hits: AtomicU64::new(0),
@@ -88,9 +90,11 @@ impl KeyCache {
 
     async fn read(&self, id: CertificateId) -> Result<Arc<CertifiedKey>, CertificateError> {
         let interrupted = |_| CertificateError::Interrupted;
-        let _turn = self.loads.acquire().await.map_err(interrupted)?;
+        let turn = Arc::clone(&self.loads).acquire_owned().await.map_err(interrupted)?;
         let (source, keys) = (Arc::clone(&self.source), Arc::clone(&self.keys));
         let loading = task::spawn_blocking(move || {
+            // Ends with the read, whether or not somebody still waits for it.
+            let _turn = turn;
             let stored = source.certificate(id);
             let stored = stored.map_err(|error| CertificateError::Source(Arc::new(error)))?;
             keys.open(&stored.ok_or(CertificateError::Gone)?).map(Arc::new)

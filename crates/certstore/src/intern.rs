@@ -8,7 +8,7 @@ use std::{
 
 use landfall_model::{Route, TlsPolicy};
 
-use crate::{Entry, EntrySpec, Policy, PolicyError};
+use crate::{Entry, EntrySpec, Policy, PolicyError, TicketSecrets};
 
 /// The most policies that live at a time. Each owns a server configuration, and tenants choose
 /// them: a bound keeps one tenant from filling the memory.
@@ -18,6 +18,7 @@ const MAX_POLICIES: usize = 4_096;
 /// by nothing that serves a name from the index.
 pub(crate) struct Interner<R> {
     tables: Mutex<Tables<R>>,
+    tickets: Arc<TicketSecrets>,
     compile: Box<dyn Fn(&Route) -> R + Send + Sync>,
 }
 
@@ -30,21 +31,24 @@ struct Tables<R> {
 
 impl<R> Interner<R> {
     /// `compile` makes what serves requests out of a route, once for all equal ones.
-    pub(crate) fn new(compile: impl Fn(&Route) -> R + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        tickets: Arc<TicketSecrets>,
+        compile: impl Fn(&Route) -> R + Send + Sync + 'static,
+    ) -> Self {
         let (policies, routes) = (HashMap::new(), HashMap::new());
         let tables = Mutex::new(Tables { policies, routes, route_sweep: 0 });
-        Self { tables, compile: Box::new(compile) }
+        Self { tables, tickets, compile: Box::new(compile) }
     }
 
     pub(crate) fn entry(&self, spec: &EntrySpec) -> Result<Arc<Entry<R>>, PolicyError> {
         let mut tables = self.lock();
-        let policy = tables.policy(&spec.policy)?;
+        let policy = tables.policy(&spec.policy, &self.tickets)?;
         let route = tables.route(&spec.route, &self.compile);
         Ok(Arc::new(Entry::new(spec, route, policy)))
     }
 
     pub(crate) fn policy(&self, policy: &TlsPolicy) -> Result<Arc<Policy>, PolicyError> {
-        self.lock().policy(policy)
+        self.lock().policy(policy, &self.tickets)
     }
 
     pub(crate) fn policies(&self) -> usize {
@@ -57,7 +61,11 @@ impl<R> Interner<R> {
 }
 
 impl<R> Tables<R> {
-    fn policy(&mut self, policy: &TlsPolicy) -> Result<Arc<Policy>, PolicyError> {
+    fn policy(
+        &mut self,
+        policy: &TlsPolicy,
+        tickets: &Arc<TicketSecrets>,
+    ) -> Result<Arc<Policy>, PolicyError> {
         if let Some(known) = self.policies.get(policy) {
             return Ok(Arc::clone(known));
         }
@@ -67,7 +75,7 @@ impl<R> Tables<R> {
         if self.policies.len() >= MAX_POLICIES {
             return Err(PolicyError::TooMany { limit: MAX_POLICIES });
         }
-        let made = Arc::new(Policy::new(policy.clone())?);
+        let made = Arc::new(Policy::new(policy.clone(), Arc::clone(tickets))?);
         self.policies.insert(policy.clone(), Arc::clone(&made));
         Ok(made)
     }

@@ -19,6 +19,7 @@ mod resolver;
 mod select;
 mod source;
 mod store;
+mod tickets;
 
 pub use cache::Stats;
 pub use entry::{CertificateId, CertificateRef, Entry, EntrySpec, KeyKind};
@@ -28,3 +29,4 @@ pub use resolver::with_certificate;
 pub use select::Offer;
 pub use source::{CertificateSource, SourceError, StoredCertificate};
 pub use store::{Publisher, Replacement, Resolver, SelectError, Selected, StoreConfig, channel};
+pub use tickets::{TicketSecret, TicketSecretError, TicketSecrets};

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use landfall_model::{CipherSuite, ClientAuth, ClientAuthMode, TlsPolicy, TlsVersion};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, aws_lc_rs::default_provider},
     pki_types::CertificateDer,
     server::{
         NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
@@ -14,7 +14,10 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use crate::resolver::PinnedCertificate;
+use crate::{
+    resolver::PinnedCertificate,
+    tickets::{TicketSecrets, Ticketer},
+};
 
 /// A policy and the server configuration that all of its hostnames share.
 pub struct Policy {
@@ -44,8 +47,9 @@ pub enum PolicyError {
 }
 
 impl Policy {
-    pub(crate) fn new(policy: TlsPolicy) -> Result<Self, PolicyError> {
-        let server = server_config(&policy)?;
+    pub(crate) fn new(policy: TlsPolicy, tickets: Arc<TicketSecrets>) -> Result<Self, PolicyError> {
+        let mut server = server_config(&policy)?;
+        server.ticketer = Arc::new(Ticketer::new(&policy, tickets));
         Ok(Self { policy, server: Arc::new(server) })
     }
 
@@ -82,9 +86,6 @@ fn server_config(policy: &TlsPolicy) -> Result<ServerConfig, PolicyError> {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
     };
-    // A ticketer of its own: no session of one policy resumes under another. rustls itself
-    // refuses to resume for another SNI.
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(PolicyError::Refused)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(config)
@@ -108,7 +109,7 @@ fn client_verifier(
 }
 
 fn provider(policy: &TlsPolicy) -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
+    let mut provider = default_provider();
     provider.cipher_suites.retain(|own| {
         let code = u16::from(own.suite());
         let known = CipherSuite::ALL.iter().find(|suite| suite.code() == code);

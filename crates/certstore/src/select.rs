@@ -94,8 +94,10 @@ impl<R> Entry<R> {
 mod tests {
     use landfall_model::{HostPattern, PropertyId, Route, TlsPolicy};
 
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{CertificateId, EntrySpec, intern::Interner};
+    use crate::{CertificateId, EntrySpec, TicketSecrets, intern::Interner};
 
     fn chosen(kinds: &[KeyKind], policy: TlsPolicy, offer: Offer) -> Option<KeyKind> {
         let certificate =
@@ -103,8 +105,8 @@ mod tests {
         let name: HostPattern = "a.example".parse().unwrap();
         let route = Route::to(PropertyId(1));
         let certificates = kinds.iter().map(certificate).collect();
-        let entry =
-            Interner::new(Route::clone).entry(&EntrySpec { name, route, policy, certificates });
+        let interner = Interner::new(Arc::new(TicketSecrets::new(0)), Route::clone);
+        let entry = interner.entry(&EntrySpec { name, route, policy, certificates });
         entry.unwrap().choose(offer).map(|found| found.key_kind)
     }
 

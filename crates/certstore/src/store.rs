@@ -11,9 +11,11 @@ use tokio::{sync::Semaphore, task};
 
 use crate::{
     CertificateError, CertificateSource, Entry, EntrySpec, GroupKeys, Offer, PolicyError, Stats,
+    TicketSecrets,
     cache::KeyCache,
     index::{Index, Shards},
     intern::Interner,
+    tickets,
 };
 
 /// The most look-ups in the source at a time while the index fills.
@@ -31,10 +33,11 @@ pub struct StoreConfig {
 struct Shared<R> {
     index: Index<R>,
     interner: Interner<R>,
+    tickets: Arc<TicketSecrets>,
     cache: KeyCache,
     source: Arc<dyn CertificateSource>,
     filled: AtomicBool,
-    cold_lookups: Semaphore,
+    cold_lookups: Arc<Semaphore>,
 }
 
 /// Makes a store: its one writer and a reader, which can be cloned.
@@ -48,13 +51,15 @@ pub fn channel<R: Send + Sync + 'static>(
     keys: Arc<GroupKeys>,
     compile: impl Fn(&Route) -> R + Send + Sync + 'static,
 ) -> (Publisher<R>, Resolver<R>) {
+    let tickets = Arc::new(TicketSecrets::new(tickets::now()));
     let shared = Arc::new(Shared {
         index: Index::new(),
-        interner: Interner::new(compile),
+        interner: Interner::new(Arc::clone(&tickets), compile),
+        tickets,
         cache: KeyCache::new(config.key_cache_bytes, Arc::clone(&source), keys),
         source,
         filled: AtomicBool::new(false),
-        cold_lookups: Semaphore::new(CONCURRENT_COLD_LOOKUPS),
+        cold_lookups: Arc::new(Semaphore::new(CONCURRENT_COLD_LOOKUPS)),
     });
     (Publisher { shared: Arc::clone(&shared) }, Resolver { shared })
 }
@@ -85,6 +90,11 @@ impl<R> Publisher<R> {
     /// [`PolicyError`].
     pub fn check_policy(&self, policy: &TlsPolicy) -> Result<(), PolicyError> {
         self.shared.interner.policy(policy).map(drop)
+    }
+
+    /// The secrets of the session tickets.
+    pub fn ticket_secrets(&mut self) -> &TicketSecrets {
+        &self.shared.tickets
     }
 
     /// Starts a set of names that is to take the place of all there are.
@@ -178,9 +188,11 @@ impl<R: Send + Sync + 'static> Resolver<R> {
     }
 
     async fn load_entry(&self, name: LookupName) -> Option<Arc<Entry<R>>> {
-        let _turn = self.shared.cold_lookups.acquire().await.ok()?;
+        let turn = Arc::clone(&self.shared.cold_lookups).acquire_owned().await.ok()?;
         let shared = Arc::clone(&self.shared);
         let loading = task::spawn_blocking(move || {
+            // Ends with the read, whether or not somebody still waits for it.
+            let _turn = turn;
             let spec = shared.source.entry(&name).ok()??;
             shared.interner.entry(&spec).ok()
         });
@@ -222,6 +234,7 @@ impl<R: Send + Sync + 'static> Resolver<R> {
         let mut stats = Stats {
             hostnames: self.shared.index.len(),
             policies: self.shared.interner.policies(),
+            ticket_secrets: self.shared.tickets.count(),
             ..Stats::default()
         };
         self.shared.cache.fill(&mut stats);

@@ -46,14 +46,16 @@ impl Properties {
         self.edit(id, |shard| drop(shard.remove(&id)));
     }
 
-    /// Takes out every property that is not in `ids`.
-    pub fn retain(&self, ids: &std::collections::HashSet<PropertyId>) {
-        for slot in &self.shards {
-            if slot.load().keys().any(|id| !ids.contains(id)) {
-                let mut shard = HashMap::clone(&slot.load());
-                shard.retain(|id, _| ids.contains(id));
-                slot.store(Arc::new(shard));
+    /// Puts these in the place of all there are. There is no moment without one that stays.
+    pub fn replace(&self, records: Vec<PropertyRecord>) {
+        let mut shards: Vec<HashMap<_, _>> = self.shards.iter().map(|_| HashMap::new()).collect();
+        for PropertyRecord { property, pool } in records {
+            if let Some(shard) = shards.get_mut(shard_of(property)) {
+                shard.insert(property, Arc::new(Property { pool: Arc::new(pool) }));
             }
+        }
+        for (slot, shard) in self.shards.iter().zip(shards) {
+            slot.store(Arc::new(shard));
         }
     }
 
@@ -65,10 +67,14 @@ impl Properties {
         }
     }
 
-    /// Ids are dealt in order, so the lowest bits spread them.
     fn shard(&self, id: PropertyId) -> Option<&ArcSwap<HashMap<PropertyId, Arc<Property>>>> {
-        self.shards.get(id.0.unsigned_abs() as usize % SHARDS)
+        self.shards.get(shard_of(id))
     }
+}
+
+/// Ids are dealt in order, so the lowest bits spread them.
+fn shard_of(id: PropertyId) -> usize {
+    id.0.unsigned_abs() as usize % SHARDS
 }
 
 #[cfg(test)]
@@ -87,8 +93,9 @@ mod tests {
         properties.insert(record(1, "http://192.0.2.3"));
         let first = properties.find(PropertyId(1)).unwrap().pool.origins[0].url.to_string();
         assert_eq!(first, "http://192.0.2.3:80");
-        properties.retain(&[PropertyId(257)].into());
+        properties.replace(vec![record(257, "http://192.0.2.2"), record(2, "http://192.0.2.4")]);
         assert!(properties.find(PropertyId(1)).is_none());
+        assert!(properties.find(PropertyId(2)).is_some());
         properties.remove(PropertyId(257));
         assert!(properties.find(PropertyId(257)).is_none());
     }

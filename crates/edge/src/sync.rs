@@ -111,9 +111,9 @@ pub fn start(
     let store = StoreConfig { key_cache_bytes: config.key_cache };
     let (publisher, resolver) = channel(store, source, Arc::clone(&keys), Site::new);
     let properties = Arc::new(Properties::default());
-    let applier =
+    let mut applier =
         Applier::new(opened, publisher, Arc::clone(&properties), keys, Arc::clone(&sync_metrics));
-    applier.load_properties().map_err(SyncError::State)?;
+    applier.load_others().map_err(SyncError::State)?;
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
     let downloads = Downloads::new(config.state_directory.join("snapshot"));
     let poller = Poller::new(client, applier, readiness, sync_metrics, downloads);

@@ -7,6 +7,7 @@
 //! One [`Writer`], and a [`Reader`] for everyone else. All calls block.
 
 mod read;
+mod restore;
 mod write;
 
 use std::{
@@ -22,11 +23,12 @@ use std::{
 };
 
 use landfall_model::{Epoch, HostnameId, KeyType, Revision, Route, Sealed, TlsPolicy};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     read::{ExpiryCounts, Quarantined, Reader, StoredChain},
+    restore::FileState,
     write::{
         Applied, Change, NewCertificate, NewHostname, SnapshotOutcome, SnapshotWriter, Writer,
     },
@@ -222,11 +224,21 @@ fn open_writable(path: &Path) -> Result<Connection, LkgError> {
     // the feed brings them again.
     connection.pragma_update(None, "synchronous", "normal").map_err(failed("configure"))?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed("configure"))?;
+    // What is erased leaves the pages that are written anyway.
+    connection.pragma_update(None, "secure_delete", "fast").map_err(failed("configure"))?;
     migrate(&connection)?;
     Ok(connection)
 }
 
 fn connect_to_read(path: &Path, access: Access) -> Result<Connection, LkgError> {
+    let connection = open_to_read(path, access)?;
+    // The log is the writer's, and after a restore that of another file.
+    let quiet = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    quiet.map_err(failed("configure"))?;
+    Ok(connection)
+}
+
+fn open_to_read(path: &Path, access: Access) -> Result<Connection, LkgError> {
     match access {
         Access::ReadOnly => connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY),
         Access::Immutable => {
@@ -301,5 +313,7 @@ fn sealed(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Sealed> {
     })
 }
 
+#[cfg(test)]
+mod restore_tests;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod changes;
 mod demo;
 mod faults;
 mod hostile_feed;
+mod resumption;
 mod secrets;
 mod slice;
 mod tls;

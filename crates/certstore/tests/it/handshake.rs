@@ -13,11 +13,11 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 
 use crate::support::{Fleet, name};
 
-type Streams =
+pub(crate) type Streams =
     (client::TlsStream<tokio::io::DuplexStream>, server::TlsStream<tokio::io::DuplexStream>);
 
 /// Shakes hands over a pipe, the server's side as the edge does it.
-async fn handshake(
+pub(crate) async fn handshake(
     resolver: &Resolver<Route>,
     config: Arc<ClientConfig>,
     sni: &str,
@@ -30,7 +30,7 @@ async fn handshake(
         let wanted = name(hello.server_name()?);
         let selected = resolver.select(&wanted, Offer::of(&hello)).await.ok()?;
         let config = Arc::clone(selected.entry.policy().server_config());
-        with_certificate(selected.key, async { start.into_stream(config).await }).await.ok()
+        with_certificate(&selected, async { start.into_stream(config).await }).await.ok()
     };
     let connector = TlsConnector::from(config);
     let (client, server) = tokio::join!(connector.connect(server_name, client), serve);

@@ -7,4 +7,6 @@ mod keys;
 #[cfg(test)]
 mod lookup;
 #[cfg(test)]
+mod resumption;
+#[cfg(test)]
 mod support;

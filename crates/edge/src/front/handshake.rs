@@ -49,12 +49,12 @@ async fn complete(
 ) -> Result<(Ready<Tls>, Handshake), Handshake> {
     let start = read_hello(tcp, limits.client_hello).await?;
     let (start, selected) = select(start, resolver).await?;
-    let Selected { entry, key } = selected;
-    let config = Arc::clone(entry.policy().server_config());
+    let config = Arc::clone(selected.entry.policy().server_config());
     // rustls asks for the certificate as soon as the connection is made, so that is inside too.
     let handshake = async move { start.into_stream(config).await };
-    let tls = with_certificate(key, handshake).await.map_err(|error| failure(&error))?;
+    let tls = with_certificate(&selected, handshake).await.map_err(|error| failure(&error))?;
     let (protocol, outcome) = negotiated(&tls);
+    let entry = selected.entry;
     let client = client_certificate(&tls).map_err(|error| {
         tracing::debug!(hostname = %entry.name(), %error, "a client's certificate is not taken");
         Handshake::Refused

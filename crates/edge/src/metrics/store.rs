@@ -13,7 +13,7 @@ use prometheus::{
 type Figure = (&'static str, &'static str, MetricType, fn(&Stats) -> f64);
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 7] = [
     (
         "landfall_store_hostnames",
         "Names and wildcards that are served.",
@@ -23,6 +23,12 @@ const FIGURES: [Figure; 6] = [
     ("landfall_store_policies", "Distinct TLS policies.", MetricType::GAUGE, |stats| {
         stats.policies as f64
     }),
+    (
+        "landfall_ticket_secrets",
+        "Secrets for session tickets that came over the feed.",
+        MetricType::GAUGE,
+        |stats| stats.ticket_secrets as f64,
+    ),
     (
         "landfall_store_cached_keys",
         "Parsed certificates in the cache.",

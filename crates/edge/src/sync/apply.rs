@@ -1,7 +1,6 @@
 //! Writing to the last-known-good database, then publishing to the store.
 
 use std::{
-    collections::HashSet,
     path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -9,10 +8,12 @@ use std::{
 
 use landfall_certstore::{GroupKeys, Publisher};
 use landfall_feed::{
-    lkg::{Applied, Change, LkgError, Opened, Position, Reader, SnapshotOutcome, Writer},
+    lkg::{
+        Applied, Change, FileState, LkgError, Opened, Position, Reader, SnapshotOutcome, Writer,
+    },
     page::{Header, PageError, VerifiedPage},
     protocol::{Ack, MAX_ACK_REJECTED, Rejected},
-    record::{Body, Record, WireRecord},
+    record::{Body, Record, WireRecord, tickets_id},
 };
 use landfall_model::{PropertyId, Revision};
 
@@ -67,6 +68,8 @@ pub(super) struct Applier {
     properties: Arc<Properties>,
     keys: Arc<GroupKeys>,
     metrics: Arc<SyncMetrics>,
+    /// Whether what is published that is no hostname is what the database has.
+    others_are_loaded: bool,
 }
 
 impl Applier {
@@ -78,7 +81,8 @@ impl Applier {
         metrics: Arc<SyncMetrics>,
     ) -> Self {
         let Opened { writer, reader, .. } = opened;
-        Self { writer, reader, publisher, properties, keys, metrics }
+        let others_are_loaded = false;
+        Self { writer, reader, publisher, properties, keys, metrics, others_are_loaded }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -90,22 +94,66 @@ impl Applier {
     }
 
     /// Publishes from the database what is no hostname, in the place of all there was.
-    pub(super) fn load_properties(&self) -> Result<(), LkgError> {
-        let mut found = HashSet::new();
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the other kinds are not published")]
+    pub(super) fn load_others(&mut self) -> Result<(), LkgError> {
+        let (mut properties, mut secrets) = (Vec::new(), Vec::new());
         self.reader.for_each_other(|wire| {
-            let body = WireRecord::read(wire).and_then(|record| record.decode());
-            if let Ok(Record { body: Body::Property(record), .. }) = body {
-                found.insert(record.property);
-                self.properties.insert(record);
+            match WireRecord::read(wire).and_then(|record| record.decode()).map(|own| own.body) {
+                Ok(Body::Property(record)) => properties.push(record),
+                Ok(Body::Tickets(record)) => {
+                    secrets.extend(check::ticket_secret(&record, &self.keys))
+                }
+                _ => {}
             }
         })?;
-        self.properties.retain(&found);
+        self.properties.replace(properties);
+        self.publisher.ticket_secrets().replace(secrets);
+        self.rotate_ticket_secrets();
+        self.others_are_loaded = true;
         Ok(())
+    }
+
+    /// What time alone makes necessary, whether or not there is a control plane. To be called
+    /// every few minutes at least.
+    pub(super) fn tend(&mut self) {
+        self.rotate_ticket_secrets();
+        match self.writer.restore_deleted() {
+            Ok(FileState::Present) => {}
+            Ok(FileState::Restored) => {
+                self.metrics.failed("state_deleted");
+                tracing::error!(
+                    "the last-known-good database had been deleted; it is written anew"
+                );
+            }
+            Err(error) => {
+                self.metrics.failed("state_deleted");
+                self.metrics.state_not_written();
+                tracing::error!(
+                    error = describe(&error),
+                    "the last-known-good database was deleted, and can't be written anew",
+                );
+            }
+        }
+    }
+
+    /// Drops the ticket secrets whose time is over, also from the disk.
+    fn rotate_ticket_secrets(&mut self) {
+        let over = self.publisher.ticket_secrets().rotate(now());
+        if over.is_empty() {
+            return;
+        }
+        tracing::info!(secrets = over.len(), "ticket secrets are over");
+        let ids: Vec<String> = over.into_iter().map(tickets_id).collect();
+        if let Err(error) = self.writer.blank(&ids) {
+            tracing::warn!(error = describe(&error), "ticket secrets that are over stay on disk");
+        }
     }
 
     /// Fills the index from the database.
     pub(super) fn load(&mut self) -> Result<(), LkgError> {
-        self.load_properties()?;
+        if !self.others_are_loaded {
+            self.load_others()?;
+        }
         let mut replacement = self.publisher.replacement();
         let (mut hostnames, mut unreadable) = (0u64, 0u64);
         self.reader.for_each_hostname(|row| {
@@ -155,6 +203,9 @@ impl Applier {
                 if let Some(property) = property_of(&id) {
                     self.properties.remove(property);
                     tracing::info!(property = property.0, revision, "property gone");
+                } else if let Some(starts) = tickets_of(&id) {
+                    self.publisher.ticket_secrets().remove(starts);
+                    tracing::info!(starts, revision, "ticket secret gone");
                 }
             }
             Applied::Nothing => {}
@@ -172,12 +223,24 @@ impl Applier {
         }
     }
 
-    fn publish_other(&self, wire: &[u8]) {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the other kinds are not published")]
+    fn publish_other(&mut self, wire: &[u8]) {
         let record = WireRecord::read(wire).and_then(|record| record.decode());
-        if let Ok(Record { body: Body::Property(record), revision, .. }) = record {
-            let property = record.property.0;
-            self.properties.insert(record);
-            tracing::info!(property, revision = revision.0, "property published");
+        let Ok(Record { body, revision: Revision(revision), .. }) = record else { return };
+        match body {
+            Body::Property(record) => {
+                let property = record.property.0;
+                self.properties.insert(record);
+                tracing::info!(property, revision, "property published");
+            }
+            Body::Tickets(record) => {
+                // It was opened when it was checked: nothing is left to fail.
+                if let Ok(secret) = check::ticket_secret(&record, &self.keys) {
+                    self.publisher.ticket_secrets().insert(secret);
+                    tracing::info!(starts = record.starts, revision, "ticket secret published");
+                }
+            }
+            _ => {}
         }
     }
 
@@ -225,6 +288,7 @@ impl Applier {
         }
         check_shrink(manifest, current, snapshot.outcome()?)?;
         snapshot.finish(manifest.epoch, manifest.to, now())?;
+        self.others_are_loaded = false;
         tracing::info!(
             epoch = manifest.epoch.0,
             revision = manifest.to.0,
@@ -328,7 +392,11 @@ impl Checker<'_> {
         }
         let record = match head.decode()?.body {
             Body::Tombstone => return Ok(Change::Remove { id: head.id, revision }),
-            Body::Property(_) | Body::Tickets(_) | Body::Pop(_) | Body::Unknown => {
+            Body::Tickets(record) => {
+                check::ticket_secret(&record, self.keys)?;
+                return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
+            }
+            Body::Property(_) | Body::Pop(_) | Body::Unknown => {
                 return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
             }
             Body::Hostname(record) => record,
@@ -347,6 +415,10 @@ impl Checker<'_> {
 
 fn property_of(id: &str) -> Option<PropertyId> {
     id.strip_prefix("property/")?.parse().ok().map(PropertyId)
+}
+
+fn tickets_of(id: &str) -> Option<u64> {
+    id.strip_prefix("tickets/")?.parse().ok()
 }
 
 /// Refuses a snapshot that has a tenth fewer hostnames than are served, or less than half of those,

@@ -1,12 +1,14 @@
 //! Whether a record can be used. One that can't is told why, and hurts no other.
 
-use landfall_certstore::{CertificateError, GroupKeys, PolicyError, StoredCertificate};
+use landfall_certstore::{
+    CertificateError, GroupKeys, PolicyError, StoredCertificate, TicketSecret, TicketSecretError,
+};
 use landfall_feed::{
     lkg::{KeyDescription, NewCertificate, NewHostname},
-    record::{CertificateRecord, HostnameRecord, RecordError},
+    record::{CertificateRecord, HostnameRecord, RecordError, TicketRecord},
     seal::sha256,
 };
-use landfall_model::{Fingerprint, HostPattern, KeyType, Revision};
+use landfall_model::{Fingerprint, HostPattern, KeyType, Revision, SealContext};
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, public_key::PublicKey,
 };
@@ -41,6 +43,10 @@ pub(super) enum Rejection {
     Key(#[source] CertificateError),
     #[error("the TLS policy can't be served")]
     Policy(#[source] PolicyError),
+    #[error("the ticket secret can't be opened")]
+    SealedTicketSecret(#[source] CertificateError),
+    #[error("the ticket secret can't be used")]
+    TicketSecret(#[source] TicketSecretError),
 }
 
 impl Rejection {
@@ -58,6 +64,8 @@ impl Rejection {
             Self::PublicKey => "public_key",
             Self::Key(error) => error.reason(),
             Self::Policy(_) => "policy",
+            Self::SealedTicketSecret(error) => error.reason(),
+            Self::TicketSecret(_) => "ticket_secret",
         }
     }
 }
@@ -98,6 +106,18 @@ pub(super) fn hostname(
         }
     }
     Ok(NewHostname { revision, record, certificates })
+}
+
+/// Opens the secret of a record.
+pub(super) fn ticket_secret(
+    record: &TicketRecord,
+    keys: &GroupKeys,
+) -> Result<TicketSecret, Rejection> {
+    let TicketRecord { starts, ends, secret } = record;
+    let (starts, ends) = (*starts, *ends);
+    let opened = keys.unseal(secret, SealContext::TicketSecret { starts, ends });
+    let opened = opened.map_err(Rejection::SealedTicketSecret)?;
+    TicketSecret::new(starts, ends, &opened).map_err(Rejection::TicketSecret)
 }
 
 fn certificate(

@@ -165,7 +165,7 @@ impl Shared {
             })
             .await?;
         }
-        let position = self.position().await?;
+        let position = self.tend().await?;
         if position.epoch == Epoch(0) {
             return self.take_snapshot(schedule).await;
         }
@@ -252,8 +252,14 @@ impl Shared {
         self.load()
     }
 
-    async fn position(self: &Arc<Self>) -> Result<Position, StepError> {
-        self.blocking(|shared| Ok(shared.lock().position())).await
+    /// Does what time makes necessary, and says where the edge stands.
+    async fn tend(self: &Arc<Self>) -> Result<Position, StepError> {
+        self.blocking(|shared| {
+            let mut applier = shared.lock();
+            applier.tend();
+            Ok(applier.position())
+        })
+        .await
     }
 
     /// The applied state is the control plane's: says so everywhere.

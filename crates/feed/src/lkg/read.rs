@@ -23,6 +23,8 @@ pub struct Reader {
 
 struct Pool {
     access: Access,
+    /// Counts the files that were read: a connection to an earlier one is not kept.
+    file: u64,
     idle: Vec<Connection>,
 }
 
@@ -67,7 +69,7 @@ pub struct ExpiryCounts {
 
 impl Reader {
     pub(super) fn new(path: PathBuf, access: Access) -> Self {
-        let pool = Pool { access, idle: Vec::new() };
+        let pool = Pool { access, file: 0, idle: Vec::new() };
         Self { path: Arc::new(path), pool: Arc::new(Mutex::new(pool)) }
     }
 
@@ -75,9 +77,10 @@ impl Reader {
         &self.path
     }
 
-    /// From now on somebody writes.
+    /// From now on somebody writes, maybe to another file than before.
     pub(super) fn read_with_writer(&self) {
-        *self.pool() = Pool { access: Access::ReadOnly, idle: Vec::new() };
+        let mut pool = self.pool();
+        *pool = Pool { access: Access::ReadOnly, file: pool.file + 1, idle: Vec::new() };
     }
 
     /// Where the edge stands; all zero before the first snapshot.
@@ -223,9 +226,9 @@ impl Reader {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LkgError> {
-        let (access, idle) = {
+        let (access, file, idle) = {
             let mut pool = self.pool();
-            (pool.access, pool.idle.pop())
+            (pool.access, pool.file, pool.idle.pop())
         };
         let connection = match idle {
             Some(connection) => connection,
@@ -233,7 +236,7 @@ impl Reader {
         };
         let done = work(&connection).map_err(failed("read"))?;
         let mut pool = self.pool();
-        if pool.access == access && pool.idle.len() < MAX_IDLE {
+        if pool.file == file && pool.idle.len() < MAX_IDLE {
             pool.idle.push(connection);
         }
         Ok(done)

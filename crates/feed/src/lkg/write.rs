@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{
     KeyDescription, LkgError, Position, Reader, StoredCertificateRef, StoredHostname, failed,
-    open_writable, read::read_position,
+    open_writable, read::read_position, restore::FileIdentity,
 };
 use crate::{
     digest::StateDigest,
@@ -18,9 +18,11 @@ use crate::{
 /// The one writer.
 pub struct Writer {
     /// None while the disk can't be written.
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
+    /// The file that the connection was opened on.
+    pub(super) file: Option<FileIdentity>,
     position: Position,
-    reader: Reader,
+    pub(super) reader: Reader,
 }
 
 /// One record's effect.
@@ -104,12 +106,13 @@ impl Writer {
     pub(super) fn new(connection: Connection, reader: Reader) -> Result<Self, LkgError> {
         let position = read_position(&connection).map_err(failed("read its position"))?;
         let position = position.unwrap_or_default();
-        Ok(Self { connection: Some(connection), position, reader })
+        let file = FileIdentity::of(reader.path());
+        Ok(Self { connection: Some(connection), file, position, reader })
     }
 
     /// A writer of a database that can't be written for now.
     pub(super) fn waiting(position: Position, reader: Reader) -> Self {
-        Self { connection: None, position, reader }
+        Self { connection: None, file: None, position, reader }
     }
 
     /// Where the edge stands; all zero before the first snapshot.
@@ -167,13 +170,27 @@ impl Writer {
         batch.commit(position)
     }
 
+    /// Erases what records say that are no hostnames. They stay received: the digest is of ids
+    /// and revisions.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn blank(&mut self, ids: &[String]) -> Result<(), LkgError> {
+        let position = self.position;
+        let batch = Batch::begin(self.writable()?)?;
+        for id in ids {
+            batch.execute("UPDATE other SET wire = x'' WHERE id = ?1", params![id])?;
+        }
+        batch.commit(position)
+    }
+
     /// Starts the writing of a snapshot, which takes the place of everything at its end.
     ///
     /// # Errors
     /// [`LkgError`].
     pub fn snapshot(&mut self) -> Result<SnapshotWriter<'_>, LkgError> {
-        let Self { connection, position, reader } = self;
-        let connection = writable(connection, reader)?;
+        let Self { connection, file, position, reader } = self;
+        let connection = writable(connection, file, reader)?;
         let batch = Batch::begin(connection)?;
         let table = "CREATE TEMP TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
                      DELETE FROM seen;";
@@ -182,19 +199,21 @@ impl Writer {
     }
 
     fn writable(&mut self) -> Result<&mut Connection, LkgError> {
-        writable(&mut self.connection, &self.reader)
+        writable(&mut self.connection, &mut self.file, &self.reader)
     }
 }
 
 /// The connection; where there is none, the disk may have become writable meanwhile.
 fn writable<'a>(
     connection: &'a mut Option<Connection>,
+    file: &mut Option<FileIdentity>,
     reader: &Reader,
 ) -> Result<&'a mut Connection, LkgError> {
     match connection {
         Some(connection) => Ok(connection),
         None => {
             let opened = connection.insert(open_writable(reader.path())?);
+            *file = FileIdentity::of(reader.path());
             reader.read_with_writer();
             Ok(opened)
         }
