@@ -12,6 +12,7 @@ mod raw;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use landfall_feed::sign::VerifyingKey;
+use landfall_model::Network;
 pub use landfall_model::config::Problem;
 
 pub use http::{Http, RawHttp};
@@ -53,6 +54,8 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// Liveness, readiness and metrics; for operators alone.
     pub admin: SocketAddr,
+    /// Whose connections start with a PROXY header that says whom they are from.
+    pub proxy_protocol_from: Vec<Network>,
 }
 
 /// Where the state comes from.

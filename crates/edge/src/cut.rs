@@ -37,11 +37,14 @@ pub(crate) enum Cut {
     /// More HTTP/2 frames that do nothing than are allowed.
     #[error("the client floods the connection with frames")]
     Flood,
+    /// A load balancer's connection doesn't start with a valid PROXY header in time.
+    #[error("the PROXY header is missing, malformed or late")]
+    ProxyHeader,
 }
 
 impl Cut {
     /// In the order of the variants.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Framing,
         Self::HeaderTooLarge,
@@ -52,6 +55,7 @@ impl Cut {
         Self::SendTimeout,
         Self::SendTooSlow,
         Self::Flood,
+        Self::ProxyHeader,
     ];
 
     /// The label `reason`.
@@ -67,15 +71,18 @@ impl Cut {
             Self::SendTimeout => "send_timeout",
             Self::SendTooSlow => "send_too_slow",
             Self::Flood => "flood",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 
     /// As what a read or a write fails that finds the connection cut.
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match self {
-            Self::Malformed | Self::Framing | Self::HeaderTooLarge | Self::Flood => {
-                io::ErrorKind::InvalidData
-            }
+            Self::Malformed
+            | Self::Framing
+            | Self::HeaderTooLarge
+            | Self::Flood
+            | Self::ProxyHeader => io::ErrorKind::InvalidData,
             Self::HeaderTimeout
             | Self::Idle
             | Self::BodyTimeout
@@ -98,7 +105,8 @@ impl Cut {
             | Self::Idle
             | Self::SendTimeout
             | Self::SendTooSlow
-            | Self::Flood => None,
+            | Self::Flood
+            | Self::ProxyHeader => None,
         }
     }
 }

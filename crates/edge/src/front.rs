@@ -8,6 +8,7 @@ mod admit;
 mod alert;
 mod handshake;
 mod hello;
+mod proxy_protocol;
 mod serve;
 
 use std::{sync::Arc, time::Duration};
@@ -22,13 +23,14 @@ use pingora_core::{
 use tokio::time::Instant;
 
 use crate::{
-    admission::Admission,
     config::Limits,
     connection::Connection,
     metrics::{Listener, Metrics},
     site::Site,
     stream::Protocol,
 };
+pub(crate) use admit::Gate;
+use admit::{NotTaken, Taken};
 use serve::{Ready, serve};
 
 /// What the listeners need.
@@ -46,7 +48,7 @@ pub(crate) struct FrontSettings {
 pub(crate) struct TlsFront<A> {
     app: Arc<A>,
     resolver: Resolver<Site>,
-    admission: Arc<Admission>,
+    gate: Gate,
     settings: FrontSettings,
 }
 
@@ -54,10 +56,10 @@ impl<A> TlsFront<A> {
     pub(crate) fn new(
         app: A,
         resolver: Resolver<Site>,
-        admission: Arc<Admission>,
+        gate: Gate,
         settings: FrontSettings,
     ) -> Self {
-        Self { app: Arc::new(app), resolver, admission, settings }
+        Self { app: Arc::new(app), resolver, gate, settings }
     }
 }
 
@@ -68,16 +70,17 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let tcp = tcp(stream)?;
-        // Shed without a word: an alert would be more work than the client was.
-        let admitted = admit::one(&self.admission, &tcp).ok()?;
+        let mut tcp = tcp(stream)?;
         let settings = &self.settings;
-        let _open = (admitted, settings.metrics.connection_opened(Listener::Https));
+        // Shed without a word: an alert would be more work than the client was.
+        let Taken { counted, client } = self.gate.take(&mut tcp, settings).await.ok()?;
+        let _open = (counted, settings.metrics.connection_opened(Listener::Https));
         let started = Instant::now();
         let accepted = handshake::accept(tcp, &self.resolver, &settings.limits).await;
         let (ready, outcome) = accepted;
         settings.metrics.handshake_ended(outcome, started.elapsed());
-        serve(&self.app, ready?, settings, shutdown).await;
+        let ready = Ready { client, ..ready? };
+        serve(&self.app, ready, settings, shutdown).await;
         None
     }
 
@@ -89,7 +92,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
 /// Who may come to a plain listener.
 pub(crate) enum Door {
     /// Whom the limits admit.
-    Public(Arc<Admission>),
+    Public(Gate),
     /// Operators, whom clients' limits never keep out.
     Operators,
 }
@@ -124,19 +127,20 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for PlainFront<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut transport = tcp(stream)?;
-        let admitted = match &self.door {
-            Door::Public(admission) => match admit::one(admission, &transport) {
-                Ok(admitted) => Some(admitted),
-                Err(_) => {
+        let (counted, client) = match &self.door {
+            Door::Public(gate) => match gate.take(&mut transport, &self.settings).await {
+                Ok(Taken { counted, client }) => (Some(counted), client),
+                Err(NotTaken::Shed) => {
                     admit::say_busy(&mut transport);
                     return None;
                 }
+                Err(NotTaken::Header) => return None,
             },
-            Door::Operators => None,
+            Door::Operators => (None, None),
         };
-        let _open = (admitted, self.settings.metrics.connection_opened(self.door.listener()));
+        let _open = (counted, self.settings.metrics.connection_opened(self.door.listener()));
         let (protocol, connection) = (Protocol::Http1, Connection::plain());
-        let ready = Ready { transport, protocol, connection };
+        let ready = Ready { transport, protocol, connection, client };
         serve(&self.app, ready, &self.settings, shutdown).await;
         None
     }

@@ -12,6 +12,7 @@
 mod admin;
 mod admission;
 mod answer;
+mod body;
 mod bucket;
 pub mod client_certificate;
 pub mod config;

@@ -112,7 +112,10 @@ impl Metrics {
         let registry = Registry::new();
         let opts = Opts::new("landfall_handshakes_total", "TLS handshakes by how they ended.");
         let handshakes = register(&registry, IntCounterVec::new(opts, &["result", "version"]))?;
-        let opts = Opts::new("landfall_connections_cut_total", "Connections ended for a limit.");
+        let opts = Opts::new(
+            "landfall_cuts_total",
+            "Connections, and streams over HTTP/2, ended for a limit.",
+        );
         let cuts = register(&registry, IntCounterVec::new(opts, &["reason"]))?;
         let opts = Opts::new("landfall_requests_total", "Requests over TLS by class of status.");
         let requests = register(&registry, IntCounterVec::new(opts, &["class"]))?;

@@ -36,6 +36,7 @@ use pingora_core::{apps::HttpServerOptions, server::configuration::ServerConf};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
+    body,
     config::{EdgeConfig, Limits, Upstream},
     connection::Connection,
     identity::Identity,
@@ -228,9 +229,13 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         request: &mut Request,
     ) -> pingora::Result<()> {
+        body::received(body.as_ref().map_or(0, Bytes::len));
+        if end_of_stream {
+            body::is_not_awaited();
+        }
         if session.was_upgraded() {
             return Ok(());
         }
@@ -292,6 +297,10 @@ impl ProxyHttp for EdgeProxy {
             && let Some(connection) = Connection::of(session)
         {
             connection.switch_protocols();
+        }
+        if !response.status.is_informational() {
+            // From here on it is a conversation.
+            body::is_not_awaited();
         }
         if !response.status.is_informational()
             && let Some(sent) = request.sent_to_origin.take()

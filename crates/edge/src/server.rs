@@ -37,7 +37,7 @@ use crate::{
     admission::Admission,
     answer::Answering,
     config::EdgeConfig,
-    front::{Door, FrontSettings, PlainFront, TlsFront},
+    front::{Door, FrontSettings, Gate, PlainFront, TlsFront},
     kept::Kept,
     metrics::Metrics,
     properties::Properties,
@@ -112,9 +112,9 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
     };
     let server = Server::new_with_opt_and_conf(None, server_conf(config));
     let mut edge = EdgeServer { server, failure: Failure::default(), addresses };
-    let admission = admission(config, &parts)?;
-    edge.add_https(config, &parts, &admission, https);
-    edge.add_http(config, &parts, admission, http);
+    let gate = gate(config, &parts)?;
+    edge.add_https(config, &parts, gate.clone(), https);
+    edge.add_http(config, &parts, gate, http);
     edge.add_admin(config, parts, admin);
     Ok(edge)
 }
@@ -172,38 +172,26 @@ impl EdgeServer {
         }
     }
 
-    fn add_https(
-        &mut self,
-        config: &EdgeConfig,
-        parts: &Parts,
-        admission: &Arc<Admission>,
-        bound: Vec<Bound>,
-    ) {
+    fn add_https(&mut self, config: &EdgeConfig, parts: &Parts, gate: Gate, bound: Vec<Bound>) {
         let resolver = parts.resolver.clone();
         let conf = &self.server.configuration;
         let proxy = EdgeProxy::app(config, conf, parts, self.https_port());
         let front = TlsFront::new(
-            Kept::new(proxy, &config.limits),
+            Kept::new(proxy, config, Arc::clone(&parts.metrics)),
             resolver,
-            Arc::clone(admission),
+            gate,
             front_settings(config, parts),
         );
         self.listen("https", front, bound, config.server.threads.get());
     }
 
-    fn add_http(
-        &mut self,
-        config: &EdgeConfig,
-        parts: &Parts,
-        admission: Arc<Admission>,
-        bound: Vec<Bound>,
-    ) {
+    fn add_http(&mut self, config: &EdgeConfig, parts: &Parts, gate: Gate, bound: Vec<Bound>) {
         if bound.is_empty() {
             return;
         }
         let proxy = EdgeProxy::app(config, &self.server.configuration, parts, self.https_port());
-        let app = Kept::new(proxy, &config.limits);
-        let front = PlainFront::new(app, Door::Public(admission), front_settings(config, parts));
+        let app = Kept::new(proxy, config, Arc::clone(&parts.metrics));
+        let front = PlainFront::new(app, Door::Public(gate), front_settings(config, parts));
         self.listen("http", front, bound, config.server.threads.get());
     }
 
@@ -246,11 +234,12 @@ fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
     }
 }
 
-fn admission(config: &EdgeConfig, parts: &Parts) -> Result<Arc<Admission>, EdgeError> {
+fn gate(config: &EdgeConfig, parts: &Parts) -> Result<Gate, EdgeError> {
     let limits = &config.limits;
     let capacity = limits.connections.unwrap_or(usize::MAX).min(descriptors::capacity());
     let admission = Admission::new(limits.admission, capacity, parts.metrics.registry())?;
-    Ok(Arc::new(admission))
+    let proxies = config.listen.proxy_protocol_from.clone().into();
+    Ok(Gate { admission: Arc::new(admission), proxies })
 }
 
 fn server_conf(config: &EdgeConfig) -> ServerConf {

@@ -16,12 +16,16 @@ mod transport;
 
 use std::{
     fmt, io,
+    net::SocketAddr,
+    os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use pingora_core::protocols::{raw_connect::ProxyDigest, tls::SslDigest};
+use pingora_core::protocols::{
+    GetSocketDigest, SocketDigest, raw_connect::ProxyDigest, tls::SslDigest,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -48,6 +52,7 @@ pub(crate) struct ClientStream<T> {
     protocol: Protocol,
     proxy_digest: Arc<ProxyDigest>,
     tls_digest: Option<Arc<SslDigest>>,
+    socket_digest: Option<Arc<SocketDigest>>,
     reading: Reading,
     sending: Sending,
     metrics: Arc<Metrics>,
@@ -84,11 +89,21 @@ impl<T: Transport> ClientStream<T> {
             protocol,
             proxy_digest: Arc::new(ProxyDigest::new(response, Some(Box::new(connection)))),
             tls_digest: transport.tls_digest(),
+            socket_digest: transport.tcp().get_socket_digest(),
             reading,
             sending: Sending::new(limits),
             metrics,
             transport,
         }
+    }
+
+    /// Makes `client` the one whom the stream is from, if there is one.
+    pub(crate) fn on_behalf_of(self, client: Option<SocketAddr>) -> Self {
+        let Some(client) = client else { return self };
+        let digest = SocketDigest::from_raw_fd(self.transport.tcp().as_raw_fd());
+        // Not set yet.
+        let _ = digest.peer_addr.set(Some(client.into()));
+        Self { socket_digest: Some(Arc::new(digest)), ..self }
     }
 
     fn fail(&mut self, failure: Failure) -> Option<io::Error> {

@@ -13,7 +13,7 @@ use std::{
 use bytesize::ByteSize;
 use http::Uri;
 use landfall_feed::sign::VerifyingKey;
-use landfall_model::config::Problem;
+use landfall_model::{Network, config::Problem};
 
 use super::{
     EdgeConfig, Feed, Listen, RawEdgeConfig, RawFeed, RawListen, RawServer, RawUpstream,
@@ -75,9 +75,11 @@ impl Checker<'_> {
             self.problem("listen.https", r#"required: at least one address such as "[::]:443""#);
         }
         let http = self.addresses("listen.http", &raw.http);
+        let proxy_protocol_from =
+            self.networks("listen.proxy_protocol_from", &raw.proxy_protocol_from);
         let admin = self.address("listen.admin", &raw.admin)?;
         self.clashes(&https, &http, admin);
-        Some(Listen { https, http, admin })
+        Some(Listen { https, http, admin, proxy_protocol_from })
     }
 
     fn clashes(&mut self, https: &[SocketAddr], http: &[SocketAddr], admin: SocketAddr) {
@@ -168,6 +170,17 @@ impl Checker<'_> {
 
     fn addresses(&mut self, key: &str, texts: &[String]) -> Vec<SocketAddr> {
         texts.iter().filter_map(|text| self.address(key, text)).collect()
+    }
+
+    fn networks(&mut self, key: &str, texts: &[String]) -> Vec<Network> {
+        let mut networks = Vec::with_capacity(texts.len());
+        for text in texts {
+            match text.parse::<Network>() {
+                Ok(network) => networks.push(network),
+                Err(error) => self.problem(key, error.to_string()),
+            }
+        }
+        networks
     }
 
     fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {

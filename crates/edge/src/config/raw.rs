@@ -44,11 +44,18 @@ pub struct RawListen {
     pub http: Vec<String>,
     /// Default: `127.0.0.1:9090`.
     pub admin: String,
+    /// Default: none.
+    pub proxy_protocol_from: Vec<String>,
 }
 
 impl Default for RawListen {
     fn default() -> Self {
-        Self { https: Vec::new(), http: Vec::new(), admin: "127.0.0.1:9090".to_owned() }
+        Self {
+            https: Vec::new(),
+            http: Vec::new(),
+            admin: "127.0.0.1:9090".to_owned(),
+            proxy_protocol_from: Vec::new(),
+        }
     }
 }
 

@@ -60,7 +60,7 @@ async fn complete(
         Handshake::Refused
     })?;
     let connection = Connection::tls(entry, client);
-    Ok((Ready { transport: tls, protocol, connection }, outcome))
+    Ok((Ready { transport: tls, protocol, connection, client: None }, outcome))
 }
 
 /// What the client showed in this handshake, or in the one whose session it resumes.

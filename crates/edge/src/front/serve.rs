@@ -1,6 +1,6 @@
 //! A connection from its first request to its last.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora_core::{
     apps::{HttpServerApp, ServerApp},
@@ -23,6 +23,8 @@ pub(super) struct Ready<T> {
     pub(super) transport: T,
     pub(super) protocol: Protocol,
     pub(super) connection: Connection,
+    /// Whom it is from, where that isn't who has connected.
+    pub(super) client: Option<SocketAddr>,
 }
 
 /// Serves requests until the connection ends. It is asked to end when the server stops, and when
@@ -37,12 +39,13 @@ pub(super) async fn serve<A, T>(
     A: HttpServerApp + Send + Sync + 'static,
     T: Transport,
 {
-    let Ready { transport, protocol, connection } = ready;
+    let Ready { transport, protocol, connection, client } = ready;
     let connection = Arc::new(connection);
     let (stop, stopped) = watch::channel(false);
     let limits = &settings.limits;
     let metrics = Arc::clone(&settings.metrics);
     let stream = ClientStream::new(transport, protocol, Arc::clone(&connection), limits, metrics);
+    let stream = stream.on_behalf_of(client);
     let stopping = async {
         tokio::select! {
             () = is_true(shutdown.clone()) => {}

@@ -84,7 +84,7 @@ impl<T: Transport> GetProxyDigest for ClientStream<T> {
 
 impl<T: Transport> GetSocketDigest for ClientStream<T> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.transport.tcp().get_socket_digest()
+        self.socket_digest.clone()
     }
 }
 

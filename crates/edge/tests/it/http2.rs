@@ -93,7 +93,7 @@ fn serving(more: &str) -> Edge {
 }
 
 fn floods(edge: &Edge) -> f64 {
-    edge.metric("landfall_connections_cut_total{reason=\"flood\"}")
+    edge.metric("landfall_cuts_total{reason=\"flood\"}")
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_flood_of_frames_that_do_nothing_ends_the_connection() {
     for (what, flood) in table {
         Client::connect(&edge, b"").flood(flood);
         cut += 1.0;
-        edge.wait_for_metric("landfall_connections_cut_total{reason=\"flood\"}", cut);
+        edge.wait_for_metric("landfall_cuts_total{reason=\"flood\"}", cut);
         assert_eq!(curl(&edge, "shop.example", "/", &["--http2"]).status, 200, "after {what}");
     }
 }
@@ -140,7 +140,7 @@ fn requests_that_are_taken_back_are_limited() {
             break;
         }
     }
-    edge.wait_for_metric("landfall_connections_cut_total{reason=\"flood\"}", before + 1.0);
+    edge.wait_for_metric("landfall_cuts_total{reason=\"flood\"}", before + 1.0);
     assert_eq!(curl(&edge, "shop.example", "/", &["--http2"]).status, 200);
 }
 

@@ -21,6 +21,8 @@ mod plain;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod smuggling;

@@ -382,11 +382,11 @@ fn refusals_are_counted_by_what_was_wrong() {
     let (edge, _origin) = serving();
     let framing = MALFORMED[0].1;
     send(&edge, &filled(framing, "x"), Sent::AtOnce);
-    edge.wait_for_metric("landfall_connections_cut_total{reason=\"framing\"}", 1.0);
+    edge.wait_for_metric("landfall_cuts_total{reason=\"framing\"}", 1.0);
     send(&edge, "GET\r\n\r\n", Sent::AtOnce);
-    edge.wait_for_metric("landfall_connections_cut_total{reason=\"malformed\"}", 1.0);
+    edge.wait_for_metric("landfall_cuts_total{reason=\"malformed\"}", 1.0);
     let large = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     let answer = send(&edge, &large, Sent::AtOnce);
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    edge.wait_for_metric("landfall_connections_cut_total{reason=\"header_too_large\"}", 1.0);
+    edge.wait_for_metric("landfall_cuts_total{reason=\"header_too_large\"}", 1.0);
 }

@@ -29,7 +29,7 @@ use landfall_model::{CustomOrigin, HttpPolicy, OriginPool, PropertyId, Route, Tl
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-pub(crate) use client::{connect, curl, exchange, read_to_end, run, tcp};
+pub(crate) use client::{connect, connect_after, curl, exchange, read_to_end, run, tcp};
 use fleet::Fleet;
 pub(crate) use origin::Origin;
 pub(crate) use recorder::Recorder;
@@ -62,6 +62,11 @@ pub(crate) struct Built {
 
 /// The least configuration with `more` at its end. The drain is short unless `more` says so.
 pub(crate) fn config(directory: &Path, more: &str) -> EdgeConfig {
+    config_listening(directory, "", more)
+}
+
+/// The same, with more about the listeners.
+fn config_listening(directory: &Path, listen: &str, more: &str) -> EdgeConfig {
     let server = match more.contains("[server]") {
         true => "",
         false => "[server]\nthreads = 1\ndrain = \"0s\"",
@@ -72,6 +77,7 @@ pub(crate) fn config(directory: &Path, more: &str) -> EdgeConfig {
         https = ["127.0.0.1:0"]
         http = ["127.0.0.1:0"]
         admin = "127.0.0.1:0"
+        {listen}
         [feed]
         url = "http://127.0.0.1:1"
         token_file = "token"
@@ -90,6 +96,10 @@ pub(crate) fn config(directory: &Path, more: &str) -> EdgeConfig {
 
 impl Built {
     pub(crate) fn new(more: &str) -> Self {
+        Self::listening("", more)
+    }
+
+    fn listening(listen: &str, more: &str) -> Self {
         landfall_edge::install_crypto();
         let directory = tempfile::tempdir().unwrap();
         let fleet = Fleet::new();
@@ -106,7 +116,7 @@ impl Built {
             readiness: Arc::clone(&readiness),
             metrics: Arc::clone(&metrics),
         };
-        let server = build(&config(directory.path(), more), parts).unwrap();
+        let server = build(&config_listening(directory.path(), listen, more), parts).unwrap();
         Self { server, publisher, readiness, metrics, fleet, directory }
     }
 
@@ -135,6 +145,11 @@ impl Built {
 impl Edge {
     pub(crate) fn start(more: &str) -> Self {
         Built::new(more).start()
+    }
+
+    /// An edge with more about its listeners.
+    pub(crate) fn listening(listen: &str, more: &str) -> Self {
+        Built::listening(listen, more).start()
     }
 
     /// The two ends of a store that nothing is in.

@@ -61,6 +61,16 @@ pub(crate) fn connect(
     name: &str,
     protocol: &str,
 ) -> StreamOwned<ClientConnection, TcpStream> {
+    connect_after(edge, b"", name, protocol)
+}
+
+/// The same, after a few bytes that no TLS client sends.
+pub(crate) fn connect_after(
+    edge: &Edge,
+    bytes: &[u8],
+    name: &str,
+    protocol: &str,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let mut config = ClientConfig::builder()
         .with_root_certificates(trusted(&edge.roots()))
         .with_no_client_auth();
@@ -68,6 +78,7 @@ pub(crate) fn connect(
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut tcp = tcp(edge.https());
+    tcp.write_all(bytes).unwrap();
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp).unwrap();
     }

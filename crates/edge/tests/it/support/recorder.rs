@@ -45,6 +45,12 @@ impl Recorder {
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     }
 
+    /// What has arrived since the last call.
+    pub(crate) fn take_seen(&self) -> String {
+        let bytes = std::mem::take(&mut *self.bytes.lock().unwrap());
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// How many requests have arrived whole.
     pub(crate) fn complete(&self) -> usize {
         self.complete.load(Ordering::Relaxed)
