@@ -9,10 +9,14 @@ mod tickets;
 use std::sync::Arc;
 
 use landfall_feed::{
-    record::{HostnameRecord, HostnameState, hostname_id},
+    record::{
+        HostnameRecord, HostnameState, MAX_RECORD_LEN, WireRecord, encode_record, hostname_id,
+    },
     seal::GroupPublicKey,
 };
-use landfall_model::{HostPattern, Hostname, HostnameId, Origin, PropertyId, Route};
+use landfall_model::{
+    HostPattern, Hostname, HostnameId, Origin, PropertyId, Revision, Route, TlsPolicy,
+};
 use time::OffsetDateTime;
 
 pub(crate) use certificates::Upload;
@@ -32,6 +36,9 @@ use crate::{
 /// The most different TLS policies of one property's hostnames, the default apart. An edge has
 /// room for 4,096 of all tenants.
 pub(crate) const MAX_TLS_POLICIES: u64 = 64;
+/// The most bytes of a hostname's record that its settings may take: the rest is for certificates,
+/// which are issued anew long after nobody looks at an answer any more.
+pub(crate) const MAX_SETTINGS_LEN: usize = MAX_RECORD_LEN / 2;
 
 /// The rules of the control plane over its store.
 #[derive(Clone)]
@@ -151,7 +158,8 @@ impl Service {
         let changed = (&route, &tls) != current;
         if changed {
             store::hostname::set(change.on(), id, &route, &tls).await?;
-            check_policies(&mut change, property).await?;
+            let settings = record(&hostname.name, &route, &tls);
+            check_share(&mut change, property, settings).await?;
             publish(&mut change, &owner, id).await?;
         }
         let view = self.view_in(&mut change, &owner, id).await?;
@@ -219,13 +227,22 @@ async fn insert_hostname(
     if let Some(certificate) = certificate {
         store::certificate::put(change.on(), id, certificate).await?;
     }
-    check_policies(change, owner.id).await?;
+    check_share(change, owner.id, record(new.name, new.route, new.tls)).await?;
     publish(change, owner, id).await?;
     Ok(id)
 }
 
-/// Checks that a property leaves room for others: each policy takes memory at every edge.
-async fn check_policies(change: &mut Change, property: PropertyId) -> Result<(), ServiceError> {
+/// Checks that settings leave room for certificates in their record, and that a property's policies
+/// leave room for those of others: each takes memory at every edge.
+async fn check_share(
+    change: &mut Change,
+    property: PropertyId,
+    settings: HostnameRecord,
+) -> Result<(), ServiceError> {
+    let len = encode_record(&WireRecord::hostname(Revision(0), &settings)).len();
+    if len > MAX_SETTINGS_LEN {
+        return Err(ServiceError::SettingsTooLarge { len });
+    }
     match store::hostname::count_policies(change.on(), property).await? {
         0..=MAX_TLS_POLICIES => Ok(()),
         _ => Err(ServiceError::TooManyPolicies),
@@ -237,6 +254,18 @@ fn origins_of(route: &Route) -> impl Iterator<Item = &Origin> {
     let custom = route.custom_origin.iter().map(|custom| &custom.server);
     let paths = route.paths.iter().flat_map(|path| &path.origins);
     custom.chain(paths.map(|origin| &origin.url))
+}
+
+/// A hostname with these settings and nothing else.
+fn record(name: &HostPattern, route: &Route, tls: &TlsPolicy) -> HostnameRecord {
+    HostnameRecord {
+        name: name.clone(),
+        hostname_id: HostnameId(0),
+        state: HostnameState::PendingValidation,
+        route: route.clone(),
+        tls: tls.clone(),
+        certificates: Vec::new(),
+    }
 }
 
 /// Publishes a hostname as it now stands.
@@ -253,14 +282,8 @@ async fn publish(
             HostnameState::PendingValidation
         }
     };
-    let record = HostnameRecord {
-        name: hostname.name,
-        hostname_id: id,
-        state,
-        route: hostname.route,
-        tls: hostname.tls,
-        certificates,
-    };
+    let settings = record(&hostname.name, &hostname.route, &hostname.tls);
+    let record = HostnameRecord { hostname_id: id, state, certificates, ..settings };
     change.publish_hostname(&record).await.map_err(ServiceError::from)
 }
 

@@ -15,6 +15,9 @@ use crate::certificate::roots::RootsError;
 pub(crate) use hostname::HostnameSettings;
 pub(crate) use property::PropertySettings;
 
+/// The longest path of a field in an error, in bytes. A client's own words may be in it.
+const MAX_PATH: usize = 256;
+
 /// A JSON object as a client sent it.
 pub(crate) type Fields = Map<String, Value>;
 
@@ -58,7 +61,8 @@ struct OriginSettings {
 /// Reads settings.
 fn read<T: DeserializeOwned>(fields: Fields) -> Result<T, SettingsError> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let path = error.path().to_string();
+        let mut path = error.path().to_string();
+        path.truncate(path.floor_char_boundary(MAX_PATH));
         SettingsError::Field { path, source: error.into_inner() }
     })
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     certificate::{roots::RootsError, upload::UploadError},
-    service::{MAX_TLS_POLICIES, Missing, ServiceError},
+    service::{MAX_SETTINGS_LEN, MAX_TLS_POLICIES, Missing, ServiceError},
     settings::SettingsError,
     store::StoreError,
 };
@@ -93,6 +93,15 @@ impl Problem {
 
     fn invalid_name(error: &dyn std::fmt::Display) -> Self {
         Self::invalid("name", "invalid_name", format!("{error}."))
+    }
+
+    fn too_large(len: usize, most: usize) -> Self {
+        let detail = format!(
+            "What edges need to know of it would take {len} bytes; {most} are allowed. Leave out \
+             what is not needed: certificates that clients have, CAs, paths, origins or header \
+             fields."
+        );
+        Self::unprocessable("record_too_large", detail)
     }
 
     /// A private key where none belongs.
@@ -215,14 +224,8 @@ impl From<ServiceError> for Problem {
                 ),
             ),
             ServiceError::Upload(source) => Self::upload(source),
-            ServiceError::TooLarge { len } => Self::unprocessable(
-                "record_too_large",
-                format!(
-                    "What edges need to know of it would take {len} bytes; {MAX_RECORD_LEN} are \
-                     allowed. Leave out what is not needed: certificates that clients have, CAs, \
-                     paths, origins or header fields."
-                ),
-            ),
+            ServiceError::TooLarge { len } => Self::too_large(*len, MAX_RECORD_LEN),
+            ServiceError::SettingsTooLarge { len } => Self::too_large(*len, MAX_SETTINGS_LEN),
             ServiceError::Store(_)
             | ServiceError::Ca(_)
             | ServiceError::Seal(_)

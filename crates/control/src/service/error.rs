@@ -3,7 +3,7 @@
 use landfall_feed::{record::MAX_RECORD_LEN, seal::SealError};
 use landfall_model::{NameError, Origin};
 
-use super::MAX_TLS_POLICIES;
+use super::{MAX_SETTINGS_LEN, MAX_TLS_POLICIES};
 use crate::{
     ca::CaError,
     certificate::upload::UploadError,
@@ -50,6 +50,8 @@ pub(crate) enum ServiceError {
     Upload(#[source] UploadError),
     #[error("the record would have {len} bytes, {MAX_RECORD_LEN} are allowed")]
     TooLarge { len: usize },
+    #[error("the settings would take {len} bytes, {MAX_SETTINGS_LEN} are allowed")]
+    SettingsTooLarge { len: usize },
     #[error("the store failed")]
     Store(#[from] StoreError),
     #[error("the internal CA failed")]

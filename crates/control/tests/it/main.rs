@@ -12,11 +12,13 @@ mod feed;
 mod hostnames;
 #[cfg(test)]
 mod renewal;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tickets;
 #[cfg(test)]
 mod upload;

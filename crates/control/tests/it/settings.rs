@@ -4,7 +4,7 @@ use landfall_model::{
     Balance, OriginName, OriginProtocol, PropertyId, Route,
     tls::{ClientAuthMode, MAX_CLIENT_ROOTS},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, IsCa, KeyPair};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -140,6 +140,7 @@ async fn a_property_that_can_not_be_is_refused_with_the_field() {
         (json!({"healthCheck": {"intervalS": 5}}), 422, "invalid_field", "healthCheck"),
         (json!({"balance": "random"}), 422, "invalid_field", "balance"),
         (json!({"sni": "a b"}), 422, "invalid_field", "sni"),
+        (json!({"x".repeat(9_000): null}), 422, "invalid_field", &"x".repeat(256)),
         (json!({"helthCheck": null}), 422, "invalid_field", "helthCheck"),
         (json!({"ca": "x"}), 422, "invalid_ca", "ca"),
         (json!({"ca": expired}), 422, "invalid_ca", "ca"),
@@ -397,6 +398,14 @@ async fn the_tls_policies_of_one_property_are_bounded() {
     assert_eq!(status, StatusCode::CREATED, "{answer}");
 }
 
+fn padded_root(padding: usize) -> String {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let oid = [1, 3, 6, 1, 4, 1, 55555, 1];
+    params.custom_extensions.push(CustomExtension::from_oid_content(&oid, vec![0x5a; padding]));
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap().pem()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_do_not_fit_a_record_are_refused_and_change_nothing() {
     let plane = Plane::start().await;
@@ -405,11 +414,25 @@ async fn settings_that_do_not_fit_a_record_are_refused_and_change_nothing() {
     let before = plane.get(&path).await.1;
     let value = "x".repeat(4_000);
     let edits: Vec<Value> =
-        (0..20).map(|index| json!({"name": format!("x-{index}"), "value": value})).collect();
+        (0..9).map(|index| json!({"name": format!("x-{index}"), "value": value})).collect();
 
     let (status, problem) = plane.patch(&path, &json!({"http": {"responseHeaders": edits}})).await;
 
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(problem["code"], "record_too_large");
+    assert!(problem["detail"].as_str().unwrap().contains("32768"), "{problem}");
     assert_eq!(plane.get(&path).await.1, before);
+    // Those that do leave room for certificates.
+    let (status, _) = plane.patch(&path, &json!({"http": {"responseHeaders": edits[1..]}})).await;
+    assert_eq!(status, StatusCode::OK);
+    let padding = 2_500;
+    let chain = crate::upload::padded_chain("www.shop.edge.test", padding);
+    let (status, answer) = plane.post(&format!("{path}/certificate"), &chain).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+
+    let roots: String = (0..16).map(|_| padded_root(6_000)).collect();
+    let before = plane.get(&property).await.1;
+    let (status, problem) = plane.patch(&property, &json!({"ca": roots})).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("record_too_large")));
+    assert_eq!(plane.get(&property).await.1, before);
 }
