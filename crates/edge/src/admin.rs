@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora::http::RequestHeader;
+use tokio::time::Instant;
 
 use crate::{
     answer::{self, Answer},
@@ -34,10 +35,21 @@ impl Admin {
             {
                 answer::text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n")
             }
-            "/livez" => answer::text(StatusCode::OK, "ok\n"),
+            "/livez" => self.alive(),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             _ => answer::text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    fn alive(&self) -> Response<Bytes> {
+        let failing = self.metrics.tasks().failing(Instant::now());
+        match failing.is_empty() {
+            true => answer::text(StatusCode::OK, "ok\n"),
+            false => {
+                let text = format!("these tasks keep panicking: {}\n", failing.join(", "));
+                answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod table;
 
 use std::{
     net::IpAddr,
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +18,12 @@ use std::{
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 
-use crate::{EdgeError, config::AdmissionLimits, metrics::register};
+use crate::{
+    EdgeError,
+    config::AdmissionLimits,
+    metrics::register,
+    overload::{Overload, Resource},
+};
 use place::{Address, Prefix};
 use table::{Allowance, Table};
 
@@ -25,6 +31,7 @@ use table::{Allowance, Table};
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: AdmissionLimits,
+    overload: Arc<Overload>,
     /// The most connections in all.
     capacity: usize,
     open: AtomicUsize,
@@ -36,6 +43,8 @@ pub(crate) struct Admission {
 /// Why a connection is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shed {
+    /// Too little of something is left for it.
+    Short(Resource),
     /// There are as many as there may be.
     Total,
     /// Its address has as many as one may have.
@@ -47,11 +56,18 @@ pub(crate) enum Shed {
 }
 
 impl Shed {
-    /// In the order of the variants.
-    const ALL: [Self; 4] = [Self::Total, Self::Address, Self::Prefix, Self::Rate];
+    const ALL: [Self; 6] = [
+        Self::Short(Resource::Memory),
+        Self::Short(Resource::Descriptors),
+        Self::Total,
+        Self::Address,
+        Self::Prefix,
+        Self::Rate,
+    ];
 
     fn label(self) -> &'static str {
         match self {
+            Self::Short(resource) => resource.label(),
             Self::Total => "total",
             Self::Address => "address",
             Self::Prefix => "prefix",
@@ -77,6 +93,7 @@ impl Admission {
     pub(crate) fn new(
         limits: AdmissionLimits,
         capacity: usize,
+        overload: Arc<Overload>,
         registry: &Registry,
     ) -> Result<Self, EdgeError> {
         let opts = Opts::new(
@@ -86,12 +103,21 @@ impl Admission {
         let shed = register(registry, IntCounterVec::new(opts, &["reason"]))?;
         Ok(Self {
             limits,
+            overload,
             capacity,
             open: AtomicUsize::new(0),
             addresses: Table::default(),
             prefixes: Table::default(),
             shed: Shed::ALL.iter().map(|why| shed.with_label_values(&[why.label()])).collect(),
         })
+    }
+
+    /// Whether the process has what one more connection takes, accepted as `socket`.
+    pub(crate) fn check_room(&self, socket: &impl AsRawFd) -> Result<(), Shed> {
+        match self.overload.short_for_connection(socket) {
+            Some(resource) => Err(self.shed(Shed::Short(resource))),
+            None => Ok(()),
+        }
     }
 
     /// Takes one more connection, wherever it is from.
@@ -106,8 +132,8 @@ impl Admission {
     }
 
     fn shed(&self, why: Shed) -> Shed {
-        // The variants are in the order of `ALL`.
-        if let Some(counter) = self.shed.get(why as usize) {
+        let position = Shed::ALL.iter().position(|one| *one == why);
+        if let Some(counter) = position.and_then(|position| self.shed.get(position)) {
             counter.inc();
         }
         why
@@ -154,12 +180,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Pace;
+    use crate::{config::Pace, server::Descriptors};
 
     fn admission(capacity: usize, per_address: u32, per_prefix: u32) -> Arc<Admission> {
         let pace = Pace { interval: Duration::from_millis(100), burst: 3 };
         let limits = AdmissionLimits { per_address, per_prefix, pace };
-        Arc::new(Admission::new(limits, capacity, &Registry::new()).unwrap())
+        let registry = Registry::new();
+        let overload = Overload::new(u64::MAX, Descriptors::of(None), &registry).unwrap();
+        Arc::new(Admission::new(limits, capacity, Arc::new(overload), &registry).unwrap())
     }
 
     fn admit(admission: &Arc<Admission>, address: &str, now: Instant) -> Result<Counted, Shed> {

@@ -11,7 +11,7 @@ mod hello;
 mod proxy_protocol;
 mod serve;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use landfall_certstore::Resolver;
@@ -38,8 +38,6 @@ use serve::{Ready, serve};
 pub(crate) struct FrontSettings {
     /// What a client may take.
     pub(crate) limits: Limits,
-    /// How long open connections go on once the listener has closed.
-    pub(crate) drain: Duration,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -82,10 +80,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
         let ready = Ready { client, ..ready? };
         serve(&self.app, ready, settings, shutdown).await;
         None
-    }
-
-    async fn cleanup(&self) {
-        drain(&self.settings, &*self.app).await;
     }
 }
 
@@ -144,19 +138,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for PlainFront<A> {
         serve(&self.app, ready, &self.settings, shutdown).await;
         None
     }
-
-    async fn cleanup(&self) {
-        drain(&self.settings, &*self.app).await;
-    }
 }
 
 /// A plain listener yields nothing else.
 fn tcp(stream: Stream) -> Option<TcpStream> {
     stream.into_any().downcast::<TcpStream>().ok().map(|tcp| *tcp)
-}
-
-/// Idle connections that were cut at once would fail the requests that are on their way to them.
-async fn drain<A: HttpServerApp + Sync>(settings: &FrontSettings, app: &A) {
-    tokio::time::sleep(settings.drain).await;
-    app.http_cleanup().await;
 }

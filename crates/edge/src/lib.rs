@@ -12,6 +12,7 @@
 mod admin;
 mod admission;
 mod answer;
+mod backoff;
 mod body;
 mod bucket;
 pub mod client_certificate;
@@ -24,7 +25,9 @@ pub mod identity;
 mod keepalive;
 mod kept;
 pub mod metrics;
+mod overload;
 mod preference;
+mod process;
 pub mod properties;
 mod proxy;
 pub mod readiness;
@@ -36,6 +39,7 @@ mod rules;
 pub mod server;
 pub mod site;
 mod stream;
+pub mod supervise;
 pub mod sync;
 
 use std::sync::Arc;
@@ -56,7 +60,6 @@ use sync::{Poller, Started};
 /// [`EdgeError`], where it does not start or a part of it ended.
 pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
     install_crypto();
-    server::raise_limit();
     let readiness = Arc::new(Readiness::default());
     let metrics = Arc::new(Metrics::new()?);
     let Started { resolver, properties, poller } =

@@ -5,7 +5,10 @@
 
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use landfall_certstore::Resolver;
 use prometheus::{
@@ -13,7 +16,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::{EdgeError, cut::Cut, site::Site};
+use crate::{EdgeError, cut::Cut, process::ProcessCollector, site::Site, supervise::Tasks};
 use store::StoreCollector;
 
 /// Seconds. From a local origin's answer to the longest timeout.
@@ -89,6 +92,7 @@ pub enum Listener {
 /// The edge's metrics.
 pub struct Metrics {
     registry: Registry,
+    tasks: Tasks,
     handshakes: Vec<IntCounter>,
     handshake_duration: Histogram,
     cuts: Vec<IntCounter>,
@@ -110,6 +114,8 @@ impl Metrics {
     /// [`EdgeError::Metrics`], where a name is taken or malformed.
     pub fn new() -> Result<Self, EdgeError> {
         let registry = Registry::new();
+        let process = ProcessCollector::new(SystemTime::now()).map_err(EdgeError::Metrics)?;
+        registry.register(Box::new(process)).map_err(EdgeError::Metrics)?;
         let opts = Opts::new("landfall_handshakes_total", "TLS handshakes by how they ended.");
         let handshakes = register(&registry, IntCounterVec::new(opts, &["result", "version"]))?;
         let opts = Opts::new(
@@ -149,6 +155,7 @@ impl Metrics {
             https_connections: connections.with_label_values(&["https"]),
             http_connections: connections.with_label_values(&["http"]),
             admin_connections: connections.with_label_values(&["admin"]),
+            tasks: Tasks::new(&registry)?,
             registry,
         })
     }
@@ -156,6 +163,11 @@ impl Metrics {
     /// Where other parts of the edge register theirs.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What is known of the process's tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Shows the store's figures, read at each scrape.

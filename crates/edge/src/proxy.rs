@@ -42,6 +42,7 @@ use crate::{
     identity::Identity,
     keepalive,
     metrics::Metrics,
+    overload::{ConnectHook, Overload},
     properties::Properties,
     refusal::Refusal,
     request_id::RequestId,
@@ -75,6 +76,8 @@ pub(crate) struct EdgeProxy {
     identity: Identity,
     compression: Compression,
     upstream: Upstream,
+    overload: Arc<Overload>,
+    connect_hook: ConnectHook,
 }
 
 /// One request.
@@ -98,6 +101,7 @@ impl EdgeProxy {
         server: &Arc<ServerConf>,
         parts: &Parts,
         https_port: u16,
+        overload: &Arc<Overload>,
     ) -> HttpProxy<Self> {
         let proxy = Self {
             router: Router {
@@ -111,6 +115,8 @@ impl EdgeProxy {
             identity: Identity::new(config.http.cdn_id.clone()),
             compression: Compression::new(),
             upstream: config.upstream.clone(),
+            overload: Arc::clone(overload),
+            connect_hook: overload.connect_hook(),
         };
         let mut app = HttpProxy::new(proxy, Arc::clone(server));
         app.handle_init_modules();
@@ -212,6 +218,10 @@ impl ProxyHttp for EdgeProxy {
         request: &mut Request,
     ) -> pingora::Result<bool> {
         self.limit_times(session);
+        if self.overload.sheds_request() {
+            own_answer::refuse(session, Refusal::Overloaded, request).await?;
+            return Ok(true);
+        }
         match self.route(session, request).await {
             Ok(Routed::ToOrigin) => Ok(false),
             Ok(Routed::ToTls(location)) => {
@@ -261,6 +271,7 @@ impl ProxyHttp for EdgeProxy {
         options.read_timeout = Some(self.upstream.read_timeout);
         options.write_timeout = Some(self.upstream.write_timeout);
         options.idle_timeout = Some(self.upstream.idle_timeout);
+        options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
         request.sent_to_origin = Some(Instant::now());
         Ok(Box::new(peer))
     }

@@ -33,6 +33,8 @@ pub(crate) enum Refusal {
     HeaderTooLarge,
     /// It is our fault.
     Internal,
+    /// There is no room for it now.
+    Overloaded,
     /// The origin can't be reached, or answers with something that isn't HTTP.
     BadGateway,
     /// The origin is silent.
@@ -51,6 +53,7 @@ impl Refusal {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
@@ -67,6 +70,7 @@ impl Refusal {
             Self::Misdirected => "This hostname is not served on this connection.",
             Self::HeaderTooLarge => "The request header is too large.",
             Self::Internal => "The edge failed to handle the request.",
+            Self::Overloaded => "The edge has no room for the request now.",
             Self::BadGateway => "The origin could not be reached.",
             Self::GatewayTimeout => "The origin did not answer in time.",
             Self::LoopDetected => "The request came back to the edge that sent it on.",

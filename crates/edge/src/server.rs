@@ -4,6 +4,7 @@
 //! not a service that dies. A service that ends by itself ends the process: a supervisor starts
 //! it again, and it serves from its last-known-good state.
 
+mod background;
 mod descriptors;
 mod shutdown;
 mod supervised;
@@ -15,7 +16,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -23,8 +24,9 @@ use landfall_certstore::Resolver;
 use pingora_core::{
     apps::ServerApp,
     listeners::{L4BufferSettings, ListenerConfig},
-    server::{RunArgs, Server, configuration::ServerConf},
+    server::{ListenFds, RunArgs, Server, configuration::ServerConf},
     services::{
+        ServiceWithDependents,
         background::{BackgroundService, background_service},
         listening::Service,
     },
@@ -40,14 +42,17 @@ use crate::{
     front::{Door, FrontSettings, Gate, PlainFront, TlsFront},
     kept::Kept,
     metrics::Metrics,
+    overload::{MemoryWatch, Overload},
+    process,
     properties::Properties,
     proxy::EdgeProxy,
     readiness::Readiness,
     site::Site,
 };
-pub(crate) use descriptors::raise_limit;
-use shutdown::Shutdown;
-use supervised::{Failure, Supervised};
+use background::Restarted;
+pub(crate) use descriptors::Descriptors;
+use shutdown::{Ending, GIVE_UP, Group, Settings, Shutdown};
+use supervised::{Failure, Supervised, Told};
 
 /// How often a request is sent, the first time included. Only a request that may be repeated, on
 /// a kept connection that its origin had closed, is sent again.
@@ -56,8 +61,6 @@ const TRIES: usize = 2;
 const BLOCKING_THREADS: usize = 32;
 /// Connections that wait to be accepted; the system caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
-/// How long after the drain the last requests may take to be given up, in seconds.
-const GIVE_UP_SECONDS: u64 = 2;
 
 /// What the server serves from, and what it tells.
 pub struct Parts {
@@ -85,8 +88,18 @@ pub struct Addresses {
 /// A server that is bound and not running yet.
 pub struct EdgeServer {
     server: Server,
+    metrics: Arc<Metrics>,
+    ending: Arc<Ending>,
+    drain: Duration,
+    listeners: Arc<OnceLock<ListenFds>>,
     failure: Failure,
     addresses: Addresses,
+}
+
+/// What keeps clients from taking too much.
+struct Guards {
+    gate: Gate,
+    overload: Arc<Overload>,
 }
 
 /// A bound socket and where it is bound.
@@ -111,11 +124,20 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
         admin: admin.address,
     };
     let server = Server::new_with_opt_and_conf(None, server_conf(config));
-    let mut edge = EdgeServer { server, failure: Failure::default(), addresses };
-    let gate = gate(config, &parts)?;
-    edge.add_https(config, &parts, gate.clone(), https);
-    edge.add_http(config, &parts, gate, http);
+    let mut edge = EdgeServer {
+        server,
+        metrics: Arc::clone(&parts.metrics),
+        ending: Arc::default(),
+        drain: config.server.drain,
+        listeners: Arc::default(),
+        failure: Failure::default(),
+        addresses,
+    };
+    let guards = guards(config, &parts)?;
+    edge.add_https(config, &parts, &guards, https);
+    edge.add_http(config, &parts, &guards, http);
     edge.add_admin(config, parts, admin);
+    edge.add_background("memory", MemoryWatch::new(guards.overload));
     Ok(edge)
 }
 
@@ -125,24 +147,25 @@ impl EdgeServer {
         &self.addresses
     }
 
-    /// Adds a task that runs as long as the server. It is told of the shutdown; where it ends
-    /// before, the server ends with [`EdgeError::ServiceStopped`].
+    /// Adds a task that runs as long as the server. It is told of the shutdown once no connection
+    /// is open. Where it panics it is started again, as [`supervise`](crate::supervise::supervise)
+    /// does; where it ends before, the server ends with [`EdgeError::ServiceStopped`].
     pub fn add_background<S>(&mut self, name: &'static str, service: S)
     where
         S: BackgroundService + Send + Sync + 'static,
     {
-        let service = background_service(name, service);
-        let supervised = Supervised::new(name, Box::new(service), Vec::new(), self.failure.clone());
-        self.server.add_service(supervised);
+        let restarted = Restarted::new(name, service, Arc::clone(&self.metrics));
+        let service = background_service(name, restarted);
+        self.add(name, Box::new(service), Vec::new(), Group::Tasks);
     }
 
     /// Runs until SIGTERM (open connections are drained), SIGINT (at once) or SIGQUIT (hand-over
-    /// of the listeners to a new process).
+    /// of the listeners to a new process, then as for SIGTERM). A second signal ends it at once.
     ///
     /// # Errors
     /// [`EdgeError::ServiceStopped`].
     pub fn run(self) -> Result<(), EdgeError> {
-        let shutdown = Shutdown::on_signals(self.failure.clone());
+        let shutdown = Shutdown::on_signals(self.settings());
         self.run_with(shutdown)
     }
 
@@ -154,7 +177,7 @@ impl EdgeServer {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), EdgeError> {
-        let shutdown = Shutdown::on(stop, self.failure.clone());
+        let shutdown = Shutdown::on(stop, self.settings());
         self.run_with(shutdown)
     }
 
@@ -172,27 +195,45 @@ impl EdgeServer {
         }
     }
 
-    fn add_https(&mut self, config: &EdgeConfig, parts: &Parts, gate: Gate, bound: Vec<Bound>) {
+    fn settings(&self) -> Settings {
+        Settings {
+            ending: Arc::clone(&self.ending),
+            drain: self.drain,
+            listeners: Arc::clone(&self.listeners),
+            upgrade_socket: self.server.configuration.upgrade_sock.clone(),
+            failure: self.failure.clone(),
+        }
+    }
+
+    fn add_https(
+        &mut self,
+        config: &EdgeConfig,
+        parts: &Parts,
+        guards: &Guards,
+        bound: Vec<Bound>,
+    ) {
         let resolver = parts.resolver.clone();
         let conf = &self.server.configuration;
-        let proxy = EdgeProxy::app(config, conf, parts, self.https_port());
+        let proxy = EdgeProxy::app(config, conf, parts, self.https_port(), &guards.overload);
         let front = TlsFront::new(
             Kept::new(proxy, config, Arc::clone(&parts.metrics)),
             resolver,
-            gate,
+            guards.gate.clone(),
             front_settings(config, parts),
         );
-        self.listen("https", front, bound, config.server.threads.get());
+        self.listen("https", Group::Clients, front, bound, config.server.threads.get());
     }
 
-    fn add_http(&mut self, config: &EdgeConfig, parts: &Parts, gate: Gate, bound: Vec<Bound>) {
+    fn add_http(&mut self, config: &EdgeConfig, parts: &Parts, guards: &Guards, bound: Vec<Bound>) {
         if bound.is_empty() {
             return;
         }
-        let proxy = EdgeProxy::app(config, &self.server.configuration, parts, self.https_port());
+        let conf = &self.server.configuration;
+        let proxy = EdgeProxy::app(config, conf, parts, self.https_port(), &guards.overload);
         let app = Kept::new(proxy, config, Arc::clone(&parts.metrics));
-        let front = PlainFront::new(app, Door::Public(gate), front_settings(config, parts));
-        self.listen("http", front, bound, config.server.threads.get());
+        let door = Door::Public(guards.gate.clone());
+        let front = PlainFront::new(app, door, front_settings(config, parts));
+        self.listen("http", Group::Clients, front, bound, config.server.threads.get());
     }
 
     /// Where clients find TLS.
@@ -204,11 +245,17 @@ impl EdgeServer {
         let settings = front_settings(config, &parts);
         let app = Answering::new(Admin::new(parts.readiness, parts.metrics));
         let front = PlainFront::new(app, Door::Operators, settings);
-        self.listen("admin", front, vec![bound], 1);
+        self.listen("admin", Group::Operators, front, vec![bound], 1);
     }
 
-    fn listen<A>(&mut self, name: &'static str, app: A, bound: Vec<Bound>, threads: usize)
-    where
+    fn listen<A>(
+        &mut self,
+        name: &'static str,
+        group: Group,
+        app: A,
+        bound: Vec<Bound>,
+        threads: usize,
+    ) where
         A: ServerApp + Send + Sync + 'static,
     {
         let mut service = Service::new(name.to_owned(), app);
@@ -221,25 +268,38 @@ impl EdgeServer {
             service.add_listener(listener);
             sockets.push((address, socket));
         }
-        let supervised = Supervised::new(name, Box::new(service), sockets, self.failure.clone());
-        self.server.add_service(supervised);
+        self.add(name, Box::new(service), sockets, group);
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        service: Box<dyn ServiceWithDependents>,
+        sockets: Vec<(String, TcpListener)>,
+        group: Group,
+    ) {
+        let told = Told {
+            shutdown: self.ending.watch(group),
+            listeners: Arc::clone(&self.listeners),
+            failure: self.failure.clone(),
+        };
+        self.server.add_service(Supervised::new(name, service, sockets, told));
     }
 }
 
 fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
-    FrontSettings {
-        limits: config.limits.clone(),
-        drain: config.server.drain,
-        metrics: Arc::clone(&parts.metrics),
-    }
+    FrontSettings { limits: config.limits.clone(), metrics: Arc::clone(&parts.metrics) }
 }
 
-fn gate(config: &EdgeConfig, parts: &Parts) -> Result<Gate, EdgeError> {
-    let limits = &config.limits;
-    let capacity = limits.connections.unwrap_or(usize::MAX).min(descriptors::capacity());
-    let admission = Admission::new(limits.admission, capacity, parts.metrics.registry())?;
+fn guards(config: &EdgeConfig, parts: &Parts) -> Result<Guards, EdgeError> {
+    let (limits, registry) = (&config.limits, parts.metrics.registry());
+    let descriptors = Descriptors::raise_limit();
+    let memory = limits.memory.unwrap_or_else(process::default_memory_limit);
+    let overload = Arc::new(Overload::new(memory, descriptors, registry)?);
+    let capacity = limits.connections.unwrap_or(usize::MAX).min(descriptors.connections());
+    let admission = Admission::new(limits.admission, capacity, Arc::clone(&overload), registry)?;
     let proxies = config.listen.proxy_protocol_from.clone().into();
-    Ok(Gate { admission: Arc::new(admission), proxies })
+    Ok(Guards { gate: Gate { admission: Arc::new(admission), proxies }, overload })
 }
 
 fn server_conf(config: &EdgeConfig) -> ServerConf {
@@ -249,20 +309,13 @@ fn server_conf(config: &EdgeConfig) -> ServerConf {
         threads: config.server.threads.get(),
         pid_file: in_run_directory("edge.pid"),
         upgrade_sock: in_run_directory("upgrade.sock"),
-        grace_period_seconds: Some(grace_seconds(config.server.drain)),
-        graceful_shutdown_timeout_seconds: Some(GIVE_UP_SECONDS),
+        // It has passed when pingora hears of the end.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(GIVE_UP.as_secs()),
         upstream_keepalive_pool_size: config.upstream.pool_size,
         max_retries: TRIES,
         max_blocking_threads: Some(BLOCKING_THREADS),
         ..ServerConf::default()
-    }
-}
-
-/// pingora waits in whole seconds, and the drain must end within them.
-fn grace_seconds(drain: Duration) -> u64 {
-    match drain {
-        Duration::ZERO => 0,
-        drain => drain.as_secs() + 1,
     }
 }
 

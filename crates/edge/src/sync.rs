@@ -8,7 +8,6 @@
 //! or not there is a control plane.
 
 mod apply;
-mod backoff;
 mod check;
 mod downloads;
 mod metrics;

@@ -9,6 +9,8 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// From where, and how often.
     pub admission: AdmissionLimits,
+    /// Bytes that the process uses before it sheds load; `None` is a share of what there is.
+    pub memory: Option<u64>,
     /// From the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
     /// Bytes that are read before the ClientHello is complete.

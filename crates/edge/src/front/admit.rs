@@ -49,6 +49,7 @@ impl Gate {
         tcp: &mut TcpStream,
         settings: &FrontSettings,
     ) -> Result<Taken, NotTaken> {
+        self.admission.check_room(tcp).map_err(|_| NotTaken::Shed)?;
         let counted = self.admission.count().map_err(|_| NotTaken::Shed)?;
         let digest = tcp.get_socket_digest();
         let peer = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet().copied());

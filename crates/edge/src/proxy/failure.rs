@@ -23,6 +23,7 @@ pub(super) fn refusal(error: &Error) -> Option<Refusal> {
     }
     match error.esource() {
         _ if is_bad_gateway => Some(Refusal::BadGateway),
+        _ if matches!(kind, HTTPStatus(503)) => Some(Refusal::Overloaded),
         ErrorSource::Upstream => {
             match matches!(kind, ConnectTimedout | ReadTimedout | WriteTimedout) {
                 true => Some(Refusal::GatewayTimeout),
@@ -78,6 +79,7 @@ mod tests {
             (ErrorType::ConnectionClosed, ErrorSource::Downstream, None),
             (ErrorType::InternalError, ErrorSource::Internal, Some(500)),
             (ErrorType::HTTPStatus(502), ErrorSource::Unset, Some(502)),
+            (ErrorType::HTTPStatus(503), ErrorSource::Upstream, Some(503)),
         ];
         for (kind, source, expected) in table {
             let mut error = Error::new(kind.clone());

@@ -41,7 +41,7 @@ impl Failure {
         }
     }
 
-    fn report(&self, service: &'static str) {
+    pub(super) fn report(&self, service: &'static str) {
         tracing::error!(service, "a service stopped by itself");
         // The first one is the cause; later ones may follow from it.
         let _ = self.shared.service.set(service);
@@ -54,7 +54,16 @@ pub(super) struct Supervised {
     name: &'static str,
     inner: Box<dyn ServiceWithDependents>,
     sockets: Vec<(String, TcpListener)>,
-    failure: Failure,
+    told: Told,
+}
+
+/// What a service is told, and whom it tells.
+pub(super) struct Told {
+    /// Says when to end.
+    pub(super) shutdown: ShutdownWatch,
+    /// Where the listeners' table is left, for who hands it over.
+    pub(super) listeners: Arc<OnceLock<ListenFds>>,
+    pub(super) failure: Failure,
 }
 
 impl Supervised {
@@ -62,9 +71,9 @@ impl Supervised {
         name: &'static str,
         inner: Box<dyn ServiceWithDependents>,
         sockets: Vec<(String, TcpListener)>,
-        failure: Failure,
+        told: Told,
     ) -> Self {
-        Self { name, inner, sockets, failure }
+        Self { name, inner, sockets, told }
     }
 }
 
@@ -73,20 +82,23 @@ impl ServiceWithDependents for Supervised {
     async fn start_service(
         &mut self,
         fds: Option<ListenFds>,
-        shutdown: ShutdownWatch,
+        _shutdown: ShutdownWatch,
         listeners_per_fd: usize,
         ready: ServiceReadyNotifier,
     ) {
-        for (address, socket) in self.sockets.drain(..) {
-            if let Some(table) = &fds {
+        let Told { shutdown, listeners, failure } = &self.told;
+        if let Some(table) = &fds {
+            for (address, socket) in self.sockets.drain(..) {
                 table.lock().add(address, socket.into_raw_fd());
             }
+            // Every service has the same.
+            let _ = listeners.set(Arc::clone(table));
         }
         let service = self.inner.start_service(fds, shutdown.clone(), listeners_per_fd, ready);
         // A panic would otherwise end with its task, and nobody would know.
         let _ = AssertUnwindSafe(service).catch_unwind().await;
         if !*shutdown.borrow() {
-            self.failure.report(self.name);
+            failure.report(self.name);
         }
     }
 

@@ -28,7 +28,6 @@ pub(super) struct SyncMetrics {
     pages_applied: IntCounter,
     records_applied: IntCounter,
     snapshots_applied: IntCounter,
-    restarts: IntCounter,
     pages_rejected: IntCounterVec,
     records_rejected: IntCounterVec,
     failures: IntCounterVec,
@@ -68,7 +67,6 @@ impl SyncMetrics {
                 "landfall_feed_snapshots_applied_total",
                 "Snapshots applied.",
             )?,
-            restarts: counter("landfall_feed_poller_restarts_total", "Times the poller died.")?,
             pages_rejected: by_reason(
                 "landfall_feed_pages_rejected_total",
                 "Pages and snapshots that were refused.",
@@ -100,10 +98,6 @@ impl SyncMetrics {
 
     pub(super) fn snapshot_applied(&self) {
         self.snapshots_applied.inc();
-    }
-
-    pub(super) fn poller_died(&self) {
-        self.restarts.inc();
     }
 
     pub(super) fn page_rejected(&self, reason: &str) {

@@ -15,19 +15,18 @@ use landfall_feed::{
     protocol::{Ack, AckState},
 };
 use landfall_model::Epoch;
-use tokio::{
-    sync::watch,
-    task::{self, JoinSet},
-};
+use tokio::{sync::watch, task};
 
 use super::{
     apply::{Applier, ApplyError},
-    backoff::{Backoff, random},
     downloads::Downloads,
     metrics::SyncMetrics,
     schedule::{HOUSEKEEPING, Schedule},
 };
-use crate::readiness::{Readiness, Serving};
+use crate::{
+    backoff::{Backoff, random},
+    readiness::{Readiness, Serving},
+};
 
 /// The least time between two polls that brought nothing, whatever the server says.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
@@ -104,7 +103,7 @@ impl Poller {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Runs until `shutdown` says so. A loop that panics is started again.
+    /// Runs until `shutdown` says so.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let stop = async {
             // An error is a sender that is gone: a shutdown too.
@@ -112,21 +111,7 @@ impl Poller {
         };
         tokio::select! {
             () = stop => {}
-            () = self.supervise() => {}
-        }
-    }
-
-    async fn supervise(&self) {
-        let mut backoff = Backoff::default();
-        loop {
-            let shared = Arc::clone(&self.shared);
-            // Aborted with the set, when this future is dropped.
-            let mut polling = JoinSet::new();
-            polling.spawn(async move { shared.poll_and_ack().await });
-            let died = polling.join_next().await;
-            self.shared.metrics.poller_died();
-            tracing::error!(error = ?died, "the feed's poller died; starting it again");
-            tokio::time::sleep(backoff.next(random())).await;
+            () = self.shared.poll_and_ack() => {}
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Ipv6Addr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
@@ -68,12 +71,15 @@ fn a_request_in_flight_is_answered_after_the_stop() {
     assert_eq!(&status, b"HTTP/1.1 504");
 }
 
-struct Panics;
+/// Panics at its first starts, as many as it says.
+struct Panics(AtomicU32);
 
 #[async_trait]
 impl BackgroundService for Panics {
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        panic!("a defect");
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let left = self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        assert!(left.is_err(), "a defect");
+        let _ = shutdown.wait_for(|is_stopping| *is_stopping).await;
     }
 }
 
@@ -90,10 +96,64 @@ fn a_service_that_ends_by_itself_ends_the_server() {
     built.server.add_background("returns", Returns);
     let error = built.start().wait().unwrap_err();
     assert!(matches!(error, EdgeError::ServiceStopped { service } if service == "returns"));
+}
+
+fn livez(edge: &Edge) -> String {
+    let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    String::from_utf8(exchange(edge.addresses.admin, request)).unwrap()
+}
+
+#[test]
+fn a_service_that_panics_is_counted_and_started_again() {
     let mut built = Built::new("");
-    built.server.add_background("panics", Panics);
-    let error = built.start().wait().unwrap_err();
-    assert!(matches!(error, EdgeError::ServiceStopped { service } if service == "panics"));
+    built.server.add_background("panics", Panics(AtomicU32::new(1)));
+    let mut edge = built.start();
+    edge.wait_for_metric("landfall_task_restarts_total{task=\"panics\"}", 1.0);
+    assert!(livez(&edge).starts_with("HTTP/1.1 200"));
+    edge.stop();
+    edge.wait().unwrap();
+}
+
+#[test]
+fn a_service_that_keeps_panicking_fails_liveness_by_name() {
+    let mut built = Built::new("");
+    built.server.add_background("panics", Panics(AtomicU32::new(u32::MAX)));
+    let edge = built.start();
+    wait_until("liveness fails", || livez(&edge).starts_with("HTTP/1.1 503"));
+    assert!(livez(&edge).contains("panics"));
+}
+
+#[test]
+fn an_idle_server_ends_long_before_its_drain() {
+    let mut edge = Edge::start("[server]\nthreads = 1\ndrain = \"1h\"");
+    let origin = Origin::start();
+    edge.serve("shop.example", origin.address());
+    let mut idle = connect(&edge, "shop.example", "http/1.1");
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    idle.read_exact(&mut status).unwrap();
+    let unused = connect(&edge, "shop.example", "http/1.1");
+    edge.wait_for_metric("landfall_open_connections{listener=\"https\"}", 2.0);
+    edge.stop();
+    edge.wait().unwrap();
+    drop((idle, unused));
+}
+
+#[test]
+fn the_operators_listener_outlives_the_others() {
+    let mut edge = Edge::start("[server]\nthreads = 1\ndrain = \"1h\"");
+    let origin = Origin::start();
+    edge.serve("shop.example", origin.address());
+    let mut stream = connect(&edge, "shop.example", "http/1.1");
+    stream.write_all(b"GET /silent HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    wait_until("the origin has the request", || origin.requests() == 1);
+    edge.stop();
+    wait_until("new connections are refused", || {
+        std::net::TcpStream::connect(edge.https()).is_err()
+    });
+    assert!(livez(&edge).starts_with("HTTP/1.1 200"));
+    drop(stream);
+    edge.wait().unwrap();
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod mtls;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod plain;
 #[cfg(test)]
 mod policy;

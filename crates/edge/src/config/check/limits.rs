@@ -34,6 +34,9 @@ impl Checker<'_> {
         Limits {
             connections: raw.connections,
             admission: self.admission(raw),
+            memory: raw
+                .memory
+                .map(|memory| self.size("limits.memory", memory, 16 << 20, 1 << 50) as u64),
             handshake_timeout: self.timeout("limits.handshake_timeout", raw.handshake_timeout),
             // A message of TLS has at most 64 KiB here, and a ClientHello with post-quantum key
             // shares has about 2 KiB.

@@ -19,6 +19,8 @@ pub struct RawLimits {
     pub handshakes_per_address: u32,
     /// Default: 1,000.
     pub handshake_burst: u32,
+    /// Default: 80% of what the control group or the machine has.
+    pub memory: Option<ByteSize>,
     /// Default: `10s`.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
@@ -73,6 +75,7 @@ impl Default for RawLimits {
             connections_per_prefix: 4000,
             handshakes_per_address: 200,
             handshake_burst: 1000,
+            memory: None,
             handshake_timeout: Duration::from_secs(10),
             client_hello: ByteSize::kib(16),
             header_timeout: Duration::from_secs(10),

@@ -10,25 +10,25 @@ const CAP: Duration = Duration::from_secs(15);
 
 /// Exponential backoff with full jitter: each wait is anywhere from zero to a bound that doubles.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The next wait; `random` is uniform in [0, 1).
-    pub(super) fn next(&mut self, random: f64) -> Duration {
+    pub(crate) fn next(&mut self, random: f64) -> Duration {
         let bound = BASE.saturating_mul(1 << self.failures.min(10)).min(CAP);
         self.failures = self.failures.saturating_add(1);
         bound.mul_f64(random)
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// Uniform in [0, 1). Where the system has no randomness, the middle.
-pub(super) fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let mut bytes = [0; 4];
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX) * 0.999,
