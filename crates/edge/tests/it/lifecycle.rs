@@ -17,7 +17,7 @@ use landfall_edge::{
 };
 use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
 
-use crate::support::{Built, Edge, Origin, config, connect, exchange, wait_until};
+use crate::support::{Built, Edge, Origin, config, connect, exchange, read_to_end, wait_until};
 
 #[test]
 fn an_address_in_use_is_an_error_before_anything_runs() {
@@ -163,4 +163,50 @@ fn it_ends_without_error_when_it_is_told_to() {
     assert!(exchange(edge.addresses.admin, request).starts_with(b"HTTP/1.1 200"));
     edge.stop();
     edge.wait().unwrap();
+}
+
+#[test]
+fn it_ends_as_soon_as_nothing_is_open() {
+    let mut edge = Edge::start("[server]\nthreads = 1\ndrain = \"1h\"");
+    edge.serve("shop.example", Origin::start().address());
+    // Two that are idle, and would be for a minute.
+    let mut http1 = connect(&edge, "shop.example", "http/1.1");
+    let mut http2 = connect(&edge, "shop.example", "h2");
+    http2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    edge.wait_for_metric("landfall_open_connections{listener=\"https\"}", 2.0);
+    edge.stop();
+    let goaway = read_to_end(&mut http2);
+    // Type 7 after a length of 8 bytes, on stream 0.
+    let is_there = goaway.windows(9).any(|frame| frame == [0, 0, 8, 7, 0, 0, 0, 0, 0]);
+    assert!(is_there, "{}", goaway.escape_ascii());
+    assert!(read_to_end(&mut http1).is_empty());
+    edge.wait().unwrap();
+}
+
+#[test]
+fn an_answer_during_the_drain_ends_its_connection() {
+    let more = "[upstream]\nread_timeout = \"900ms\"\n[server]\nthreads = 1\ndrain = \"1h\"";
+    let (mut edge, origin) = (Edge::start(more), Origin::start());
+    edge.serve("shop.example", origin.address());
+    let mut stream = connect(&edge, "shop.example", "http/1.1");
+    stream.write_all(b"GET /silent HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    wait_until("the origin has the request", || origin.requests() == 1);
+    edge.stop();
+    let answer = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(answer.to_lowercase().contains("connection: close\r\n"), "{answer}");
+    edge.wait().unwrap();
+}
+
+#[test]
+fn it_ends_at_the_end_of_the_drain_whatever_is_open() {
+    let (mut edge, origin) =
+        (Edge::start("[server]\nthreads = 1\ndrain = \"300ms\""), Origin::start());
+    edge.serve("shop.example", origin.address());
+    let mut stream = connect(&edge, "shop.example", "http/1.1");
+    stream.write_all(b"GET /silent HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    wait_until("the origin has the request", || origin.requests() == 1);
+    edge.stop();
+    edge.wait().unwrap();
+    read_to_end(&mut stream);
 }
