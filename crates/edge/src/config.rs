@@ -12,8 +12,8 @@ mod raw;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use landfall_feed::sign::VerifyingKey;
-use landfall_model::Network;
 pub use landfall_model::config::Problem;
+use landfall_model::{Hostname, Network};
 
 pub use http::{Http, RawHttp};
 pub use limits::{AdmissionLimits, FrameLimits, Limits, Pace, Rate};
@@ -39,6 +39,8 @@ pub struct EdgeConfig {
     pub limits: Limits,
     /// How the edge speaks HTTP, for all hostnames.
     pub http: Http,
+    /// Whose certificate clients get that name no hostname, or one that is not served.
+    pub default_hostname: Option<Hostname>,
     /// How origins are spoken to.
     pub upstream: Upstream,
     /// The process.

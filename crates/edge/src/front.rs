@@ -10,11 +10,13 @@ mod handshake;
 mod hello;
 mod proxy_protocol;
 mod serve;
+mod warnings;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use landfall_certstore::Resolver;
+use landfall_model::LookupName;
 use pingora_core::{
     apps::{HttpServerApp, ServerApp},
     protocols::{Stream, l4::stream::Stream as TcpStream},
@@ -38,6 +40,8 @@ use serve::{Ready, serve};
 pub(crate) struct FrontSettings {
     /// What a client may take.
     pub(crate) limits: Limits,
+    /// Who is served where a client names no hostname, or an unknown one.
+    pub(crate) default_hostname: Option<LookupName>,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -74,7 +78,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for TlsFront<A> {
         let Taken { counted, client } = self.gate.take(&mut tcp, settings).await.ok()?;
         let _open = (counted, settings.metrics.connection_opened(Listener::Https));
         let started = Instant::now();
-        let accepted = handshake::accept(tcp, &self.resolver, &settings.limits).await;
+        let accepted = handshake::accept(tcp, &self.resolver, settings).await;
         let (ready, outcome) = accepted;
         settings.metrics.handshake_ended(outcome, started.elapsed());
         let ready = Ready { client, ..ready? };

@@ -21,6 +21,7 @@ use std::{
 };
 
 use landfall_certstore::Resolver;
+use landfall_model::LookupName;
 use pingora_core::{
     apps::ServerApp,
     listeners::{L4BufferSettings, ListenerConfig},
@@ -288,7 +289,11 @@ impl EdgeServer {
 }
 
 fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
-    FrontSettings { limits: config.limits.clone(), metrics: Arc::clone(&parts.metrics) }
+    FrontSettings {
+        limits: config.limits.clone(),
+        default_hostname: config.default_hostname.as_ref().map(LookupName::from),
+        metrics: Arc::clone(&parts.metrics),
+    }
 }
 
 fn guards(config: &EdgeConfig, parts: &Parts) -> Result<Guards, EdgeError> {

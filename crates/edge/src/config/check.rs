@@ -13,7 +13,7 @@ use std::{
 use bytesize::ByteSize;
 use http::Uri;
 use landfall_feed::sign::VerifyingKey;
-use landfall_model::{Network, config::Problem};
+use landfall_model::{Hostname, Network, config::Problem};
 
 use super::{
     EdgeConfig, Feed, Listen, RawEdgeConfig, RawFeed, RawListen, RawServer, RawUpstream,
@@ -40,6 +40,8 @@ impl RawEdgeConfig {
         let limits = checker.limits(&self.limits);
         let keys = feed.as_ref().map(|feed| feed.signing_keys.as_slice());
         let http = self.http.check(keys.unwrap_or_default(), &mut checker.problems);
+        let default_hostname =
+            self.tls.default_hostname.and_then(|name| checker.default_hostname(&name));
         let upstream = checker.upstream(&self.upstream);
         let server = checker.server(self.server, state_directory.as_deref());
         let found = (listen, feed, state_directory, http, server);
@@ -53,6 +55,7 @@ impl RawEdgeConfig {
                     key_cache: key_cache as u64,
                     limits,
                     http,
+                    default_hostname,
                     upstream,
                     server,
                 })
@@ -141,6 +144,12 @@ impl Checker<'_> {
             }
         }
         keys
+    }
+
+    fn default_hostname(&mut self, text: &str) -> Option<Hostname> {
+        let name = text.parse::<Hostname>();
+        let problem = |error| format!(r#"expected a hostname such as "www.example.net": {error}"#);
+        name.map_err(|error| self.problem("tls.default_hostname", problem(error))).ok()
     }
 
     fn upstream(&mut self, raw: &RawUpstream) -> Upstream {

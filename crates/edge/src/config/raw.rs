@@ -28,6 +28,8 @@ pub struct RawEdgeConfig {
     pub limits: RawLimits,
     /// `[http]`
     pub http: RawHttp,
+    /// `[tls]`
+    pub tls: RawTls,
     /// `[upstream]`
     pub upstream: RawUpstream,
     /// `[server]`
@@ -116,6 +118,14 @@ impl Default for RawStore {
     fn default() -> Self {
         Self { key_cache: ByteSize::mib(128) }
     }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTls {
+    /// Default: none.
+    pub default_hostname: Option<String>,
 }
 
 /// `[upstream]`

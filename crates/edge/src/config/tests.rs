@@ -124,3 +124,15 @@ fn unknown_keys_are_refused() {
     let error = toml::from_str::<RawEdgeConfig>("[limits]\nheader_timout = \"1s\"").unwrap_err();
     assert!(error.to_string().contains("header_timout"));
 }
+
+#[test]
+fn a_default_hostname_is_a_hostname() {
+    let with = |name: &str| check(&(least() + &format!("[tls]\ndefault_hostname = \"{name}\"")));
+    let name = with("WWW.Example.net").unwrap().default_hostname.unwrap();
+    assert_eq!(name.as_str(), "www.example.net");
+    for wrong in ["", "*.example.net", "192.0.2.1", "no name"] {
+        let problems = with(wrong).unwrap_err();
+        assert_eq!(problems.len(), 1, "{wrong}");
+        assert_eq!(problems[0].key, "tls.default_hostname", "{wrong}");
+    }
+}

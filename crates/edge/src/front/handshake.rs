@@ -13,13 +13,14 @@ use rustls::{ProtocolVersion, server::Acceptor};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{
+    FrontSettings,
     alert::Alert,
     hello::{HelloTooLarge, Limited},
     serve::Ready,
+    warnings::Warnings,
 };
 use crate::{
     client_certificate::{ClientCertificate, ClientCertificateError},
-    config::Limits,
     connection::Connection,
     metrics::Handshake,
     site::Site,
@@ -28,14 +29,17 @@ use crate::{
 
 type Tls = TlsStream<TcpStream>;
 
+/// Of hostnames whose certificate can't be used.
+static UNUSABLE: Warnings = Warnings::new();
+
 /// Completes the handshake, or says how it ended. Takes no longer than the limit.
 pub(super) async fn accept(
     tcp: TcpStream,
     resolver: &Resolver<Site>,
-    limits: &Limits,
+    settings: &FrontSettings,
 ) -> (Option<Ready<Tls>>, Handshake) {
-    let handshake = complete(tcp, resolver, limits);
-    match tokio::time::timeout(limits.handshake_timeout, handshake).await {
+    let handshake = complete(tcp, resolver, settings);
+    match tokio::time::timeout(settings.limits.handshake_timeout, handshake).await {
         Ok(Ok((stream, outcome))) => (Some(stream), outcome),
         Ok(Err(outcome)) => (None, outcome),
         Err(_) => (None, Handshake::Timeout),
@@ -45,10 +49,10 @@ pub(super) async fn accept(
 async fn complete(
     tcp: TcpStream,
     resolver: &Resolver<Site>,
-    limits: &Limits,
+    settings: &FrontSettings,
 ) -> Result<(Ready<Tls>, Handshake), Handshake> {
-    let start = read_hello(tcp, limits.client_hello).await?;
-    let (start, selected) = select(start, resolver).await?;
+    let start = read_hello(tcp, settings.limits.client_hello).await?;
+    let (start, selected) = select(start, resolver, settings.default_hostname).await?;
     let config = Arc::clone(selected.entry.policy().server_config());
     // rustls asks for the certificate as soon as the connection is made, so that is inside too.
     let handshake = async move { start.into_stream(config).await };
@@ -68,8 +72,12 @@ fn client_certificate(tls: &Tls) -> Result<Option<ClientCertificate>, ClientCert
     let Some(leaf) = tls.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
         return Ok(None);
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    ClientCertificate::read(leaf, i64::try_from(now.as_secs()).unwrap_or(i64::MAX)).map(Some)
+    let now = i64::try_from(seconds_since_1970()).unwrap_or(i64::MAX);
+    ClientCertificate::read(leaf, now).map(Some)
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Reads the ClientHello. rustls sends the alert where it is malformed.
@@ -83,14 +91,18 @@ async fn read_hello(tcp: TcpStream, max: usize) -> Result<StartHandshake<TcpStre
 async fn select(
     start: StartHandshake<TcpStream>,
     resolver: &Resolver<Site>,
+    default_hostname: Option<LookupName>,
 ) -> Result<(StartHandshake<TcpStream>, Selected<Site>), Handshake> {
     let hello = start.client_hello();
     let name = hello.server_name().and_then(LookupName::from_sni);
     let offer = Offer::of(&hello);
-    let selected = match name {
-        Some(name) => resolver.select(&name, offer).await,
-        None => Err(SelectError::UnknownName),
-    };
+    let mut selected = Err(SelectError::UnknownName);
+    for name in name.into_iter().chain(default_hostname) {
+        selected = resolver.select(&name, offer).await;
+        if !matches!(selected, Err(SelectError::UnknownName)) {
+            break;
+        }
+    }
     match selected {
         Ok(selected) => Ok((start, selected)),
         Err(error) => {
@@ -105,7 +117,9 @@ fn refusal(error: &SelectError) -> (Alert, Handshake) {
     match error {
         SelectError::NoCertificate { .. } => (Alert::UnrecognizedName, Handshake::NoCertificate),
         SelectError::Unusable { name, source } => {
-            tracing::warn!(hostname = %name, reason = source.reason(), cause = %source, "{error}");
+            if UNUSABLE.is_due(name, seconds_since_1970()) {
+                tracing::warn!(hostname = %name, reason = source.reason(), cause = %source, "{error}");
+            }
             (Alert::InternalError, Handshake::UnusableCertificate)
         }
         // The store may come to know more reasons.

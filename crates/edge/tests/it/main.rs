@@ -5,6 +5,8 @@ mod admission;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod default_hostname;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod http2;
