@@ -27,6 +27,8 @@ mod policy;
 #[cfg(test)]
 mod proxy_protocol;
 #[cfg(test)]
+mod refused_tls;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod smuggling;

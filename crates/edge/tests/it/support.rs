@@ -29,7 +29,9 @@ use landfall_model::{CustomOrigin, HttpPolicy, OriginPool, PropertyId, Route, Tl
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-pub(crate) use client::{connect, connect_after, curl, exchange, read_to_end, run, tcp};
+pub(crate) use client::{
+    connect, connect_after, curl, exchange, read_to_end, run, run_with_input, tcp,
+};
 use fleet::Fleet;
 pub(crate) use origin::Origin;
 pub(crate) use recorder::Recorder;

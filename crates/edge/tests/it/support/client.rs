@@ -55,6 +55,18 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
     Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
+/// Runs a command that reads `input`.
+pub(crate) fn run_with_input(program: &str, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    // One that ends without reading says why.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    running.wait_with_output().unwrap()
+}
+
 /// A TLS connection to `name` that offers one protocol by ALPN.
 pub(crate) fn connect(
     edge: &Edge,
