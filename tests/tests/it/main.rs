@@ -12,5 +12,6 @@ mod faults;
 mod hostile_feed;
 mod resumption;
 mod secrets;
+mod settings;
 mod slice;
 mod tls;
