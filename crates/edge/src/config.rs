@@ -4,6 +4,7 @@
 //! exist refused. [`EdgeConfig`] is what the rest of the crate takes: nothing in it is missing,
 //! out of range or relative.
 
+mod access_log;
 mod check;
 mod http;
 mod limits;
@@ -15,6 +16,7 @@ use landfall_feed::sign::VerifyingKey;
 pub use landfall_model::config::Problem;
 use landfall_model::{Hostname, Network};
 
+pub use access_log::{AccessLogSettings, RawAccessLog, RawSample, Sink};
 pub use http::{Http, RawHttp};
 pub use limits::{AdmissionLimits, FrameLimits, Limits, Pace, Rate};
 pub use raw::{
@@ -41,6 +43,8 @@ pub struct EdgeConfig {
     pub http: Http,
     /// Whose certificate clients get that name no hostname, or one that is not served.
     pub default_hostname: Option<Hostname>,
+    /// Which requests are written down, and where; `None` where none are.
+    pub access_log: Option<AccessLogSettings>,
     /// How origins are spoken to.
     pub upstream: Upstream,
     /// The process.

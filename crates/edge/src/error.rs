@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::sync::SyncError;
+use crate::{AccessLogError, sync::SyncError};
 
 /// Why the edge does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum EdgeError {
     /// A metric was not registered or encoded.
     #[error("cannot register or encode a metric")]
     Metrics(#[source] prometheus::Error),
+    /// The access log can't be written.
+    #[error("cannot open the access log")]
+    AccessLog(#[source] AccessLogError),
     /// A part of the edge ended while it was needed.
     #[error("the service `{service}` stopped by itself")]
     ServiceStopped {

@@ -9,6 +9,7 @@
 //! for a certificate that isn't in the cache, which is read on other threads.
 //! Start reading at [`run`].
 
+mod access_log;
 mod admin;
 mod admission;
 mod answer;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
 
+pub use access_log::AccessLogError;
 use config::EdgeConfig;
 pub use error::EdgeError;
 use metrics::Metrics;

@@ -5,6 +5,7 @@ mod edits;
 mod failure;
 mod forwarded;
 mod hop_by_hop;
+mod logged;
 mod own_answer;
 mod plain_form;
 mod response;
@@ -36,6 +37,7 @@ use pingora_core::{apps::HttpServerOptions, server::configuration::ServerConf};
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
+    access_log::AccessLog,
     body,
     config::{EdgeConfig, Limits, Upstream},
     connection::Connection,
@@ -75,9 +77,18 @@ pub(crate) struct EdgeProxy {
     metrics: Arc<Metrics>,
     identity: Identity,
     compression: Compression,
+    access_log: Option<AccessLog>,
     upstream: Upstream,
     overload: Arc<Overload>,
     connect_hook: ConnectHook,
+}
+
+/// What the proxies of both listeners have in common besides what they serve from.
+pub(crate) struct Outward {
+    /// Where clients find TLS.
+    pub(crate) https_port: u16,
+    /// Where requests are written down.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// One request.
@@ -91,16 +102,18 @@ pub(crate) struct Request {
     /// Bytes of its body so far.
     received: u64,
     sent_to_origin: Option<Instant>,
+    /// Who got it last, and how long its response header took.
+    origin: Option<net::SocketAddr>,
+    origin_took: Option<Duration>,
 }
 
 impl EdgeProxy {
-    /// pingora's HTTP app around the proxy, with every limit set. `https_port` is where clients
-    /// find TLS.
+    /// pingora's HTTP app around the proxy, with every limit set.
     pub(crate) fn app(
         config: &EdgeConfig,
         server: &Arc<ServerConf>,
         parts: &Parts,
-        https_port: u16,
+        outward: &Outward,
         overload: &Arc<Overload>,
     ) -> HttpProxy<Self> {
         let proxy = Self {
@@ -108,12 +121,13 @@ impl EdgeProxy {
                 resolver: parts.resolver.clone(),
                 limits: config.limits.clone(),
                 http: config.http.clone(),
-                https_port: NonZeroU16::new(https_port).filter(|port| port.get() != 443),
+                https_port: NonZeroU16::new(outward.https_port).filter(|port| port.get() != 443),
             },
             properties: Arc::clone(&parts.properties),
             metrics: Arc::clone(&parts.metrics),
             identity: Identity::new(config.http.cdn_id.clone()),
             compression: Compression::new(),
+            access_log: outward.access_log.clone(),
             upstream: config.upstream.clone(),
             overload: Arc::clone(overload),
             connect_hook: overload.connect_hook(),
@@ -192,6 +206,8 @@ impl ProxyHttp for EdgeProxy {
             refused: None,
             received: 0,
             sent_to_origin: None,
+            origin: None,
+            origin_took: None,
         }
     }
 
@@ -273,6 +289,7 @@ impl ProxyHttp for EdgeProxy {
         options.idle_timeout = Some(self.upstream.idle_timeout);
         options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
         request.sent_to_origin = Some(Instant::now());
+        request.origin = Some(origin);
         Ok(Box::new(peer))
     }
 
@@ -316,7 +333,9 @@ impl ProxyHttp for EdgeProxy {
         if !response.status.is_informational()
             && let Some(sent) = request.sent_to_origin.take()
         {
-            self.metrics.origin_answered(sent.elapsed());
+            let took = sent.elapsed();
+            request.origin_took = Some(took);
+            self.metrics.origin_answered(took);
         }
         Ok(())
     }
@@ -372,12 +391,15 @@ impl ProxyHttp for EdgeProxy {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, request: &mut Request) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
         if let Some(connection) = Connection::of(session) {
             connection.request_ended();
         }
         let status = session.response_written().map(|response| response.status.as_u16());
         self.metrics.request_ended(status, request.started.elapsed());
+        if let Some(log) = &self.access_log {
+            logged::write(log, session, request, error);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use pingora_core::{
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    EdgeError,
+    EdgeError, access_log,
     admin::Admin,
     admission::Admission,
     answer::Answering,
@@ -46,7 +46,7 @@ use crate::{
     overload::{MemoryWatch, Overload},
     process,
     properties::Properties,
-    proxy::EdgeProxy,
+    proxy::{EdgeProxy, Outward},
     readiness::Readiness,
     site::Site,
 };
@@ -112,7 +112,8 @@ struct Bound {
 /// Binds every listener and makes the services.
 ///
 /// # Errors
-/// [`EdgeError::Bind`], [`EdgeError::Directory`] and [`EdgeError::Metrics`].
+/// [`EdgeError::Bind`], [`EdgeError::Directory`], [`EdgeError::Metrics`] and
+/// [`EdgeError::AccessLog`].
 pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError> {
     make_directory(&config.server.run_directory)?;
     parts.metrics.watch_store(parts.resolver.clone())?;
@@ -135,8 +136,9 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
         addresses,
     };
     let guards = guards(config, &parts)?;
-    edge.add_https(config, &parts, &guards, https);
-    edge.add_http(config, &parts, &guards, http);
+    let outward = edge.outward(config, &parts)?;
+    edge.add_https(config, &parts, &guards, &outward, https);
+    edge.add_http(config, &parts, &guards, &outward, http);
     edge.add_admin(config, parts, admin);
     edge.add_background("memory", MemoryWatch::new(guards.overload));
     Ok(edge)
@@ -211,11 +213,12 @@ impl EdgeServer {
         config: &EdgeConfig,
         parts: &Parts,
         guards: &Guards,
+        outward: &Outward,
         bound: Vec<Bound>,
     ) {
         let resolver = parts.resolver.clone();
         let conf = &self.server.configuration;
-        let proxy = EdgeProxy::app(config, conf, parts, self.https_port(), &guards.overload);
+        let proxy = EdgeProxy::app(config, conf, parts, outward, &guards.overload);
         let front = TlsFront::new(
             Kept::new(proxy, config, Arc::clone(&parts.metrics)),
             resolver,
@@ -225,21 +228,35 @@ impl EdgeServer {
         self.listen("https", Group::Clients, front, bound, config.server.threads.get());
     }
 
-    fn add_http(&mut self, config: &EdgeConfig, parts: &Parts, guards: &Guards, bound: Vec<Bound>) {
+    fn add_http(
+        &mut self,
+        config: &EdgeConfig,
+        parts: &Parts,
+        guards: &Guards,
+        outward: &Outward,
+        bound: Vec<Bound>,
+    ) {
         if bound.is_empty() {
             return;
         }
         let conf = &self.server.configuration;
-        let proxy = EdgeProxy::app(config, conf, parts, self.https_port(), &guards.overload);
+        let proxy = EdgeProxy::app(config, conf, parts, outward, &guards.overload);
         let app = Kept::new(proxy, config, Arc::clone(&parts.metrics));
         let door = Door::Public(guards.gate.clone());
         let front = PlainFront::new(app, door, front_settings(config, parts));
         self.listen("http", Group::Clients, front, bound, config.server.threads.get());
     }
 
-    /// Where clients find TLS.
-    fn https_port(&self) -> u16 {
-        self.addresses.https.first().map_or(443, SocketAddr::port)
+    /// Opens the access log, and finds out where clients find TLS.
+    fn outward(&mut self, config: &EdgeConfig, parts: &Parts) -> Result<Outward, EdgeError> {
+        let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
+        let Some(settings) = &config.access_log else {
+            return Ok(Outward { https_port, access_log: None });
+        };
+        let (log, writer) =
+            access_log::open(settings, parts.metrics.registry()).map_err(EdgeError::AccessLog)?;
+        self.add_background("access_log", writer);
+        Ok(Outward { https_port, access_log: Some(log) })
     }
 
     fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {

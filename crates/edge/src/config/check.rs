@@ -42,6 +42,7 @@ impl RawEdgeConfig {
         let http = self.http.check(keys.unwrap_or_default(), &mut checker.problems);
         let default_hostname =
             self.tls.default_hostname.and_then(|name| checker.default_hostname(&name));
+        let access_log = self.access_log.check(base, &mut checker.problems);
         let upstream = checker.upstream(&self.upstream);
         let server = checker.server(self.server, state_directory.as_deref());
         let found = (listen, feed, state_directory, http, server);
@@ -56,6 +57,7 @@ impl RawEdgeConfig {
                     limits,
                     http,
                     default_hostname,
+                    access_log,
                     upstream,
                     server,
                 })

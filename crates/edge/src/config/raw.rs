@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde::Deserialize;
 
-use super::RawHttp;
+use super::{RawAccessLog, RawHttp};
 pub use limits::RawLimits;
 
 /// The whole of `edge.toml`.
@@ -30,6 +30,8 @@ pub struct RawEdgeConfig {
     pub http: RawHttp,
     /// `[tls]`
     pub tls: RawTls,
+    /// `[access_log]`
+    pub access_log: RawAccessLog,
     /// `[upstream]`
     pub upstream: RawUpstream,
     /// `[server]`

@@ -1,6 +1,8 @@
 //! The edge in this process, with real sockets, real clients and a small origin.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod admission;
 #[cfg(test)]
 mod deadlines;
