@@ -5,6 +5,7 @@ use std::{
 };
 
 use reqwest::{Certificate, Client};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
@@ -46,6 +47,7 @@ pub struct LabBuilder {
     edge: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
     edge_disk: Option<String>,
+    edge_descriptors: Option<u32>,
 }
 
 impl LabBuilder {
@@ -54,6 +56,13 @@ impl LabBuilder {
     #[must_use]
     pub fn edge_disk(mut self, size: &str) -> Self {
         self.edge_disk = Some(size.to_owned());
+        self
+    }
+
+    /// Gives every edge a hard limit of open files.
+    #[must_use]
+    pub fn edge_descriptors(mut self, most: u32) -> Self {
+        self.edge_descriptors = Some(most);
         self
     }
 
@@ -119,6 +128,9 @@ impl LabBuilder {
             if let Some(size) = &self.edge_disk {
                 edge.node = edge.node.on_disk(&path.join(format!("edge{number}")), size);
             }
+            if let Some(most) = self.edge_descriptors {
+                edge.node = edge.node.descriptors(most);
+            }
             edges.push(edge);
         }
         let api_key = key.trim().to_owned();
@@ -152,6 +164,7 @@ impl Lab {
             edge: Vec::new(),
             environment: Vec::new(),
             edge_disk: None,
+            edge_descriptors: None,
         }
     }
 
@@ -177,6 +190,14 @@ impl Lab {
     /// The process of an edge.
     pub fn edge(&mut self, number: usize) -> &mut Node {
         &mut self.edges[number].node
+    }
+
+    /// Sends a signal to an edge's process, also while others look at the lab.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal_edge(&self, number: usize, signal: Signal) {
+        self.edges[number].node.signal(signal);
     }
 
     /// Where the API and the feed are.

@@ -27,6 +27,7 @@
 
 mod api;
 mod feed;
+mod gate;
 mod issued;
 mod lab;
 mod node;
@@ -38,6 +39,7 @@ mod wait;
 
 pub use api::{Answer, Api};
 pub use feed::{Recorder, Said, ScriptedFeed};
+pub use gate::GatedOrigin;
 pub use issued::Issued;
 pub use lab::{Lab, LabBuilder, SYSTEM_DOMAIN};
 pub use node::{Node, landfall, run_landfall};

@@ -52,6 +52,7 @@ pub struct Node {
     environment: Vec<(String, String)>,
     log: PathBuf,
     disk: Option<Disk>,
+    descriptors: Option<u32>,
     process: Option<Child>,
 }
 
@@ -88,6 +89,7 @@ impl Node {
             environment: Vec::new(),
             log: folder.join(format!("{name}.log")),
             disk: None,
+            descriptors: None,
             process: None,
         }
     }
@@ -96,6 +98,13 @@ impl Node {
     #[must_use]
     pub fn environment(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives the process a hard limit of open files.
+    #[must_use]
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -138,7 +147,15 @@ impl Node {
 
     fn command(&self) -> Command {
         let Some(disk) = &self.disk else {
-            let mut command = Command::new(landfall());
+            let mut command = match self.descriptors {
+                None => Command::new(landfall()),
+                Some(most) => {
+                    // It becomes what it runs.
+                    let mut command = Command::new("prlimit");
+                    command.arg(format!("--nofile={most}:{most}")).arg(landfall());
+                    command
+                }
+            };
             command.stdin(Stdio::null());
             return command;
         };

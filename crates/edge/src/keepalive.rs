@@ -3,6 +3,8 @@
 use http::header;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::connection::Connection;
+
 /// The upgrade to HTTP/2 in the clear (RFC 9113 section 3.1 has it obsolete): an origin that took
 /// it would get requests that nobody here has seen.
 const H2C: &str = "h2c";
@@ -11,6 +13,14 @@ const H2C: &str = "h2c";
 pub(crate) fn wait_without_end(session: &mut ServerSession) {
     // Whole seconds; 0 is for ever.
     session.set_keepalive(Some(0));
+}
+
+/// Says with the answer that it is the connection's last (RFC 9112 section 9.6), where that is to
+/// stop. pingora says so for requests that begin after that alone.
+pub(crate) fn end_if_stopping(session: &mut ServerSession) {
+    if Connection::of(session).is_some_and(|connection| connection.is_stopping()) {
+        session.set_keepalive(None);
+    }
 }
 
 /// Sees to it that a connection whose client asks for another protocol ends, unless the origin

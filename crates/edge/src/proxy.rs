@@ -350,6 +350,7 @@ impl ProxyHttp for EdgeProxy {
         {
             return Ok(());
         }
+        keepalive::end_if_stopping(session);
         let rules = request.entry.as_ref().map(|entry| entry.route().rules());
         let (scheme, id) = (request.scheme, &request.id);
         let answered = Answered { request: session.req_header(), scheme, id, rules };

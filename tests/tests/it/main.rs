@@ -8,9 +8,11 @@
 
 mod changes;
 mod demo;
+mod ending;
 mod faults;
 mod hostile_feed;
 mod resumption;
+mod scarcity;
 mod secrets;
 mod settings;
 mod slice;

@@ -124,22 +124,6 @@ fn a_service_that_keeps_panicking_fails_liveness_by_name() {
 }
 
 #[test]
-fn an_idle_server_ends_long_before_its_drain() {
-    let mut edge = Edge::start("[server]\nthreads = 1\ndrain = \"1h\"");
-    let origin = Origin::start();
-    edge.serve("shop.example", origin.address());
-    let mut idle = connect(&edge, "shop.example", "http/1.1");
-    idle.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
-    let mut status = [0; 12];
-    idle.read_exact(&mut status).unwrap();
-    let unused = connect(&edge, "shop.example", "http/1.1");
-    edge.wait_for_metric("landfall_open_connections{listener=\"https\"}", 2.0);
-    edge.stop();
-    edge.wait().unwrap();
-    drop((idle, unused));
-}
-
-#[test]
 fn the_operators_listener_outlives_the_others() {
     let mut edge = Edge::start("[server]\nthreads = 1\ndrain = \"1h\"");
     let origin = Origin::start();
