@@ -9,6 +9,7 @@ mod check;
 mod http;
 mod limits;
 mod raw;
+mod traces;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -23,6 +24,7 @@ pub use raw::{
     RawEdgeConfig, RawFeed, RawKeys, RawLimits, RawListen, RawServer, RawState, RawStore,
     RawUpstream,
 };
+pub use traces::{Ratio, RawTracing, Tracing};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct EdgeConfig {
     pub access_log: Option<AccessLogSettings>,
     /// How origins are spoken to.
     pub upstream: Upstream,
+    /// Where traces are sent; `None` where there are none.
+    pub tracing: Option<Tracing>,
     /// The process.
     pub server: ServerSettings,
 }

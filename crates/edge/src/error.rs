@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{AccessLogError, sync::SyncError};
+use crate::{AccessLogError, sync::SyncError, traces::TracesError};
 
 /// Why the edge does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum EdgeError {
     /// The state that is to be served can't be set up.
     #[error("cannot set up the state to serve")]
     Sync(#[source] SyncError),
+    /// Traces can't be sent.
+    #[error("cannot set up the traces")]
+    Traces(#[source] TracesError),
     /// A metric was not registered or encoded.
     #[error("cannot register or encode a metric")]
     Metrics(#[source] prometheus::Error),

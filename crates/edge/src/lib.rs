@@ -42,6 +42,7 @@ pub mod site;
 mod stream;
 pub mod supervise;
 pub mod sync;
+pub mod traces;
 
 use std::sync::Arc;
 

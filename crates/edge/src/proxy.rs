@@ -50,6 +50,7 @@ use crate::{
     request_id::RequestId,
     server::Parts,
     site::Site,
+    traces::{RequestTrace, Tracer},
 };
 use compression::Compression;
 use forwarded::Told;
@@ -81,6 +82,7 @@ pub(crate) struct EdgeProxy {
     upstream: Upstream,
     overload: Arc<Overload>,
     connect_hook: ConnectHook,
+    tracer: Option<Tracer>,
 }
 
 /// What the proxies of both listeners have in common besides what they serve from.
@@ -89,6 +91,8 @@ pub(crate) struct Outward {
     pub(crate) https_port: u16,
     /// Where requests are written down.
     pub(crate) access_log: Option<AccessLog>,
+    /// What traces requests.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 /// One request.
@@ -105,6 +109,7 @@ pub(crate) struct Request {
     /// Who got it last, and how long its response header took.
     origin: Option<net::SocketAddr>,
     origin_took: Option<Duration>,
+    trace: RequestTrace,
 }
 
 impl EdgeProxy {
@@ -131,6 +136,7 @@ impl EdgeProxy {
             upstream: config.upstream.clone(),
             overload: Arc::clone(overload),
             connect_hook: overload.connect_hook(),
+            tracer: outward.tracer.clone(),
         };
         let mut app = HttpProxy::new(proxy, Arc::clone(server));
         app.handle_init_modules();
@@ -208,6 +214,7 @@ impl ProxyHttp for EdgeProxy {
             sent_to_origin: None,
             origin: None,
             origin_took: None,
+            trace: RequestTrace::default(),
         }
     }
 
@@ -222,8 +229,13 @@ impl ProxyHttp for EdgeProxy {
         if let Some(connection) = Connection::of(session) {
             request.scheme = connection.scheme();
         }
-        if client(session).is_some_and(|client| self.router.http.trusts(client)) {
-            request.id = RequestId::given(session.req_header()).unwrap_or_else(RequestId::random);
+        let header = session.req_header();
+        let is_trusted = client(session).is_some_and(|client| self.router.http.trusts(client));
+        if is_trusted {
+            request.id = RequestId::given(header).unwrap_or_else(RequestId::random);
+        }
+        if let Some(tracer) = &self.tracer {
+            request.trace = tracer.begin(is_trusted.then_some(&header.headers));
         }
         Ok(())
     }
@@ -275,7 +287,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut Request,
     ) -> pingora::Result<Box<HttpPeer>> {
         let origin = request.entry.as_ref().and_then(|entry| self.origin(entry.route().route()));
@@ -290,6 +302,7 @@ impl ProxyHttp for EdgeProxy {
         options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
         request.sent_to_origin = Some(Instant::now());
         request.origin = Some(origin);
+        request.trace.try_begins(session, &peer);
         Ok(Box::new(peer))
     }
 
@@ -311,6 +324,7 @@ impl ProxyHttp for EdgeProxy {
         plain_form::put_in(header)?;
         hop_by_hop::restore(header, told.request)?;
         forwarded::set(header, &told, &self.identity)?;
+        request.trace.send_on(header)?;
         let rules = request.entry.as_ref().map(|entry| entry.route().rules());
         rules.map_or(Ok(()), |rules| edits::apply(&rules.request_edits, header))
     }
@@ -326,6 +340,7 @@ impl ProxyHttp for EdgeProxy {
         {
             connection.switch_protocols();
         }
+        request.trace.try_answered(response);
         if !response.status.is_informational() {
             // From here on it is a conversation.
             body::is_not_awaited();
@@ -359,6 +374,36 @@ impl ProxyHttp for EdgeProxy {
             true => self.compression.apply(session, response),
             false => Ok(()),
         }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        request: &mut Request,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        request.trace.try_failed(&error);
+        error
+    }
+
+    /// As pingora's own: what is idempotent and whole is sent again where a kept connection failed.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        request: &mut Request,
+        was_reused: bool,
+    ) -> Box<Error> {
+        request.trace.try_failed(&error);
+        let is_idempotent = session.req_header().method.is_idempotent();
+        if is_idempotent && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(was_reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
     }
 
     async fn fail_to_proxy(
@@ -400,6 +445,9 @@ impl ProxyHttp for EdgeProxy {
         self.metrics.request_ended(status, request.started.elapsed());
         if let Some(log) = &self.access_log {
             logged::write(log, session, request, error);
+        }
+        if let Some(tracer) = &self.tracer {
+            tracer.end(&mut request.trace, session, error);
         }
     }
 }

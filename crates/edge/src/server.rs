@@ -49,6 +49,7 @@ use crate::{
     proxy::{EdgeProxy, Outward},
     readiness::Readiness,
     site::Site,
+    traces,
 };
 use background::Restarted;
 pub(crate) use descriptors::Descriptors;
@@ -112,8 +113,8 @@ struct Bound {
 /// Binds every listener and makes the services.
 ///
 /// # Errors
-/// [`EdgeError::Bind`], [`EdgeError::Directory`], [`EdgeError::Metrics`] and
-/// [`EdgeError::AccessLog`].
+/// [`EdgeError::Bind`], [`EdgeError::Directory`], [`EdgeError::Metrics`],
+/// [`EdgeError::AccessLog`] and [`EdgeError::Traces`].
 pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError> {
     make_directory(&config.server.run_directory)?;
     parts.metrics.watch_store(parts.resolver.clone())?;
@@ -247,16 +248,24 @@ impl EdgeServer {
         self.listen("http", Group::Clients, front, bound, config.server.threads.get());
     }
 
-    /// Opens the access log, and finds out where clients find TLS.
+    /// Opens the access log, makes what traces, and finds out where clients find TLS.
     fn outward(&mut self, config: &EdgeConfig, parts: &Parts) -> Result<Outward, EdgeError> {
+        let registry = parts.metrics.registry();
         let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
-        let Some(settings) = &config.access_log else {
-            return Ok(Outward { https_port, access_log: None });
-        };
-        let (log, writer) =
-            access_log::open(settings, parts.metrics.registry()).map_err(EdgeError::AccessLog)?;
-        self.add_background("access_log", writer);
-        Ok(Outward { https_port, access_log: Some(log) })
+        let mut outward = Outward { https_port, access_log: None, tracer: None };
+        if let Some(settings) = &config.access_log {
+            let (log, writer) =
+                access_log::open(settings, registry).map_err(EdgeError::AccessLog)?;
+            self.add_background("access_log", writer);
+            outward.access_log = Some(log);
+        }
+        if let Some(settings) = &config.tracing {
+            let (tracer, exporter) =
+                traces::start(settings, registry).map_err(EdgeError::Traces)?;
+            self.add_background("traces", exporter);
+            outward.tracer = Some(tracer);
+        }
+        Ok(outward)
     }
 
     fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {

@@ -1,6 +1,7 @@
 //! From the file to what is meant: every problem is found before any is reported.
 
 mod limits;
+mod traces;
 
 use std::{
     net::SocketAddr,
@@ -44,6 +45,7 @@ impl RawEdgeConfig {
             self.tls.default_hostname.and_then(|name| checker.default_hostname(&name));
         let access_log = self.access_log.check(base, &mut checker.problems);
         let upstream = checker.upstream(&self.upstream);
+        let tracing = checker.tracing(self.tracing);
         let server = checker.server(self.server, state_directory.as_deref());
         let found = (listen, feed, state_directory, http, server);
         match (checker.problems.is_empty(), found) {
@@ -59,6 +61,7 @@ impl RawEdgeConfig {
                     default_hostname,
                     access_log,
                     upstream,
+                    tracing,
                     server,
                 })
             }
@@ -100,7 +103,7 @@ impl Checker<'_> {
     }
 
     fn feed(&mut self, raw: RawFeed) -> Option<Feed> {
-        let url = raw.url.as_deref().map(|url| self.feed_url(url));
+        let url = raw.url.as_deref().map(|url| self.url("feed.url", url));
         if url.is_none() {
             self.problem("feed.url", r#"required: such as "https://control.example:8081""#);
         }
@@ -116,7 +119,7 @@ impl Checker<'_> {
         })
     }
 
-    fn feed_url(&mut self, text: &str) -> Option<String> {
+    fn url(&mut self, key: &str, text: &str) -> Option<String> {
         let uri = Uri::from_str(text).ok();
         let usable = uri.as_ref().is_some_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
@@ -128,7 +131,7 @@ impl Checker<'_> {
             false => {
                 // The value is not repeated: a URL may hold a password.
                 let expected = "expected http:// or https:// and a host, without user or query";
-                self.problem("feed.url", expected);
+                self.problem(key, expected);
                 None
             }
         }

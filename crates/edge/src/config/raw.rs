@@ -10,6 +10,8 @@ use serde::Deserialize;
 use super::{RawAccessLog, RawHttp};
 pub use limits::RawLimits;
 
+use super::RawTracing;
+
 /// The whole of `edge.toml`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +36,8 @@ pub struct RawEdgeConfig {
     pub access_log: RawAccessLog,
     /// `[upstream]`
     pub upstream: RawUpstream,
+    /// `[tracing]`
+    pub tracing: RawTracing,
     /// `[server]`
     pub server: RawServer,
 }

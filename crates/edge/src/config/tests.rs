@@ -36,6 +36,7 @@ fn the_least_file_takes_every_default() {
     assert_eq!(config.limits.header_size, 32 << 10);
     assert_eq!(config.limits.h2_streams, 100);
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(3));
+    assert!(config.tracing.is_none());
     assert_eq!(config.server.drain, Duration::from_secs(5));
 }
 
@@ -88,6 +89,12 @@ fn every_wrong_value_is_said_at_once() {
         header_timeout = "0s"
         client_hello = "1GiB"
         h2_streams = 0
+        [tracing]
+        endpoint = "http://user:secret@collector"
+        sample = 1.5
+        queue = 0
+        service_name = ""
+        timeout = "0s"
         [server]
         threads = 0
     "#;
@@ -105,6 +112,11 @@ fn every_wrong_value_is_said_at_once() {
             "limits.h2_streams",
             "limits.client_hello",
             "limits.header_timeout",
+            "tracing.endpoint",
+            "tracing.sample",
+            "tracing.queue",
+            "tracing.service_name",
+            "tracing.timeout",
             "server.threads"
         ]
     );
@@ -117,6 +129,18 @@ fn two_listeners_on_one_address_are_refused() {
     let problems = check(&text).unwrap_err();
     assert_eq!(problems.len(), 1);
     assert!(problems[0].message.contains("already taken"), "{problems:?}");
+}
+
+#[test]
+fn traces_need_no_more_than_a_collector() {
+    let config = check(&format!("{}\n[tracing]\nendpoint = \"http://[::1]:4318/\"", least()));
+    let tracing = config.unwrap().tracing.unwrap();
+    assert_eq!(tracing.endpoint, "http://[::1]:4318");
+    assert_eq!(tracing.sample, Ratio::new(0.01).unwrap());
+    assert_eq!(tracing.timeout, Duration::from_secs(10));
+    assert_eq!(tracing.queue.get(), 2048);
+    assert_eq!(tracing.service_name, "landfall-edge");
+    assert_eq!(Ratio::new(f64::NAN), None);
 }
 
 #[test]

@@ -38,3 +38,5 @@ mod smuggling;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod traces;

@@ -1,6 +1,7 @@
 //! An edge that listens on free ports, and what it serves.
 
 mod client;
+mod collector;
 mod fleet;
 mod origin;
 mod recorder;
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 pub(crate) use client::{
     connect, connect_after, curl, exchange, read_to_end, run, run_with_input, tcp,
 };
+pub(crate) use collector::{Collector, Mood, attribute};
 use fleet::Fleet;
 pub(crate) use origin::Origin;
 pub(crate) use recorder::Recorder;
