@@ -23,6 +23,8 @@ mod operators;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod passthrough;
+#[cfg(test)]
 mod plain;
 #[cfg(test)]
 mod policy;
