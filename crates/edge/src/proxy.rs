@@ -312,6 +312,8 @@ impl ProxyHttp for EdgeProxy {
         header: &mut RequestHeader,
         request: &mut Request,
     ) -> pingora::Result<()> {
+        // A body that is sent again passes again.
+        request.received = 0;
         let connection = Connection::of(session);
         let certificate = connection.and_then(|connection| connection.client_certificate());
         let told = Told {
