@@ -398,6 +398,7 @@ async fn edge(
     set(&mut config, "feed.signing_keys", vec![signing_key(&added)].into());
     set(&mut config, "keys.group_key_files", vec!["keys/group.key"].into());
     set(&mut config, "state.directory", name.as_str().into());
+    set(&mut config, "upstream.allow_networks", vec!["127.0.0.0/8"].into());
     set(&mut config, "server.drain", "500ms".into());
     write(&path, config, settings);
     Edge { node: Node::new(&name, &["edge", "--config", text(&path)], folder), https, http, admin }

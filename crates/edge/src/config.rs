@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod raw;
 mod traces;
+mod upstream;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -25,6 +26,7 @@ pub use raw::{
     RawUpstream,
 };
 pub use traces::{Ratio, RawTracing, Tracing};
+pub use upstream::Upstream;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ pub struct EdgeConfig {
     pub default_hostname: Option<Hostname>,
     /// Which requests are written down, and where; `None` where none are.
     pub access_log: Option<AccessLogSettings>,
-    /// How origins are spoken to.
+    /// How origins are found and spoken to.
     pub upstream: Upstream,
     /// Where traces are sent; `None` where there are none.
     pub tracing: Option<Tracing>,
@@ -81,21 +83,6 @@ pub struct Feed {
     pub ca_file: Option<PathBuf>,
     /// How long the control plane may hold a request open while nothing changes.
     pub wait: Duration,
-}
-
-/// How origins are spoken to.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Until the connection is open.
-    pub connect_timeout: Duration,
-    /// Between two pieces of a response, and before the first one.
-    pub read_timeout: Duration,
-    /// For one write.
-    pub write_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// The most unused connections that are kept, over all origins.
-    pub pool_size: usize,
 }
 
 /// The process.

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{AccessLogError, sync::SyncError, traces::TracesError};
+use crate::{AccessLogError, sync::SyncError, traces::TracesError, upstream::RootsError};
 
 /// Why the edge does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum EdgeError {
         #[source]
         source: io::Error,
     },
+    /// The roots that origins are verified with can't be had.
+    #[error("cannot set up the roots of origins' certificates")]
+    Roots(#[source] RootsError),
     /// The state that is to be served can't be set up.
     #[error("cannot set up the state to serve")]
     Sync(#[source] SyncError),

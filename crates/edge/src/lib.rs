@@ -43,6 +43,7 @@ mod stream;
 pub mod supervise;
 pub mod sync;
 pub mod traces;
+pub mod upstream;
 
 use std::sync::Arc;
 

@@ -3,29 +3,63 @@
 //! A hostname refers to its property; what its hostnames have in common is here once, so that a
 //! change of an origin is one record. Readers load a shard, never lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use landfall_feed::record::PropertyRecord;
 use landfall_model::{OriginPool, PropertyId};
+
+use crate::upstream::Slot;
 
 const SHARDS: usize = 256;
 
 /// What the hostnames of a property have in common.
 #[derive(Debug)]
 pub struct Property {
+    id: PropertyId,
+    /// Another one for every record: what was made from a property's settings is as old as them.
+    version: u64,
+    settings: Arc<OriginPool>,
+    slot: Slot,
+}
+
+impl Property {
+    /// Its id.
+    pub fn id(&self) -> PropertyId {
+        self.id
+    }
+
     /// Where requests go, unless the hostname says otherwise.
-    pub pool: Arc<OriginPool>,
+    pub fn settings(&self) -> &Arc<OriginPool> {
+        &self.settings
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Where the pool of its own origins is kept.
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
 }
 
 /// Every property. One task writes, everybody reads.
 pub struct Properties {
     shards: Vec<ArcSwap<HashMap<PropertyId, Arc<Property>>>>,
+    versions: AtomicU64,
 }
 
 impl Default for Properties {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| ArcSwap::default()).collect() }
+        let shards = (0..SHARDS).map(|_| ArcSwap::default()).collect();
+        Self { shards, versions: AtomicU64::new(0) }
     }
 }
 
@@ -37,8 +71,8 @@ impl Properties {
 
     /// Puts a property in, or replaces what it had.
     pub fn insert(&self, record: PropertyRecord) {
-        let property = Arc::new(Property { pool: Arc::new(record.pool) });
-        self.edit(record.property, |shard| drop(shard.insert(record.property, property)));
+        let property = self.property(record);
+        self.edit(property.id, |shard| drop(shard.insert(property.id, property)));
     }
 
     /// Takes a property out.
@@ -49,14 +83,20 @@ impl Properties {
     /// Puts these in the place of all there are. There is no moment without one that stays.
     pub fn replace(&self, records: Vec<PropertyRecord>) {
         let mut shards: Vec<HashMap<_, _>> = self.shards.iter().map(|_| HashMap::new()).collect();
-        for PropertyRecord { property, pool } in records {
-            if let Some(shard) = shards.get_mut(shard_of(property)) {
-                shard.insert(property, Arc::new(Property { pool: Arc::new(pool) }));
+        for record in records {
+            if let Some(shard) = shards.get_mut(shard_of(record.property)) {
+                shard.insert(record.property, self.property(record));
             }
         }
         for (slot, shard) in self.shards.iter().zip(shards) {
             slot.store(Arc::new(shard));
         }
+    }
+
+    fn property(&self, record: PropertyRecord) -> Arc<Property> {
+        let PropertyRecord { property: id, pool } = record;
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Property { id, version, settings: Arc::new(pool), slot: Slot::default() })
     }
 
     fn edit(&self, id: PropertyId, edit: impl FnOnce(&mut HashMap<PropertyId, Arc<Property>>)) {
@@ -91,7 +131,7 @@ mod tests {
         properties.insert(record(1, "http://192.0.2.1"));
         properties.insert(record(257, "http://192.0.2.2"));
         properties.insert(record(1, "http://192.0.2.3"));
-        let first = properties.find(PropertyId(1)).unwrap().pool.origins[0].url.to_string();
+        let first = properties.find(PropertyId(1)).unwrap().settings.origins[0].url.to_string();
         assert_eq!(first, "http://192.0.2.3:80");
         properties.replace(vec![record(257, "http://192.0.2.2"), record(2, "http://192.0.2.4")]);
         assert!(properties.find(PropertyId(1)).is_none());

@@ -14,6 +14,7 @@ mod router;
 use std::{
     net::{self, IpAddr},
     num::NonZeroU16,
+    os::fd::RawFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use landfall_certstore::Entry;
-use landfall_model::{OriginHost, Route, Scheme};
+use landfall_model::Scheme;
 use pingora::{
     Error,
     http::{RequestHeader, ResponseHeader},
@@ -30,6 +31,7 @@ use pingora::{
     prelude::HttpPeer,
 };
 use pingora_core::protocols::{
+    Digest,
     http::v2::server::{H2Options, default_h2_options},
     l4::socket::SocketAddr,
 };
@@ -39,18 +41,18 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Sess
 use crate::{
     access_log::AccessLog,
     body,
-    config::{EdgeConfig, Limits, Upstream},
+    config::{EdgeConfig, Limits},
     connection::Connection,
     identity::Identity,
     keepalive,
     metrics::Metrics,
     overload::{ConnectHook, Overload},
-    properties::Properties,
     refusal::Refusal,
     request_id::RequestId,
     server::Parts,
     site::Site,
     traces::{RequestTrace, Tracer},
+    upstream::{Exchange, Upstreams},
 };
 use compression::Compression;
 use forwarded::Told;
@@ -74,12 +76,11 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The edge's proxy.
 pub(crate) struct EdgeProxy {
     router: Router,
-    properties: Arc<Properties>,
     metrics: Arc<Metrics>,
     identity: Identity,
     compression: Compression,
     access_log: Option<AccessLog>,
-    upstream: Upstream,
+    upstreams: Arc<Upstreams>,
     overload: Arc<Overload>,
     connect_hook: ConnectHook,
     tracer: Option<Tracer>,
@@ -93,6 +94,8 @@ pub(crate) struct Outward {
     pub(crate) access_log: Option<AccessLog>,
     /// What traces requests.
     pub(crate) tracer: Option<Tracer>,
+    /// One, however many listeners there are: what is known of origins is the same.
+    pub(crate) upstreams: Arc<Upstreams>,
 }
 
 /// One request.
@@ -106,10 +109,10 @@ pub(crate) struct Request {
     /// Bytes of its body so far.
     received: u64,
     sent_to_origin: Option<Instant>,
-    /// Who got it last, and how long its response header took.
-    origin: Option<net::SocketAddr>,
+    /// How long the response header of whoever got it last took.
     origin_took: Option<Duration>,
     trace: RequestTrace,
+    exchange: Exchange,
 }
 
 impl EdgeProxy {
@@ -128,12 +131,11 @@ impl EdgeProxy {
                 http: config.http.clone(),
                 https_port: NonZeroU16::new(outward.https_port).filter(|port| port.get() != 443),
             },
-            properties: Arc::clone(&parts.properties),
             metrics: Arc::clone(&parts.metrics),
             identity: Identity::new(config.http.cdn_id.clone()),
             compression: Compression::new(),
             access_log: outward.access_log.clone(),
-            upstream: config.upstream.clone(),
+            upstreams: Arc::clone(&outward.upstreams),
             overload: Arc::clone(overload),
             connect_hook: overload.connect_hook(),
             tracer: outward.tracer.clone(),
@@ -151,16 +153,6 @@ impl EdgeProxy {
         let entry = request.entry.insert(entry);
         let header = session.req_header();
         self.router.decide(header, &name, entry, request.scheme, &self.identity)
-    }
-
-    fn origin(&self, route: &Route) -> Option<net::SocketAddr> {
-        let property = self.properties.find(route.property)?;
-        let custom = route.custom_origin.as_ref().map(|custom| &custom.server);
-        let origin = custom.or_else(|| Some(&property.pool.origins.first()?.url))?;
-        match origin.host() {
-            OriginHost::Address(ip) => Some((*ip, origin.port()).into()),
-            OriginHost::Name(_) => None,
-        }
     }
 
     fn limit_times(&self, session: &mut Session) {
@@ -212,9 +204,9 @@ impl ProxyHttp for EdgeProxy {
             refused: None,
             received: 0,
             sent_to_origin: None,
-            origin: None,
             origin_took: None,
             trace: RequestTrace::default(),
+            exchange: Exchange::default(),
         }
     }
 
@@ -290,20 +282,50 @@ impl ProxyHttp for EdgeProxy {
         session: &mut Session,
         request: &mut Request,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let origin = request.entry.as_ref().and_then(|entry| self.origin(entry.route().route()));
-        let origin = origin.ok_or_else(|| failure::status(Refusal::BadGateway))?;
-        let mut peer = HttpPeer::new(origin, false, String::new());
-        let options = &mut peer.options;
-        options.connection_timeout = Some(self.upstream.connect_timeout);
-        options.total_connection_timeout = Some(self.upstream.connect_timeout);
-        options.read_timeout = Some(self.upstream.read_timeout);
-        options.write_timeout = Some(self.upstream.write_timeout);
-        options.idle_timeout = Some(self.upstream.idle_timeout);
-        options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
+        let entry = request.entry.as_deref().ok_or_else(|| failure::status(Refusal::Internal))?;
+        let header = session.req_header();
+        let peer = self.upstreams.peer(&mut request.exchange, header, entry).await;
+        let mut peer = peer.map_err(|none| request.refuse(none.refusal()))?;
+        peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
         request.sent_to_origin = Some(Instant::now());
-        request.origin = Some(origin);
         request.trace.try_begins(session, &peer);
-        Ok(Box::new(peer))
+        Ok(peer)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        _request: &mut Request,
+    ) -> pingora::Result<()> {
+        self.upstreams.connected(reused);
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        request: &mut Request,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        request.trace.try_failed(&error);
+        self.upstreams.could_not_connect(&mut request.exchange, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        request: &mut Request,
+        client_reused: bool,
+    ) -> Box<Error> {
+        request.trace.try_failed(&error);
+        self.upstreams.broke_off(&mut request.exchange, session, client_reused, error)
     }
 
     async fn upstream_request_filter(
@@ -326,6 +348,7 @@ impl ProxyHttp for EdgeProxy {
         plain_form::put_in(header)?;
         hop_by_hop::restore(header, told.request)?;
         forwarded::set(header, &told, &self.identity)?;
+        request.exchange.set_host(header)?;
         request.trace.send_on(header)?;
         let rules = request.entry.as_ref().map(|entry| entry.route().rules());
         rules.map_or(Ok(()), |rules| edits::apply(&rules.request_edits, header))
@@ -337,6 +360,7 @@ impl ProxyHttp for EdgeProxy {
         response: &mut ResponseHeader,
         request: &mut Request,
     ) -> pingora::Result<()> {
+        request.exchange.answered();
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(connection) = Connection::of(session)
         {
@@ -355,6 +379,16 @@ impl ProxyHttp for EdgeProxy {
             self.metrics.origin_answered(took);
         }
         Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        request: &mut Request,
+    ) -> pingora::Result<Option<Duration>> {
+        self.upstreams.check_time(&request.exchange).map(|()| None)
     }
 
     async fn response_filter(
@@ -378,36 +412,6 @@ impl ProxyHttp for EdgeProxy {
         }
     }
 
-    fn fail_to_connect(
-        &self,
-        _session: &mut Session,
-        _peer: &HttpPeer,
-        request: &mut Request,
-        error: Box<Error>,
-    ) -> Box<Error> {
-        request.trace.try_failed(&error);
-        error
-    }
-
-    /// As pingora's own: what is idempotent and whole is sent again where a kept connection failed.
-    fn error_while_proxy(
-        &self,
-        _peer: &HttpPeer,
-        session: &mut Session,
-        mut error: Box<Error>,
-        request: &mut Request,
-        was_reused: bool,
-    ) -> Box<Error> {
-        request.trace.try_failed(&error);
-        let is_idempotent = session.req_header().method.is_idempotent();
-        if is_idempotent && !session.as_ref().retry_buffer_truncated() {
-            error.retry.decide_reuse(was_reused);
-        } else {
-            error.set_retry(false);
-        }
-        error
-    }
-
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -415,7 +419,7 @@ impl ProxyHttp for EdgeProxy {
         request: &mut Request,
     ) -> FailToProxy {
         let refusal = request.refused.or_else(|| failure::refusal(error));
-        failure::log(error, refusal, request.entry.as_deref());
+        failure::log(error, refusal, request.entry.as_deref(), &self.upstreams);
         if let Some(refusal) = refusal {
             // The client may be gone meanwhile.
             let _ = own_answer::refuse(session, refusal, request).await;

@@ -50,15 +50,13 @@ use crate::{
     readiness::Readiness,
     site::Site,
     traces,
+    upstream::{Upstreams, roots},
 };
 use background::Restarted;
 pub(crate) use descriptors::Descriptors;
 use shutdown::{Ending, GIVE_UP, Group, Settings, Shutdown};
 use supervised::{Failure, Supervised, Told};
 
-/// How often a request is sent, the first time included. Only a request that may be repeated, on
-/// a kept connection that its origin had closed, is sent again.
-const TRIES: usize = 2;
 /// Threads for reading certificates, for each service.
 const BLOCKING_THREADS: usize = 32;
 /// Connections that wait to be accepted; the system caps it at `net.core.somaxconn`.
@@ -126,7 +124,16 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
         http: http.iter().map(|bound| bound.address).collect(),
         admin: admin.address,
     };
-    let server = Server::new_with_opt_and_conf(None, server_conf(config));
+    let roots = roots::write(config.upstream.ca_file.as_deref(), &config.server.run_directory);
+    let roots = roots.map_err(EdgeError::Roots)?;
+    let (upstreams, upkeep) = Upstreams::new(
+        &config.upstream,
+        addresses.admin,
+        &roots,
+        Arc::clone(&parts.properties),
+        parts.metrics.registry(),
+    )?;
+    let server = Server::new_with_opt_and_conf(None, server_conf(config, &roots));
     let mut edge = EdgeServer {
         server,
         metrics: Arc::clone(&parts.metrics),
@@ -136,8 +143,10 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
         failure: Failure::default(),
         addresses,
     };
+    edge.add_background("origin-names", upkeep.names);
+    edge.add_background("origin-checks", upkeep.checks);
     let guards = guards(config, &parts)?;
-    let outward = edge.outward(config, &parts)?;
+    let outward = edge.outward(config, &parts, upstreams)?;
     edge.add_https(config, &parts, &guards, &outward, https);
     edge.add_http(config, &parts, &guards, &outward, http);
     edge.add_admin(config, parts, admin);
@@ -249,10 +258,16 @@ impl EdgeServer {
     }
 
     /// Opens the access log, makes what traces, and finds out where clients find TLS.
-    fn outward(&mut self, config: &EdgeConfig, parts: &Parts) -> Result<Outward, EdgeError> {
+    fn outward(
+        &mut self,
+        config: &EdgeConfig,
+        parts: &Parts,
+        upstreams: Upstreams,
+    ) -> Result<Outward, EdgeError> {
         let registry = parts.metrics.registry();
         let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
-        let mut outward = Outward { https_port, access_log: None, tracer: None };
+        let upstreams = Arc::new(upstreams);
+        let mut outward = Outward { https_port, access_log: None, tracer: None, upstreams };
         if let Some(settings) = &config.access_log {
             let (log, writer) =
                 access_log::open(settings, registry).map_err(EdgeError::AccessLog)?;
@@ -333,7 +348,7 @@ fn guards(config: &EdgeConfig, parts: &Parts) -> Result<Guards, EdgeError> {
     Ok(Guards { gate: Gate { admission: Arc::new(admission), proxies }, overload })
 }
 
-fn server_conf(config: &EdgeConfig) -> ServerConf {
+fn server_conf(config: &EdgeConfig, roots: &Path) -> ServerConf {
     let in_run_directory =
         |name: &str| config.server.run_directory.join(name).to_string_lossy().into_owned();
     ServerConf {
@@ -344,7 +359,8 @@ fn server_conf(config: &EdgeConfig) -> ServerConf {
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(GIVE_UP.as_secs()),
         upstream_keepalive_pool_size: config.upstream.pool_size,
-        max_retries: TRIES,
+        ca_file: Some(roots.to_string_lossy().into_owned()),
+        max_retries: config.upstream.tries.get(),
         max_blocking_threads: Some(BLOCKING_THREADS),
         ..ServerConf::default()
     }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod traces;
+mod upstream;
 
 use std::{
     net::SocketAddr,
@@ -17,8 +18,7 @@ use landfall_feed::sign::VerifyingKey;
 use landfall_model::{Hostname, Network, config::Problem};
 
 use super::{
-    EdgeConfig, Feed, Listen, RawEdgeConfig, RawFeed, RawListen, RawServer, RawUpstream,
-    ServerSettings, Upstream,
+    EdgeConfig, Feed, Listen, RawEdgeConfig, RawFeed, RawListen, RawServer, ServerSettings,
 };
 
 /// The longest time that any timeout may have.
@@ -44,7 +44,7 @@ impl RawEdgeConfig {
         let default_hostname =
             self.tls.default_hostname.and_then(|name| checker.default_hostname(&name));
         let access_log = self.access_log.check(base, &mut checker.problems);
-        let upstream = checker.upstream(&self.upstream);
+        let upstream = checker.upstream(self.upstream);
         let tracing = checker.tracing(self.tracing);
         let server = checker.server(self.server, state_directory.as_deref());
         let found = (listen, feed, state_directory, http, server);
@@ -155,16 +155,6 @@ impl Checker<'_> {
         let name = text.parse::<Hostname>();
         let problem = |error| format!(r#"expected a hostname such as "www.example.net": {error}"#);
         name.map_err(|error| self.problem("tls.default_hostname", problem(error))).ok()
-    }
-
-    fn upstream(&mut self, raw: &RawUpstream) -> Upstream {
-        Upstream {
-            connect_timeout: self.timeout("upstream.connect_timeout", raw.connect_timeout),
-            read_timeout: self.timeout("upstream.read_timeout", raw.read_timeout),
-            write_timeout: self.timeout("upstream.write_timeout", raw.write_timeout),
-            idle_timeout: self.timeout("upstream.idle_timeout", raw.idle_timeout),
-            pool_size: raw.pool_size,
-        }
     }
 
     fn server(&mut self, raw: RawServer, state: Option<&Path>) -> Option<ServerSettings> {

@@ -1,6 +1,7 @@
 //! The file as it is written.
 
 mod limits;
+mod upstream;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use super::{RawAccessLog, RawHttp};
 pub use limits::RawLimits;
+pub use upstream::RawUpstream;
 
 use super::RawTracing;
 
@@ -132,38 +134,6 @@ impl Default for RawStore {
 pub struct RawTls {
     /// Default: none.
     pub default_hostname: Option<String>,
-}
-
-/// `[upstream]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawUpstream {
-    /// Default: `3s`.
-    #[serde(with = "humantime_serde")]
-    pub connect_timeout: Duration,
-    /// Default: `60s`.
-    #[serde(with = "humantime_serde")]
-    pub read_timeout: Duration,
-    /// Default: `30s`.
-    #[serde(with = "humantime_serde")]
-    pub write_timeout: Duration,
-    /// Default: `60s`.
-    #[serde(with = "humantime_serde")]
-    pub idle_timeout: Duration,
-    /// Default: 512.
-    pub pool_size: usize,
-}
-
-impl Default for RawUpstream {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(3),
-            read_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
-            pool_size: 512,
-        }
-    }
 }
 
 /// `[server]`

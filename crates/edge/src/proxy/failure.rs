@@ -3,7 +3,7 @@
 use landfall_certstore::Entry;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::{cut::Cut, refusal::Refusal, site::Site};
+use crate::{cut::Cut, refusal::Refusal, site::Site, upstream::Upstreams};
 
 /// An error that is answered with `refusal`.
 pub(super) fn status(refusal: Refusal) -> Box<Error> {
@@ -13,23 +13,24 @@ pub(super) fn status(refusal: Refusal) -> Box<Error> {
 /// What to answer. `None` where nobody is left to read it.
 pub(super) fn refusal(error: &Error) -> Option<Refusal> {
     use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError,
-        WriteTimedout,
+        ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout,
     };
     let kind = error.etype();
-    let is_bad_gateway = matches!(kind, HTTPStatus(502));
     if let Some(refusal) = Cut::refusal(error) {
         return Some(refusal);
     }
     match error.esource() {
-        _ if is_bad_gateway => Some(Refusal::BadGateway),
+        // Ours: see `status`.
+        _ if matches!(kind, HTTPStatus(502)) => Some(Refusal::BadGateway),
         _ if matches!(kind, HTTPStatus(503)) => Some(Refusal::Overloaded),
-        ErrorSource::Upstream => {
-            match matches!(kind, ConnectTimedout | ReadTimedout | WriteTimedout) {
-                true => Some(Refusal::GatewayTimeout),
-                false => Some(Refusal::BadGateway),
-            }
-        }
+        ErrorSource::Upstream => Some(if is_timeout(kind) {
+            Refusal::GatewayTimeout
+        } else if matches!(kind, ErrorType::InternalError) {
+            // This node is out of sockets or descriptors.
+            Refusal::Overloaded
+        } else {
+            Refusal::BadGateway
+        }),
         ErrorSource::Downstream => {
             if matches!(kind, ReadTimedout) {
                 return Some(Refusal::RequestTimeout);
@@ -49,16 +50,33 @@ pub(super) fn refusal(error: &Error) -> Option<Refusal> {
     }
 }
 
-/// Logs what an operator can act on: an origin's failure. A client's own is no news.
-pub(super) fn log(error: &Error, refusal: Option<Refusal>, entry: Option<&Entry<Site>>) {
+fn is_timeout(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+    )
+}
+
+/// Logs what an operator can act on: an origin's failure. A client's own is no news. Clients can
+/// cause as many as they like, so that not each of them is worth a warning.
+pub(super) fn log(
+    error: &Error,
+    refusal: Option<Refusal>,
+    entry: Option<&Entry<Site>>,
+    upstreams: &Upstreams,
+) {
     let status = refusal.map(|refusal| refusal.status().as_u16());
     let hostname = entry.map(Entry::name).map(tracing::field::display);
     let kind = error.etype().as_str();
-    match error.esource() {
-        ErrorSource::Downstream => tracing::debug!(hostname, status, kind, "a client gave up"),
-        ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => {
-            tracing::warn!(hostname, status, kind, "a request failed at its origin");
-        }
+    if *error.esource() == ErrorSource::Downstream {
+        tracing::debug!(hostname, status, kind, "a client gave up");
+    } else if let Some(left_out) = upstreams.may_log() {
+        tracing::warn!(hostname, status, kind, left_out, "a request failed at its origin");
+    } else {
+        tracing::debug!(hostname, status, kind, "a request failed at its origin");
     }
 }
 
@@ -78,6 +96,7 @@ mod tests {
             (ErrorType::InvalidHTTPHeader, ErrorSource::Downstream, Some(400)),
             (ErrorType::ConnectionClosed, ErrorSource::Downstream, None),
             (ErrorType::InternalError, ErrorSource::Internal, Some(500)),
+            (ErrorType::InternalError, ErrorSource::Upstream, Some(503)),
             (ErrorType::HTTPStatus(502), ErrorSource::Unset, Some(502)),
             (ErrorType::HTTPStatus(503), ErrorSource::Upstream, Some(503)),
         ];

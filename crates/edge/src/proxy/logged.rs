@@ -49,7 +49,7 @@ pub(super) fn write(log: &AccessLog, session: &Session, request: &Request, error
         took,
         hostname: hostname.as_deref(),
         property: request.entry.as_ref().map(|entry| entry.route().route().property.0),
-        origin: request.origin,
+        origin: request.exchange.address(),
         origin_took: request.origin_took,
     });
 }

@@ -75,6 +75,13 @@ fn config_listening(directory: &Path, listen: &str, more: &str) -> EdgeConfig {
         true => "",
         false => "[server]\nthreads = 1\ndrain = \"0s\"",
     };
+    // Origins are on this host, unless `more` has something to say of that.
+    let allow = "[upstream]\nallow_networks = [\"127.0.0.0/8\"]";
+    let (more, upstream) = match more.contains("allow_networks") {
+        true => (more.to_owned(), ""),
+        false if more.contains("[upstream]") => (more.replace("[upstream]", allow), ""),
+        false => (more.to_owned(), allow),
+    };
     let text = format!(
         r#"
         [listen]
@@ -91,6 +98,7 @@ fn config_listening(directory: &Path, listen: &str, more: &str) -> EdgeConfig {
         [state]
         directory = "state"
         {more}
+        {upstream}
         {server}
         "#
     );

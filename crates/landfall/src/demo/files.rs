@@ -194,6 +194,9 @@ group_key_files = [\"keys/group.key\"]
 [state]
 directory = \"edge\"
 
+[upstream]
+allow_networks = [\"{LOOPBACK}\"]
+
 [server]
 drain = \"1s\"
 ",

@@ -1,0 +1,167 @@
+//! The pools in use. Equal ones of a property are one, with one state.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use landfall_model::{Origin, OriginHost, OriginPool, PropertyId};
+
+use super::{
+    checks::Checks,
+    chores::{Chore, Next},
+    clock::Clock,
+    metrics::UpstreamMetrics,
+    names::Names,
+    pool::{Pool, Target},
+    speech::{Speech, SpeechError},
+};
+use crate::config::Upstream;
+
+/// The most pools in use at once.
+const MAX_POOLS: usize = 100_000;
+/// A pool without a request for so long is forgotten, its checks end.
+const UNUSED: Duration = Duration::from_secs(300);
+/// The same where there are too many.
+const UNUSED_IF_FULL: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Every pool in use.
+pub(crate) struct Pools {
+    table: Mutex<HashMap<Key, Arc<Pool>>>,
+    defaults: Upstream,
+    clock: Clock,
+    names: Arc<Names>,
+    checks: Checks,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+/// Tenants never share a pool.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    property: PropertyId,
+    settings: Arc<OriginPool>,
+}
+
+/// Why there is no pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPool {
+    /// Too many are in use.
+    Full,
+    /// Its settings can't be used.
+    Unusable(SpeechError),
+}
+
+/// Where a pool was found last, so that requests find it without a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Slot(ArcSwapOption<Found>);
+
+#[derive(Debug)]
+struct Found {
+    /// Of the settings that it was made from.
+    version: u64,
+    pool: Weak<Pool>,
+}
+
+impl Slot {
+    /// The pool that was made from the settings of this version. `settings` says them where it
+    /// was not, or nobody used it for long.
+    pub(crate) fn pool(
+        &self,
+        version: u64,
+        pools: &Pools,
+        property: PropertyId,
+        settings: impl FnOnce() -> Arc<OriginPool>,
+    ) -> Result<Arc<Pool>, NoPool> {
+        if let Some(found) = self.0.load().as_ref()
+            && found.version == version
+            && let Some(pool) = found.pool.upgrade()
+        {
+            return Ok(pool);
+        }
+        let pool = pools.find(property, settings())?;
+        let found = Found { version, pool: Arc::downgrade(&pool) };
+        self.0.store(Some(Arc::new(found)));
+        Ok(pool)
+    }
+}
+
+impl Pools {
+    pub(super) fn new(
+        defaults: Upstream,
+        clock: Clock,
+        names: Arc<Names>,
+        checks: Checks,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Self {
+        Self { table: Mutex::default(), defaults, clock, names, checks, metrics }
+    }
+
+    fn find(&self, property: PropertyId, settings: Arc<OriginPool>) -> Result<Arc<Pool>, NoPool> {
+        let key = Key { property, settings: Arc::clone(&settings) };
+        let mut table = self.lock();
+        if let Some(pool) = table.get(&key) {
+            return Ok(Arc::clone(pool));
+        }
+        if table.len() >= MAX_POOLS {
+            self.forget_unused(&mut table, UNUSED_IF_FULL);
+        }
+        if table.len() >= MAX_POOLS {
+            return Err(NoPool::Full);
+        }
+        let speech = Speech::new(&settings, &self.defaults).map_err(NoPool::Unusable)?;
+        let pool = Arc::new(Pool::new(property, settings, speech, |origin| self.target(origin)));
+        pool.touch(self.clock.now());
+        self.checks.watch(&pool);
+        table.insert(key, Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    fn target(&self, origin: &Origin) -> Target {
+        match origin.host() {
+            OriginHost::Address(ip) => Target::Address([*ip].into()),
+            OriginHost::Name(hostname) => {
+                self.names.name(hostname).map_or(Target::Nowhere, Target::Name)
+            }
+        }
+    }
+
+    fn forget_unused(&self, table: &mut HashMap<Key, Arc<Pool>>, unused: Duration) {
+        let now = self.clock.now();
+        table.retain(|_, pool| now.since(pool.used(now)) < unused);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Pool>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sweep(&self) {
+        let pools: Vec<_> = {
+            let mut table = self.lock();
+            self.forget_unused(&mut table, UNUSED);
+            table.values().cloned().collect()
+        };
+        let now = self.clock.now();
+        let mut counts = [0; 3];
+        for member in pools.iter().flat_map(|pool| &pool.members) {
+            if let Some(count) = counts.get_mut(member.health.standing(now) as usize) {
+                *count += 1;
+            }
+        }
+        self.metrics.stand(counts);
+        self.metrics.pools.set(i64::try_from(pools.len()).unwrap_or(i64::MAX));
+    }
+}
+
+#[async_trait]
+impl Chore for Pools {
+    async fn run(self: Arc<Self>) -> Next {
+        self.sweep();
+        Next::After(SWEEP)
+    }
+}
