@@ -447,13 +447,13 @@ impl ProxyHttp for EdgeProxy {
         if let Some(connection) = Connection::of(session) {
             connection.request_ended();
         }
+        if let Some(tracer) = &self.tracer {
+            tracer.end(&mut request.trace, session, error);
+        }
         let status = session.response_written().map(|response| response.status.as_u16());
         self.metrics.request_ended(status, request.started.elapsed());
         if let Some(log) = &self.access_log {
             logged::write(log, session, request, error);
-        }
-        if let Some(tracer) = &self.tracer {
-            tracer.end(&mut request.trace, session, error);
         }
     }
 }

@@ -15,7 +15,7 @@ use pingora_core::{server::ShutdownWatch, services::background::BackgroundServic
 use prost::Message;
 use tokio::{
     sync::{Mutex, mpsc},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -85,14 +85,11 @@ impl Exporter {
         }
     }
 
-    async fn send_forever(&self) {
-        let mut outbox = self.outbox.lock().await;
+    /// Sends until it is told to stop, and then what is left. What is on its way at that moment is
+    /// not given up, or it would be sent twice.
+    async fn send_until(&self, stop: &mut ShutdownWatch, outbox: &mut Outbox) {
         let mut backoff = Backoff::default();
-        loop {
-            let batch = match outbox.batch.clone() {
-                Some(batch) => batch,
-                None => self.next_batch(&mut outbox).await,
-            };
+        while let Some(batch) = self.next_batch(stop, outbox).await {
             let sent = self.collector.send(batch.body).await;
             let pause = match &sent {
                 Err(error) if error.is_passing() => {
@@ -101,34 +98,32 @@ impl Exporter {
                 }
                 _ => None,
             };
-            self.note(&mut outbox, batch.spans, sent);
+            self.note(outbox, batch.spans, sent);
             match pause {
-                Some(pause) => sleep(pause).await,
                 None => {
                     outbox.batch = None;
                     backoff.reset();
+                }
+                Some(_) if *stop.borrow() => return,
+                Some(pause) => {
+                    // It ends early where it is time to stop.
+                    let _ = timeout(pause, stopped(stop)).await;
                 }
             }
         }
     }
 
-    /// Waits for spans, and a little for more of them.
-    async fn next_batch(&self, outbox: &mut Outbox) -> Batch {
-        let mut deadline = None;
-        while outbox.gathered.len() < BATCH {
-            let next = outbox.queue.recv();
-            let spans = match deadline {
-                Some(deadline) => timeout_at(deadline, next).await.ok().flatten(),
-                None => next.await,
-            };
-            match spans {
-                Some(spans) => outbox.gathered.extend(spans),
-                None if outbox.gathered.is_empty() => pending().await,
-                None => break,
-            }
-            deadline = deadline.or_else(|| Some(Instant::now() + self.interval));
+    /// What is to be sent next. `None` once it is told to stop and nothing is left.
+    async fn next_batch(&self, stop: &mut ShutdownWatch, outbox: &mut Outbox) -> Option<Batch> {
+        if outbox.batch.is_some() {
+            return outbox.batch.clone();
         }
-        self.encode(outbox)
+        tokio::select! {
+            biased;
+            () = stopped(stop) => outbox.gather_rest(),
+            () = outbox.gather(self.interval) => {}
+        }
+        (!outbox.gathered.is_empty()).then(|| self.encode(outbox))
     }
 
     fn encode(&self, outbox: &mut Outbox) -> Batch {
@@ -172,55 +167,73 @@ impl Exporter {
             }
         }
     }
-
-    /// Sends what is left, and counts what can't be.
-    async fn flush(&self) {
-        let mut outbox = self.outbox.lock().await;
-        let flushed = timeout(FLUSH, self.send_rest(&mut outbox)).await;
-        if let Ok(Err(error)) = flushed {
-            outbox.warn(&error);
-        }
-        let mut left = outbox.gathered.len() as u64;
-        left += outbox.batch.take().map_or(0, |batch| batch.spans);
-        while let Ok(spans) = outbox.queue.try_recv() {
-            left += spans.len() as u64;
-        }
-        self.metrics.dropped(left, Dropped::Shutdown);
-    }
-
-    async fn send_rest(&self, outbox: &mut Outbox) -> Result<(), ExportError> {
-        loop {
-            while outbox.gathered.len() < BATCH
-                && let Ok(spans) = outbox.queue.try_recv()
-            {
-                outbox.gathered.extend(spans);
-            }
-            let batch = match outbox.batch.clone() {
-                Some(batch) => batch,
-                None if outbox.gathered.is_empty() => return Ok(()),
-                None => self.encode(outbox),
-            };
-            let refused = self.collector.send(batch.body).await?;
-            outbox.batch = None;
-            self.note(outbox, batch.spans, Ok(refused));
-        }
-    }
 }
 
 #[async_trait]
 impl BackgroundService for Exporter {
     /// Told of the end once requests have ended, so that their spans are sent too.
     async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut outbox = self.outbox.lock().await;
+        let mut stop = shutdown.clone();
+        let out_of_time = async {
+            stopped(&mut shutdown).await;
+            sleep(FLUSH).await;
+        };
         tokio::select! {
-            // An error is a sender that is gone: a shutdown too.
-            _ = shutdown.wait_for(|stop| *stop) => {}
-            () = self.send_forever() => {}
+            () = self.send_until(&mut stop, &mut outbox) => {}
+            () = out_of_time => {}
         }
-        self.flush().await;
+        self.metrics.dropped(outbox.left(), Dropped::Shutdown);
     }
 }
 
+/// Ready when it is time to end. A sender that is gone says so too.
+async fn stopped(stop: &mut ShutdownWatch) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 impl Outbox {
+    /// Waits for spans, and a little for more of them. May be dropped at any time.
+    async fn gather(&mut self, interval: Duration) {
+        if self.gathered.is_empty() {
+            self.gather_next().await;
+        }
+        let fill = async {
+            while self.gathered.len() < BATCH {
+                self.gather_next().await;
+            }
+        };
+        // Time is up: what there is makes a batch.
+        let _ = timeout(interval, fill).await;
+    }
+
+    async fn gather_next(&mut self) {
+        match self.queue.recv().await {
+            Some(spans) => self.gathered.extend(spans),
+            // All who could trace are gone: what comes next is the end.
+            None => pending().await,
+        }
+    }
+
+    /// Takes what there is.
+    fn gather_rest(&mut self) {
+        while self.gathered.len() < BATCH
+            && let Ok(spans) = self.queue.try_recv()
+        {
+            self.gathered.extend(spans);
+        }
+    }
+
+    /// How many spans are left, none of which is sent any more.
+    fn left(&mut self) -> u64 {
+        let mut left = self.batch.take().map_or(0, |batch| batch.spans);
+        left += std::mem::take(&mut self.gathered).len() as u64;
+        while let Ok(spans) = self.queue.try_recv() {
+            left += spans.len() as u64;
+        }
+        left
+    }
+
     /// Logs trouble when it begins, and once a minute while it lasts.
     fn warn(&mut self, error: &ExportError) {
         let now = Instant::now();

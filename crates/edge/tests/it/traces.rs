@@ -288,6 +288,7 @@ fn what_is_left_at_the_end_is_sent_then() {
     edge.stop();
     edge.wait().unwrap();
     collector.wait_for(2);
+    assert_eq!(collector.requests(), 1);
 }
 
 #[test]

@@ -153,7 +153,12 @@ impl Shared {
             for of_resource in request.resource_spans {
                 seen.resources.extend(of_resource.resource);
                 let spans = of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-                seen.spans.extend(spans);
+                for span in spans {
+                    // An answer that came too late makes a batch come again.
+                    if !seen.spans.contains(&span) {
+                        seen.spans.push(span);
+                    }
+                }
             }
         }
     }
