@@ -153,7 +153,8 @@ fn without_a_collector_a_context_passes_as_it_came() {
 #[test]
 fn each_try_at_an_origin_is_a_span_that_says_why_it_failed() {
     let (collector, origin) = (Collector::start(Mood::Takes), Origin::start());
-    let mut edge = Edge::start(&collector.config(""));
+    let tries = "[upstream]\ntries = 2";
+    let mut edge = Edge::start(&format!("{tries}\n{}", collector.config("")));
     edge.serve("shop.example", origin.address());
     edge.serve("gone.example", free_address());
     assert_eq!(curl(&edge, "gone.example", "/", &[]).status, 502);
