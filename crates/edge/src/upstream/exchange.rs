@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, header, uri::Authority};
 use landfall_certstore::Entry;
 use pingora::{Error, ErrorType, http::RequestHeader, prelude::HttpPeer};
 use pingora_proxy::Session;
@@ -349,7 +349,13 @@ impl Exchange {
 
     /// Puts the `Host` that the origin wants in the place of the client's.
     pub(crate) fn set_host(&self, header: &mut RequestHeader) -> pingora::Result<()> {
-        match self.host() {
+        let own = self.host();
+        // Over HTTP/2 pingora takes the scheme of our own connection with a `Host` alone, and the
+        // client's without.
+        let authority = || header.uri.authority().map(Authority::as_str).map(HeaderValue::try_from);
+        let has_host = header.headers.contains_key(header::HOST);
+        let host = own.or_else(|| if has_host { None } else { authority()?.ok() });
+        match host {
             Some(host) => header.insert_header(header::HOST, host),
             None => Ok(()),
         }

@@ -19,7 +19,11 @@ mod limits;
 #[cfg(test)]
 mod mtls;
 #[cfg(test)]
+mod named_origins;
+#[cfg(test)]
 mod operators;
+#[cfg(test)]
+mod origins;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
@@ -34,6 +38,8 @@ mod proxy_protocol;
 mod refused_tls;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod secure_origins;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]

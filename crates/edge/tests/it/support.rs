@@ -2,10 +2,12 @@
 
 mod client;
 mod collector;
+mod dns;
 mod fleet;
 mod origin;
 mod recorder;
 mod scripted;
+mod secure;
 
 use std::{
     net::SocketAddr,
@@ -34,10 +36,12 @@ pub(crate) use client::{
     connect, connect_after, curl, exchange, read_to_end, run, run_with_input, tcp,
 };
 pub(crate) use collector::{Collector, Mood, attribute};
+pub(crate) use dns::DnsServer;
 use fleet::Fleet;
 pub(crate) use origin::Origin;
 pub(crate) use recorder::Recorder;
 pub(crate) use scripted::Scripted;
+pub(crate) use secure::SecureOrigin;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,6 +52,8 @@ pub(crate) struct Edge {
     pub(crate) publisher: Publisher<Site>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<Metrics>,
+    properties: Arc<Properties>,
+    next_property: i64,
     fleet: Fleet,
     directory: TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -60,6 +66,7 @@ pub(crate) struct Built {
     pub(crate) publisher: Publisher<Site>,
     readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
+    properties: Arc<Properties>,
     fleet: Fleet,
     directory: TempDir,
 }
@@ -124,12 +131,12 @@ impl Built {
         properties.insert(PropertyRecord { property: PropertyId(1), pool: nowhere });
         let parts = Parts {
             resolver,
-            properties,
+            properties: Arc::clone(&properties),
             readiness: Arc::clone(&readiness),
             metrics: Arc::clone(&metrics),
         };
         let server = build(&config_listening(directory.path(), listen, more), parts).unwrap();
-        Self { server, publisher, readiness, metrics, fleet, directory }
+        Self { server, publisher, readiness, metrics, properties, fleet, directory }
     }
 
     pub(crate) fn start(self) -> Edge {
@@ -146,6 +153,8 @@ impl Built {
             publisher: self.publisher,
             readiness: self.readiness,
             metrics: self.metrics,
+            properties: self.properties,
+            next_property: 2,
             fleet: self.fleet,
             directory: self.directory,
             stop: Some(stop),
@@ -173,6 +182,36 @@ impl Edge {
     /// Serves `name` from `origin` with a new certificate.
     pub(crate) fn serve(&mut self, name: &str, origin: SocketAddr) {
         self.serve_with(name, origin, TlsPolicy::default());
+    }
+
+    /// A new property.
+    pub(crate) fn property(&mut self, pool: OriginPool) -> PropertyId {
+        let property = PropertyId(self.next_property);
+        self.next_property += 1;
+        self.change_property(property, pool);
+        property
+    }
+
+    pub(crate) fn change_property(&self, property: PropertyId, pool: OriginPool) {
+        let pool = pool.checked().unwrap();
+        self.properties.insert(PropertyRecord { property, pool });
+    }
+
+    /// Serves `name` from a new property's origins.
+    pub(crate) fn serve_pool(&mut self, name: &str, pool: OriginPool) {
+        let property = self.property(pool);
+        self.serve_route(name, Route::to(property));
+    }
+
+    pub(crate) fn serve_route(&mut self, name: &str, route: Route) {
+        let certificate = self.fleet.certificate(name, self.directory.path());
+        let spec = EntrySpec {
+            name: name.parse().unwrap(),
+            route,
+            policy: TlsPolicy::default(),
+            certificates: vec![certificate],
+        };
+        self.publisher.insert(&spec).unwrap();
     }
 
     pub(crate) fn serve_with(&mut self, name: &str, origin: SocketAddr, policy: TlsPolicy) {
