@@ -82,7 +82,7 @@ impl<A: Answer> HttpServerApp for Answering<A> {
                 return None;
             }
         }
-        keepalive::end_after_upgrade(&mut session);
+        keepalive::end_as_asked(&mut session);
         if *shutdown.borrow() {
             session.set_keepalive(None);
         }

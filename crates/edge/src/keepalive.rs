@@ -3,11 +3,10 @@
 use http::header;
 use pingora_core::protocols::http::ServerSession;
 
-use crate::connection::Connection;
-
-/// The upgrade to HTTP/2 in the clear (RFC 9113 section 3.1 has it obsolete): an origin that took
-/// it would get requests that nobody here has seen.
-const H2C: &str = "h2c";
+use crate::{
+    connection::Connection,
+    proxy::hop_by_hop::{has_token, upgrade},
+};
 
 /// Leaves the wait for a connection's next request to its stream, which has a deadline for it.
 pub(crate) fn wait_without_end(session: &mut ServerSession) {
@@ -23,19 +22,20 @@ pub(crate) fn end_if_stopping(session: &mut ServerSession) {
     }
 }
 
-/// Sees to it that a connection whose client asks for another protocol ends, unless the origin
-/// agrees: what the client has sent ahead of the answer is then of no known protocol.
-pub(crate) fn end_after_upgrade(session: &mut ServerSession) {
-    let Some(wanted) = session.req_header().headers.get(header::UPGRADE) else { return };
-    let names_h2c = wanted
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(H2C.as_bytes()));
-    if names_h2c {
+/// Sees to it that a connection ends where its client wants it to, and where its client asks for
+/// another protocol, unless the origin agrees: what the client has sent ahead of the answer is then
+/// of no known protocol. A protocol that nobody is to be asked for is forgotten: what is left is
+/// what the origin gets to see.
+pub(crate) fn end_as_asked(session: &mut ServerSession) {
+    let header = session.req_header();
+    let mut connection = header.headers.get_all(header::CONNECTION).iter();
+    let is_last = connection.any(|value| has_token(value, "close"));
+    let asks = header.headers.contains_key(header::UPGRADE);
+    if asks && upgrade(header).is_none() {
         session.req_header_mut().remove_header(&header::UPGRADE);
         session.req_header_mut().remove_header("http2-settings");
     }
-    if session.get_keepalive().is_some() {
+    if (is_last || asks) && session.get_keepalive().is_some() {
         session.set_keepalive(None);
     }
 }

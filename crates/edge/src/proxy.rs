@@ -4,7 +4,7 @@ mod compression;
 mod edits;
 mod failure;
 mod forwarded;
-mod hop_by_hop;
+pub(crate) mod hop_by_hop;
 mod logged;
 mod own_answer;
 mod plain_form;
@@ -21,7 +21,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use landfall_certstore::Entry;
 use landfall_model::Scheme;
 use pingora::{
@@ -56,7 +56,7 @@ use crate::{
 };
 use compression::Compression;
 use forwarded::Told;
-use response::Answered;
+use response::{Answered, Asked};
 use router::{Routed, Router};
 
 /// Streams that a client may have reset before we have seen them (RFC 9113 section 10.5).
@@ -69,6 +69,9 @@ const SEND_BUFFER: usize = 256 << 10;
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for the whole connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Informational answers to one request. More are an origin's way to never answer.
+const MAX_HINTS: u32 = 64;
 
 /// How long a request body is still taken after its answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -108,6 +111,8 @@ pub(crate) struct Request {
     refused: Option<Refusal>,
     /// Bytes of its body so far.
     received: u64,
+    /// Informational answers so far.
+    hints: u32,
     sent_to_origin: Option<Instant>,
     /// How long the response header of whoever got it last took.
     origin_took: Option<Duration>,
@@ -157,7 +162,10 @@ impl EdgeProxy {
 
     fn limit_times(&self, session: &mut Session) {
         let limits = &self.router.limits;
-        keepalive::end_after_upgrade(session);
+        keepalive::end_as_asked(session);
+        // One would be taken for the answer (RFC 9110 section 15.2).
+        let is_http10 = session.req_header().version == Version::HTTP_10;
+        session.set_ignore_info_resp(is_http10);
         session.set_read_timeout(Some(limits.request_body_timeout));
         session.set_write_timeout(Some(limits.response_write_timeout));
         session.set_total_drain_timeout(Some(LINGER));
@@ -203,6 +211,7 @@ impl ProxyHttp for EdgeProxy {
             entry: None,
             refused: None,
             received: 0,
+            hints: 0,
             sent_to_origin: None,
             origin_took: None,
             trace: RequestTrace::default(),
@@ -361,12 +370,20 @@ impl ProxyHttp for EdgeProxy {
         request: &mut Request,
     ) -> pingora::Result<()> {
         request.exchange.answered();
+        let asked = if session.is_upgrade_req() { Asked::Upgrade } else { Asked::Answer };
+        response::check(response, asked).map_err(|refusal| request.refuse(refusal))?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(connection) = Connection::of(session)
         {
             connection.switch_protocols();
         }
         request.trace.try_answered(response);
+        if response.status.is_informational() {
+            request.hints += 1;
+            if request.hints > MAX_HINTS {
+                return Err(request.refuse(Refusal::BadGateway));
+            }
+        }
         if !response.status.is_informational() {
             // From here on it is a conversation.
             body::is_not_awaited();
@@ -399,6 +416,7 @@ impl ProxyHttp for EdgeProxy {
     ) -> pingora::Result<()> {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
+            response::edit_hint(response);
             return Ok(());
         }
         keepalive::end_if_stopping(session);

@@ -33,6 +33,10 @@ pub(crate) fn check_size(request: &RequestHeader, limits: &Limits) -> Result<(),
 pub(crate) fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
     let mut codings = request.headers.get_all(header::TRANSFER_ENCODING).iter();
+    // Origins that read `_` as `-` would see what nobody here has looked at.
+    let is_disguised = ["content_length", "transfer_encoding"]
+        .iter()
+        .any(|name| request.headers.contains_key(*name));
     let is_plain = match (lengths.next(), codings.next()) {
         (None, None) => true,
         (Some(length), None) => is_number(length.as_bytes()) && lengths.next().is_none(),
@@ -43,7 +47,7 @@ pub(crate) fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), R
         }
         (Some(_), Some(_)) => false,
     };
-    is_plain.then_some(()).ok_or(Refusal::BadRequest)
+    (is_plain && !is_disguised).then_some(()).ok_or(Refusal::BadRequest)
 }
 
 fn is_number(text: &[u8]) -> bool {
@@ -172,7 +176,9 @@ mod tests {
             assert_eq!(check(&[fields]), Ok(()));
         }
         assert_eq!(check(&[]), Ok(()));
-        let table: [&[(&str, &str)]; 10] = [
+        let table: [&[(&str, &str)]; 12] = [
+            &[("content_length", "3")],
+            &[("transfer_encoding", "chunked")],
             &[("content-length", "3"), ("content-length", "3")],
             &[("content-length", "3, 3")],
             &[("content-length", "+3")],

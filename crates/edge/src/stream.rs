@@ -47,7 +47,7 @@ pub(crate) enum Protocol {
 }
 
 /// A client's byte stream.
-pub(crate) struct ClientStream<T> {
+pub(crate) struct ClientStream<T: Transport> {
     transport: T,
     protocol: Protocol,
     proxy_digest: Arc<ProxyDigest>,
@@ -98,12 +98,13 @@ impl<T: Transport> ClientStream<T> {
     }
 
     /// Makes `client` the one whom the stream is from, if there is one.
-    pub(crate) fn on_behalf_of(self, client: Option<SocketAddr>) -> Self {
+    pub(crate) fn on_behalf_of(mut self, client: Option<SocketAddr>) -> Self {
         let Some(client) = client else { return self };
         let digest = SocketDigest::from_raw_fd(self.transport.tcp().as_raw_fd());
         // Not set yet.
         let _ = digest.peer_addr.set(Some(client.into()));
-        Self { socket_digest: Some(Arc::new(digest)), ..self }
+        self.socket_digest = Some(Arc::new(digest));
+        self
     }
 
     fn fail(&mut self, failure: Failure) -> Option<io::Error> {
@@ -201,7 +202,15 @@ impl<T: Transport> ClientStream<T> {
     }
 }
 
-impl<T> fmt::Debug for ClientStream<T> {
+/// What is gathered is sent, as far as that can be done without waiting: a client that sees nothing
+/// of a response that breaks off takes its request for one that nobody has seen.
+impl<T: Transport> Drop for ClientStream<T> {
+    fn drop(&mut self) {
+        self.sending.send_at_once(&mut self.transport);
+    }
+}
+
+impl<T: Transport> fmt::Debug for ClientStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientStream").field("protocol", &self.protocol).finish_non_exhaustive()
     }

@@ -30,7 +30,7 @@ pub(super) fn restore(header: &mut RequestHeader, client: &RequestHeader) -> pin
 
 /// The protocol that the client wants to change to, where that is one protocol and none that would
 /// take the edge out of the way: over HTTP and TLS, requests would follow that nobody routes.
-fn upgrade(client: &RequestHeader) -> Option<&HeaderValue> {
+pub(crate) fn upgrade(client: &RequestHeader) -> Option<&HeaderValue> {
     let protocol = client.headers.get(header::UPGRADE)?;
     let nominates = |value: &HeaderValue| has_token(value, "upgrade");
     let is_asked = client.version == Version::HTTP_11
@@ -42,7 +42,8 @@ fn upgrade(client: &RequestHeader) -> Option<&HeaderValue> {
     (is_asked && is_other).then_some(protocol)
 }
 
-fn has_token(value: &HeaderValue, token: &str) -> bool {
+/// Whether a list has `token` as an element, with or without parameters.
+pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
     let name = |element: &[u8]| {
         element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_vec()
     };
@@ -66,6 +67,8 @@ pub(super) fn remove(response: &mut ResponseHeader) {
     for name in names.iter().filter(|name| !is_upgrade || **name != header::UPGRADE) {
         response.remove_header(name);
     }
+    // A field of requests alone; HTTP/2 has no place for it in a response.
+    response.remove_header(&header::TE);
     response.remove_header(&KEEP_ALIVE);
     response.remove_header(&PROXY_CONNECTION);
     if !is_upgrade {
@@ -127,6 +130,7 @@ mod tests {
             ("connection", "keep-alive, X-Hop, Transfer-Encoding"),
             ("keep-alive", "timeout=5"),
             ("upgrade", "h2c"),
+            ("te", "gzip"),
             ("x-hop", "1"),
             ("transfer-encoding", "chunked"),
             ("x-kept", "1"),

@@ -1,12 +1,13 @@
 //! What is changed in an origin's response header.
 
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use landfall_model::Scheme;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{edits, hop_by_hop};
 use crate::{
     identity::Identity,
+    refusal::Refusal,
     request_id::{REQUEST_ID, RequestId},
     rules::Rules,
 };
@@ -15,6 +16,15 @@ use crate::{
 /// section 7.2).
 pub(super) fn hsts(rules: Option<&Rules>, scheme: Scheme) -> Option<HeaderValue> {
     rules?.hsts.clone().filter(|_| scheme == Scheme::Https)
+}
+
+/// What the origin was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// An answer.
+    Answer,
+    /// An answer, or another protocol.
+    Upgrade,
 }
 
 /// What is known of the request that a response is for.
@@ -29,13 +39,44 @@ pub(super) struct Answered<'a> {
     pub(super) rules: Option<&'a Rules>,
 }
 
-/// Makes an origin's final response ours. Early hints go through as they are.
+/// Refuses an answer that its readers could see end in different places (RFC 9112 section 6.3),
+/// and one that changes to a protocol that nobody has asked for (RFC 9110 section 15.2.2): what
+/// comes after either could be taken for another response.
+pub(super) fn check(response: &ResponseHeader, asked: Asked) -> Result<(), Refusal> {
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_coding = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let mut lengths = response.headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_length = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_plain = codings.next().is_none_or(is_coding)
+        && lengths.next().is_none_or(is_length)
+        && codings.next().is_none()
+        && lengths.next().is_none();
+    let is_expected = response.status != StatusCode::SWITCHING_PROTOCOLS || asked == Asked::Upgrade;
+    (is_plain && is_expected).then_some(()).ok_or(Refusal::BadGateway)
+}
+
+/// Makes early hints and the like ours: they end with their header, and say nothing of a body.
+pub(super) fn edit_hint(response: &mut ResponseHeader) {
+    hop_by_hop::remove(response);
+    remove_framing(response);
+}
+
+fn remove_framing(response: &mut ResponseHeader) {
+    response.remove_header(&header::TRANSFER_ENCODING);
+    response.remove_header(&header::CONTENT_LENGTH);
+}
+
+/// Makes an origin's final response ours.
 pub(super) fn edit(
     response: &mut ResponseHeader,
     answered: &Answered<'_>,
     identity: &Identity,
 ) -> pingora::Result<()> {
     hop_by_hop::remove(response);
+    if response.status == StatusCode::NO_CONTENT {
+        // Neither may be there (RFC 9110 section 8.6, RFC 9112 section 6.1).
+        remove_framing(response);
+    }
     response.append_header(header::VIA, identity.via(response.version))?;
     response.insert_header(REQUEST_ID, answered.id.to_value())?;
     // Each hop speaks for itself (RFC 9110 section 2.5): an origin's 1.0 is no reason to end the

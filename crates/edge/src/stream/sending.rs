@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{io::AsyncWrite, time::Instant};
@@ -153,6 +153,17 @@ impl Sending {
                 })))
             }
         }
+    }
+
+    /// Sends what is gathered, if the transport has room for it. Needs no clock.
+    pub(super) fn send_at_once<T: AsyncWrite + Unpin>(&mut self, transport: &mut T) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let cx = &mut Context::from_waker(Waker::noop());
+        // Whatever comes of it, the connection is at its end.
+        let _ = Pin::new(&mut *transport).poll_write(cx, &self.gathered);
+        let _ = Pin::new(transport).poll_flush(cx);
     }
 
     fn has_room_for(&self, len: usize) -> bool {

@@ -88,4 +88,4 @@ impl<T: Transport> GetSocketDigest for ClientStream<T> {
     }
 }
 
-impl<T> Peek for ClientStream<T> {}
+impl<T: Transport> Peek for ClientStream<T> {}

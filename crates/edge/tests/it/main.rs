@@ -9,6 +9,8 @@ mod deadlines;
 #[cfg(test)]
 mod default_hostname;
 #[cfg(test)]
+mod evil_origins;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod http2;

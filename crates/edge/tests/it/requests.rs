@@ -266,6 +266,7 @@ fn a_connection_ends_where_its_client_wants_it_to() {
     edge.serve("shop.example", origin.address());
     let table = [
         "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: x\r\nConnection: y, Close\r\n\r\n",
         "GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n",
     ];
     for request in table {
