@@ -7,6 +7,7 @@ mod forwarded;
 pub(crate) mod hop_by_hop;
 mod logged;
 mod own_answer;
+mod path;
 mod plain_form;
 mod response;
 mod router;

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_proxy::Session;
 
+use super::path;
 use crate::{
     config::{Http, Limits},
     connection::Connection,
@@ -76,6 +77,9 @@ impl Router {
             && (entry.route().rules().https_redirect || requires_certificate(entry))
         {
             return redirect::location(name, self.https_port, request).map(Routed::ToTls);
+        }
+        if path::is_disguised(request.uri.path(), &entry.route().route().paths) {
+            return Err(Refusal::BadRequest);
         }
         let length = request.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
