@@ -32,6 +32,7 @@ use crate::{EdgeError, config::Upstream, properties::Properties};
 use access::Access;
 use checks::Checks;
 pub(crate) use chores::Chores;
+use chores::Hands;
 use clock::Clock;
 pub(crate) use exchange::Exchange;
 use lookup::Lookup;
@@ -44,9 +45,9 @@ pub use roots::RootsError;
 use sparingly::Sparingly;
 
 /// Look-ups at once.
-const LOOKUPS: usize = 64;
+const LOOKUPS: Hands = Hands { all: 128, own: 8 };
 /// Health checks at once.
-const CHECKS: usize = 64;
+const CHECKS: Hands = Hands { all: 128, own: 8 };
 
 /// The origins of every property.
 pub(crate) struct Upstreams {
@@ -104,8 +105,9 @@ impl Upstreams {
             checks,
             Arc::clone(&metrics),
         ));
-        // The first one: there is room.
+        // The first ones: there is room.
         let _ = roster.add(Arc::clone(&pools) as Arc<dyn chores::Chore>);
+        let _ = roster.add(Arc::clone(&access) as Arc<dyn chores::Chore>);
         let upstreams = Self {
             settings: settings.clone(),
             clock,

@@ -123,6 +123,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_documentation()
         // Shared by carriers (RFC 6598).
         || (a == 100 && b & 0xc0 == 64)
+        // Azure's own services for a machine, its credentials among them; no registry says so.
+        || address == Ipv4Addr::new(168, 63, 129, 16)
         // IETF protocol assignments.
         || (a == 192 && b == 0 && c == 0)
         // 6to4 relays, deprecated (RFC 7526).
@@ -166,6 +168,7 @@ mod tests {
             "100.127.255.255",
             "127.0.0.1",
             "127.255.0.1",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
@@ -213,6 +216,8 @@ mod tests {
             "11.0.0.0",
             "100.63.255.255",
             "100.128.0.0",
+            "168.63.129.15",
+            "168.63.129.17",
             "172.15.0.1",
             "172.32.0.1",
             "192.0.1.1",

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, header};
-use landfall_model::{HealthCheck, LookupName, OriginHost};
+use landfall_model::{HealthCheck, LookupName, OriginHost, PropertyId};
 use pingora::{Error, ErrorType, http::RequestHeader, prelude::HttpPeer};
 use pingora_core::connectors::http::Connector;
 use tokio::time::{Instant, timeout};
@@ -41,6 +41,7 @@ pub(super) struct Shared {
 
 /// The check of one origin, for as long as its pool is in use.
 struct Check {
+    property: PropertyId,
     pool: Weak<Pool>,
     at: usize,
     shared: Arc<Shared>,
@@ -56,9 +57,10 @@ impl Checks {
         if pool.settings.health_check.is_none() {
             return;
         }
+        let property = pool.property;
         for at in 0..pool.members.len() {
             let (pool, shared) = (Arc::downgrade(pool), Arc::clone(&self.shared));
-            if !self.roster.add(Arc::new(Check { pool, at, shared })) {
+            if !self.roster.add(Arc::new(Check { property, pool, at, shared })) {
                 tracing::error!("there are too many health checks: an origin is not checked");
             }
         }
@@ -91,6 +93,10 @@ impl Chore for Check {
         // Not all origins at once, however they began.
         let interval = Duration::from_secs(check.interval_s.into());
         Next::After(interval.mul_f64(0.9 + random() / 5.0))
+    }
+
+    fn owner(&self) -> Option<PropertyId> {
+        Some(self.property)
     }
 }
 

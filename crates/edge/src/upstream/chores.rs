@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use landfall_model::PropertyId;
 use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
 use prometheus::IntCounter;
 use tokio::{
@@ -30,6 +31,9 @@ const WAITING: usize = 65_536;
 pub(super) trait Chore: Send + Sync + 'static {
     /// Does it once, and says when it is due again.
     async fn run(self: Arc<Self>) -> Next;
+
+    /// Who it is done for; `None` where it is for all.
+    fn owner(&self) -> Option<PropertyId>;
 }
 
 /// When a chore is due again.
@@ -53,9 +57,16 @@ impl Roster {
 /// Who does them, for as long as the edge runs.
 pub(crate) struct Chores {
     work: Mutex<Work>,
-    /// How many are done at once.
-    hands: usize,
+    hands: Hands,
     panics: IntCounter,
+}
+
+/// How many are done at once: in all, and for one property. Chores of one whose names or origins
+/// never answer wait for each other, not the others for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hands {
+    pub(super) all: usize,
+    pub(super) own: usize,
 }
 
 /// What there is to do. Kept apart from who does it, who may be started again.
@@ -63,6 +74,14 @@ struct Work {
     added: mpsc::Receiver<Arc<dyn Chore>>,
     plan: Plan,
     running: JoinSet<(Arc<dyn Chore>, Next)>,
+    owners: HashMap<PropertyId, Owner>,
+}
+
+/// What is done for a property now, and what is due but has to wait for that.
+#[derive(Default)]
+struct Owner {
+    running: usize,
+    waiting: VecDeque<Arc<dyn Chore>>,
 }
 
 /// The chores that wait for their time, the earliest first.
@@ -91,17 +110,23 @@ impl Plan {
 }
 
 impl Chores {
-    /// `hands` are done at once; `panics` counts those that panic.
-    pub(super) fn new(hands: usize, panics: IntCounter) -> (Roster, Self) {
+    /// `panics` counts those that panic.
+    pub(super) fn new(hands: Hands, panics: IntCounter) -> (Roster, Self) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let work = Work { added: receiver, plan: Plan::default(), running: JoinSet::new() };
+        let work = Work {
+            added: receiver,
+            plan: Plan::default(),
+            running: JoinSet::new(),
+            owners: HashMap::new(),
+        };
         (Roster(sender), Self { work: Mutex::new(work), hands, panics })
     }
 
     async fn work(&self) {
-        let Work { added, plan, running } = &mut *self.work.lock().await;
+        let work = &mut *self.work.lock().await;
         loop {
-            let has_hand = running.len() < self.hands;
+            let Work { added, plan, running, .. } = work;
+            let has_hand = running.len() < self.hands.all;
             let earliest = plan.earliest();
             tokio::select! {
                 chore = added.recv() => match chore {
@@ -110,16 +135,49 @@ impl Chores {
                     None => return,
                 },
                 Some(done) = running.join_next() => {
-                    if let Ok((chore, Next::After(time))) = done {
-                        plan.add(Instant::now() + time, chore);
+                    if let Ok((chore, next)) = done {
+                        work.ended(chore, next);
                     }
                 }
                 () = until(earliest), if has_hand && earliest.is_some() => {
-                    if let Some(chore) = plan.take() {
-                        running.spawn(once(chore, self.panics.clone()));
-                    }
+                    work.begin(self.hands.own, &self.panics);
                 }
             }
+        }
+    }
+}
+
+impl Work {
+    /// Begins what is due, unless as much is done for its property as may be.
+    fn begin(&mut self, most: usize, panics: &IntCounter) {
+        let Some(chore) = self.plan.take() else { return };
+        if let Some(property) = chore.owner() {
+            let owner = self.owners.entry(property).or_default();
+            if owner.running >= most {
+                owner.waiting.push_back(chore);
+                return;
+            }
+            owner.running += 1;
+        }
+        self.running.spawn(once(chore, panics.clone()));
+    }
+
+    /// Plans it anew, and what waited for its end.
+    fn ended(&mut self, chore: Arc<dyn Chore>, next: Next) {
+        if let Some(property) = chore.owner()
+            && let Some(owner) = self.owners.get_mut(&property)
+        {
+            owner.running = owner.running.saturating_sub(1);
+            let waiting = owner.waiting.pop_front();
+            if owner.running == 0 && waiting.is_none() {
+                self.owners.remove(&property);
+            }
+            if let Some(waiting) = waiting {
+                self.plan.add(Instant::now(), waiting);
+            }
+        }
+        if let Next::After(time) = next {
+            self.plan.add(Instant::now() + time, chore);
         }
     }
 }
@@ -179,12 +237,63 @@ mod tests {
                 }
             }
         }
+
+        fn owner(&self) -> Option<PropertyId> {
+            None
+        }
+    }
+
+    struct Endless(PropertyId);
+
+    #[async_trait]
+    impl Chore for Endless {
+        async fn run(self: Arc<Self>) -> Next {
+            std::future::pending().await
+        }
+
+        fn owner(&self) -> Option<PropertyId> {
+            Some(self.0)
+        }
+    }
+
+    struct Short(PropertyId, Notify);
+
+    #[async_trait]
+    impl Chore for Short {
+        async fn run(self: Arc<Self>) -> Next {
+            self.1.notify_one();
+            Next::Never
+        }
+
+        fn owner(&self) -> Option<PropertyId> {
+            Some(self.0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chores_of_one_property_that_never_end_delay_its_own_alone() {
+        let panics = IntCounter::new("panics", "panics").unwrap();
+        let (roster, chores) = Chores::new(Hands { all: 4, own: 2 }, panics.clone());
+        for _ in 0..100 {
+            assert!(roster.add(Arc::new(Endless(PropertyId(1)))));
+        }
+        let start = Instant::now();
+        for (property, least) in [(2, Duration::ZERO), (1, LONGEST)] {
+            let short = Arc::new(Short(PropertyId(property), Notify::new()));
+            assert!(roster.add(Arc::clone(&short) as Arc<dyn Chore>));
+            tokio::select! {
+                () = chores.work() => panic!("it works for as long as somebody may ask"),
+                () = short.1.notified() => {}
+            }
+            assert!(start.elapsed() >= least);
+            assert!(!least.is_zero() || start.elapsed() < LONGEST);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_chore_is_done_again_when_it_says_so_and_after_a_panic() {
         let panics = IntCounter::new("panics", "panics").unwrap();
-        let (roster, chores) = Chores::new(1, panics.clone());
+        let (roster, chores) = Chores::new(Hands { all: 1, own: 1 }, panics.clone());
         let counting = Arc::new(Counting { runs: AtomicUsize::new(0), enough: Notify::new() });
         assert!(roster.add(Arc::clone(&counting) as Arc<dyn Chore>));
         let start = Instant::now();

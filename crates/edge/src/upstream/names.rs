@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use landfall_model::Hostname;
+use landfall_model::{Hostname, PropertyId};
 use tokio::{sync::Notify, time::timeout_at};
 
 use super::{
@@ -25,6 +25,8 @@ use crate::backoff::random;
 
 /// The most names that are known at once.
 const MAX_NAMES: usize = 50_000;
+/// The same for one property, so that it takes a fifth where others need the rest.
+const MAX_OWN_NAMES: usize = 10_000;
 /// However short or long a zone says that an answer holds.
 const TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// How long addresses are used after the DNS says that there are none: zones are edited by hand.
@@ -34,11 +36,34 @@ const UNUSED: Duration = Duration::from_secs(600);
 /// After a failure: the first wait, and the longest one.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Every name that an origin has.
+/// Every name that an origin has. Properties share none: what one of them asks for takes from its
+/// own share of look-ups.
 pub(super) struct Names {
-    table: Mutex<HashMap<Hostname, Weak<Name>>>,
+    table: Mutex<Table>,
     roster: Roster,
     shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Table {
+    names: HashMap<PropertyId, HashMap<Hostname, Weak<Name>>>,
+    len: usize,
+}
+
+impl Table {
+    /// Takes out what nobody uses.
+    fn forget_unused(&mut self) {
+        self.names.retain(|_, own| {
+            own.retain(|_, name| name.strong_count() > 0);
+            !own.is_empty()
+        });
+        self.len = self.names.values().map(HashMap::len).sum();
+    }
+
+    fn is_full(&self, property: PropertyId) -> bool {
+        let own = self.names.get(&property).map_or(0, HashMap::len);
+        self.len >= MAX_NAMES || own >= MAX_OWN_NAMES
+    }
 }
 
 /// What every look-up needs.
@@ -51,6 +76,7 @@ struct Shared {
 
 /// A name, and where it leads as far as is known.
 pub(super) struct Name {
+    property: PropertyId,
     hostname: Hostname,
     answer: ArcSwap<Answer>,
     answered: Notify,
@@ -94,19 +120,21 @@ impl Names {
         Self { table: Mutex::default(), roster, shared }
     }
 
-    /// The one for this hostname; `None` where there are too many.
-    pub(super) fn name(&self, hostname: &Hostname) -> Option<Arc<Name>> {
+    /// The property's one for this hostname; `None` where there are too many.
+    pub(super) fn name(&self, property: PropertyId, hostname: &Hostname) -> Option<Arc<Name>> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = table.get(hostname).and_then(Weak::upgrade) {
+        let known = table.names.get(&property).and_then(|own| own.get(hostname));
+        if let Some(name) = known.and_then(Weak::upgrade) {
             return Some(name);
         }
-        if table.len() >= MAX_NAMES {
-            table.retain(|_, name| name.strong_count() > 0);
+        if table.is_full(property) {
+            table.forget_unused();
         }
-        if table.len() >= MAX_NAMES {
+        if table.is_full(property) {
             return None;
         }
         let name = Arc::new(Name {
+            property,
             hostname: hostname.clone(),
             answer: ArcSwap::from_pointee(Answer::Unknown),
             answered: Notify::new(),
@@ -115,7 +143,10 @@ impl Names {
             is_on_roster: AtomicBool::new(false),
             shared: Arc::clone(&self.shared),
         });
-        table.insert(hostname.clone(), Arc::downgrade(&name));
+        let own = table.names.entry(property).or_default();
+        if own.insert(hostname.clone(), Arc::downgrade(&name)).is_none() {
+            table.len += 1;
+        }
         Some(name)
     }
 
@@ -205,20 +236,43 @@ impl Chore for Name {
         let found = self.shared.lookup.find(&self.hostname).await;
         Next::After(self.note(found, self.shared.clock.now(), random()))
     }
+
+    fn owner(&self) -> Option<PropertyId> {
+        Some(self.property)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::chores::Chores;
+    use crate::upstream::chores::{Chores, Hands};
 
-    fn name() -> Arc<Name> {
+    fn names() -> Names {
         let metrics = Arc::new(UpstreamMetrics::new(&prometheus::Registry::new()).unwrap());
-        let (roster, _) = Chores::new(1, prometheus::IntCounter::new("a", "b").unwrap());
+        let (roster, _) =
+            Chores::new(Hands { all: 1, own: 1 }, prometheus::IntCounter::new("a", "b").unwrap());
         let lookup = Lookup::new(Vec::new());
         let stale = Duration::from_secs(100);
-        let names = Names::new(lookup, stale, Clock::start(), roster, metrics);
-        names.name(&"origin.example".parse().unwrap()).unwrap()
+        Names::new(lookup, stale, Clock::start(), roster, metrics)
+    }
+
+    fn name() -> Arc<Name> {
+        names().name(PropertyId(1), &"origin.example".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn one_property_can_not_take_the_place_of_anothers_names() {
+        let names = names();
+        let hostname = |at: usize| format!("n{at}.example").parse::<Hostname>().unwrap();
+        let own: Vec<_> = (0..MAX_OWN_NAMES)
+            .map(|at| names.name(PropertyId(1), &hostname(at)).unwrap())
+            .collect();
+        assert!(names.name(PropertyId(1), &hostname(MAX_OWN_NAMES)).is_none());
+        let others = names.name(PropertyId(2), &hostname(0)).unwrap();
+        assert!(!Arc::ptr_eq(&others, own.first().unwrap()));
+        drop(own);
+        assert!(names.name(PropertyId(1), &hostname(MAX_OWN_NAMES)).is_some());
+        assert_eq!(names.table.lock().unwrap().len, 2);
     }
 
     fn found(last: u8, ttl: u64) -> Result<Found, LookupError> {

@@ -33,8 +33,16 @@ pub(crate) struct Pool {
     pub(super) speech: Speech,
     pub(super) members: Box<[Member]>,
     pub(super) budget: Budget,
+    tenant: Arc<Tenant>,
     turns: Turns,
     used: AtomicU64,
+}
+
+/// What the pools of a property have in common.
+#[derive(Debug, Default)]
+pub(super) struct Tenant {
+    /// Its requests at origins.
+    in_flight: AtomicUsize,
 }
 
 /// An origin of a pool.
@@ -109,6 +117,7 @@ impl Pool {
         property: PropertyId,
         settings: Arc<OriginPool>,
         speech: Speech,
+        tenant: Arc<Tenant>,
         target: impl Fn(&Origin) -> Target,
     ) -> Self {
         let weights: Vec<u16> = settings.origins.iter().map(|own| own.weight).collect();
@@ -127,6 +136,7 @@ impl Pool {
             speech,
             members,
             budget: Budget::new(),
+            tenant,
             turns: Turns::new(&weights),
             used: AtomicU64::new(0),
             settings,
@@ -236,6 +246,10 @@ pub(super) struct Lease {
     in_use: Arc<InUse>,
 }
 
+/// A property may have this many times as many requests at origins as others still can: alone four
+/// fifths of all, and where several want more than there is, none takes the last place from the rest.
+const SHARE: usize = 4;
+
 /// How many requests are at origins.
 #[derive(Debug)]
 pub(super) struct InUse {
@@ -251,7 +265,7 @@ impl InUse {
 }
 
 impl Lease {
-    /// `None` where there are as many as may be: at the member, or in all.
+    /// `None` where there are as many as may be: at the member, in all, or of the property.
     pub(super) fn take(
         pool: &Arc<Pool>,
         at: usize,
@@ -261,10 +275,12 @@ impl Lease {
         let member = pool.members.get(at)?;
         // Taken first and given back by the drop, so that a race can't exceed a limit.
         let own = member.in_flight.fetch_add(1, Ordering::Relaxed);
+        let tenants = pool.tenant.in_flight.fetch_add(1, Ordering::Relaxed);
         let all = in_use.count.fetch_add(1, Ordering::Relaxed);
         in_use.gauge.inc();
         let lease = Self { pool: Arc::clone(pool), at, in_use: Arc::clone(in_use) };
-        (own < most.0 && all < most.1).then_some(lease)
+        let free = most.1.saturating_sub(all);
+        (own < most.0 && tenants < free.saturating_mul(SHARE)).then_some(lease)
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
@@ -285,6 +301,7 @@ impl Drop for Lease {
         if let Some(member) = self.member() {
             member.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
+        self.pool.tenant.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.in_use.count.fetch_sub(1, Ordering::Relaxed);
         self.in_use.gauge.dec();
     }

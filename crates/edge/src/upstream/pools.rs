@@ -14,10 +14,10 @@ use landfall_model::{Origin, OriginHost, OriginPool, PropertyId};
 use super::{
     checks::Checks,
     chores::{Chore, Next},
-    clock::Clock,
+    clock::{Clock, Moment},
     metrics::UpstreamMetrics,
     names::Names,
-    pool::{Pool, Target},
+    pool::{Pool, Target, Tenant},
     speech::{Speech, SpeechError},
 };
 use crate::config::Upstream;
@@ -33,12 +33,35 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// Every pool in use.
 pub(crate) struct Pools {
-    table: Mutex<HashMap<Key, Arc<Pool>>>,
+    table: Mutex<Table>,
     defaults: Upstream,
     clock: Clock,
     names: Arc<Names>,
     checks: Checks,
     metrics: Arc<UpstreamMetrics>,
+}
+
+#[derive(Default)]
+struct Table {
+    pools: HashMap<Key, Arc<Pool>>,
+    tenants: HashMap<PropertyId, Weak<Tenant>>,
+}
+
+impl Table {
+    /// What the property's pools have in common, while there are any.
+    fn tenant(&mut self, property: PropertyId) -> Arc<Tenant> {
+        let slot = self.tenants.entry(property).or_default();
+        slot.upgrade().unwrap_or_else(|| {
+            let tenant = Arc::default();
+            *slot = Arc::downgrade(&tenant);
+            tenant
+        })
+    }
+
+    fn forget_unused(&mut self, now: Moment, unused: Duration) {
+        self.pools.retain(|_, pool| now.since(pool.used(now)) < unused);
+        self.tenants.retain(|_, tenant| tenant.strong_count() > 0);
+    }
 }
 
 /// Tenants never share a pool.
@@ -105,48 +128,45 @@ impl Pools {
     fn find(&self, property: PropertyId, settings: Arc<OriginPool>) -> Result<Arc<Pool>, NoPool> {
         let key = Key { property, settings: Arc::clone(&settings) };
         let mut table = self.lock();
-        if let Some(pool) = table.get(&key) {
+        if let Some(pool) = table.pools.get(&key) {
             return Ok(Arc::clone(pool));
         }
-        if table.len() >= MAX_POOLS {
-            self.forget_unused(&mut table, UNUSED_IF_FULL);
+        if table.pools.len() >= MAX_POOLS {
+            table.forget_unused(self.clock.now(), UNUSED_IF_FULL);
         }
-        if table.len() >= MAX_POOLS {
+        if table.pools.len() >= MAX_POOLS {
             return Err(NoPool::Full);
         }
         let speech = Speech::new(&settings, &self.defaults).map_err(NoPool::Unusable)?;
-        let pool = Arc::new(Pool::new(property, settings, speech, |origin| self.target(origin)));
+        let tenant = table.tenant(property);
+        let target = |origin: &Origin| self.target(property, origin);
+        let pool = Arc::new(Pool::new(property, settings, speech, tenant, target));
         pool.touch(self.clock.now());
         self.checks.watch(&pool);
-        table.insert(key, Arc::clone(&pool));
+        table.pools.insert(key, Arc::clone(&pool));
         Ok(pool)
     }
 
-    fn target(&self, origin: &Origin) -> Target {
+    fn target(&self, property: PropertyId, origin: &Origin) -> Target {
         match origin.host() {
             OriginHost::Address(ip) => Target::Address([*ip].into()),
             OriginHost::Name(hostname) => {
-                self.names.name(hostname).map_or(Target::Nowhere, Target::Name)
+                self.names.name(property, hostname).map_or(Target::Nowhere, Target::Name)
             }
         }
     }
 
-    fn forget_unused(&self, table: &mut HashMap<Key, Arc<Pool>>, unused: Duration) {
-        let now = self.clock.now();
-        table.retain(|_, pool| now.since(pool.used(now)) < unused);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Pool>>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sweep(&self) {
+        let now = self.clock.now();
         let pools: Vec<_> = {
             let mut table = self.lock();
-            self.forget_unused(&mut table, UNUSED);
-            table.values().cloned().collect()
+            table.forget_unused(now, UNUSED);
+            table.pools.values().cloned().collect()
         };
-        let now = self.clock.now();
         let mut counts = [0; 3];
         for member in pools.iter().flat_map(|pool| &pool.members) {
             if let Some(count) = counts.get_mut(member.health.standing(now) as usize) {
@@ -163,5 +183,9 @@ impl Chore for Pools {
     async fn run(self: Arc<Self>) -> Next {
         self.sweep();
         Next::After(SWEEP)
+    }
+
+    fn owner(&self) -> Option<PropertyId> {
+        None
     }
 }

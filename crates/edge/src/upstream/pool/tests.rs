@@ -3,6 +3,10 @@ use landfall_model::WeightedOrigin;
 use super::*;
 
 fn pool(balance: Balance, weights: &[u16]) -> Arc<Pool> {
+    pool_of(&Arc::default(), balance, weights)
+}
+
+fn pool_of(tenant: &Arc<Tenant>, balance: Balance, weights: &[u16]) -> Arc<Pool> {
     let origins = weights.iter().enumerate().map(|(at, weight)| WeightedOrigin {
         url: format!("http://192.0.2.{at}").parse().unwrap(),
         weight: *weight,
@@ -11,7 +15,7 @@ fn pool(balance: Balance, weights: &[u16]) -> Arc<Pool> {
     let defaults = crate::config::fixtures::config("").upstream;
     let speech = Speech::new(&settings, &defaults).unwrap();
     let nowhere = |_: &Origin| Target::Nowhere;
-    Arc::new(Pool::new(PropertyId(1), Arc::new(settings), speech, nowhere))
+    Arc::new(Pool::new(PropertyId(1), Arc::new(settings), speech, Arc::clone(tenant), nowhere))
 }
 
 fn in_use() -> Arc<InUse> {
@@ -89,6 +93,24 @@ fn nobody_gets_more_than_may_be() {
     drop(first);
     assert_eq!(pool.choose(wanted()), Ok(0));
     assert!(Lease::take(&pool, 0, (2, 1), &in_use).is_none(), "too many in all");
+}
+
+#[test]
+fn slow_origins_of_one_property_leave_places_to_others() {
+    let tenant = Arc::default();
+    let slow: Vec<_> = (0..9).map(|_| pool_of(&tenant, Balance::RoundRobin, &[1])).collect();
+    let others = pool(Balance::RoundRobin, &[1]);
+    let in_use = in_use();
+    let take = |pool| Lease::take(pool, 0, (100, 100), &in_use);
+    let held: Vec<_> = (0..100).filter_map(|at| take(&slow[at % slow.len()])).collect();
+    assert_eq!(held.len(), 80);
+    let of_others: Vec<_> = (0..100).map_while(|_| take(&others)).collect();
+    assert_eq!(of_others.len(), 16);
+    assert!(take(&slow[0]).is_none());
+    let thirds = pool(Balance::RoundRobin, &[1]);
+    assert!(take(&thirds).is_some());
+    drop(held);
+    assert!(take(&slow[0]).is_some());
 }
 
 #[test]
