@@ -14,6 +14,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroU16,
     os::unix::fs::DirBuilderExt,
     path::Path,
     sync::{Arc, OnceLock},
@@ -265,7 +266,8 @@ impl EdgeServer {
         upstreams: Upstreams,
     ) -> Result<Outward, EdgeError> {
         let registry = parts.metrics.registry();
-        let https_port = self.addresses.https.first().map_or(443, SocketAddr::port);
+        let listened = || self.addresses.https.first().map_or(443, SocketAddr::port);
+        let https_port = config.http.https_port.map_or_else(listened, NonZeroU16::get);
         let upstreams = Arc::new(upstreams);
         let mut outward = Outward { https_port, access_log: None, tracer: None, upstreams };
         if let Some(settings) = &config.access_log {

@@ -96,7 +96,9 @@ pub enum OriginError {
     #[error("`{0}` does not start with `http://` or `https://`")]
     Scheme(String),
     /// The host is neither a name nor an address that can be connected to.
-    #[error("`{0}` has no DNS name or IP address, or a port that is not from 1 to 65535")]
+    #[error(
+        "`{0}` has no IP address or DNS name of at least two labels, or a port that is not from 1 to 65535"
+    )]
     Address(String),
     /// Something follows the authority.
     #[error("`{0}` has a path, query or user; an origin is scheme, host and port")]

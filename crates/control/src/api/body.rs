@@ -128,7 +128,10 @@ fn append(to: &mut Zeroizing<Vec<u8>>, chunk: &Bytes) {
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    // The second is a change's own (RFC 7396 section 4).
+    ["application/json", "application/merge-patch+json"]
+        .iter()
+        .any(|kind| essence.eq_ignore_ascii_case(kind))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

@@ -83,6 +83,11 @@ async fn requests_of_a_wrong_form_are_told_apart() {
             .body(body)
     };
     let untyped = plane.request(Method::POST, "/api/Property").body(good.to_string());
+    let merged = plane
+        .request(Method::PATCH, property.as_str())
+        .header("content-type", "application/merge-patch+json")
+        .body(r#"{"balance": "leastConnections"}"#);
+    assert_eq!(merged.send().await.unwrap().status(), 200);
     let mut unknown = good.clone();
     unknown["nmae"] = json!("x");
     let large = json!({"name": "x".repeat(70_000)}).to_string();

@@ -1,6 +1,6 @@
 //! `[http]`: how the edge speaks HTTP, for all hostnames.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU16};
 
 use bytesize::ByteSize;
 use landfall_feed::sign::VerifyingKey;
@@ -22,11 +22,14 @@ pub struct RawHttp {
     pub trusted_peers: Vec<String>,
     /// Default: `64GiB`.
     pub max_body: ByteSize,
+    /// Default: that of the first address in `listen.https`.
+    pub https_port: Option<NonZeroU16>,
 }
 
 impl Default for RawHttp {
     fn default() -> Self {
-        Self { cdn_id: None, trusted_peers: Vec::new(), max_body: ByteSize::gib(64) }
+        let (cdn_id, trusted_peers, https_port) = (None, Vec::new(), None);
+        Self { cdn_id, trusted_peers, max_body: ByteSize::gib(64), https_port }
     }
 }
 
@@ -39,6 +42,8 @@ pub struct Http {
     pub trusted_peers: Vec<Network>,
     /// The most bytes of a request body, where the hostname has no limit of its own.
     pub max_body: u64,
+    /// The port that clients find TLS at, unless it is the one that is listened on.
+    pub https_port: Option<NonZeroU16>,
 }
 
 impl Http {
@@ -74,7 +79,7 @@ impl RawHttp {
             problems.push(Problem::new("http.max_body", expected));
         }
         let cdn_id = cdn_id.filter(|_| problems.len() == before)?;
-        Some(Http { cdn_id, trusted_peers, max_body })
+        Some(Http { cdn_id, trusted_peers, max_body, https_port: self.https_port })
     }
 }
 

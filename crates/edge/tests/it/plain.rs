@@ -23,6 +23,15 @@ fn sends_served_hostnames_to_tls() {
 }
 
 #[test]
+fn names_the_port_that_clients_find_tls_at() {
+    let mut edge = Edge::start("[http]\nhttps_port = 443");
+    edge.serve("shop.example", Origin::start().address());
+    let request = "GET /a HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
+    let answer = ask(&edge, request).to_lowercase();
+    assert!(answer.contains("location: https://shop.example/a\r\n"), "{answer}");
+}
+
+#[test]
 fn refuses_hostnames_that_are_not_served() {
     let edge = Edge::start("");
     let request = "GET / HTTP/1.1\r\nHost: nobody.example\r\nConnection: close\r\n\r\n";

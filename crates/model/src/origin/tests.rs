@@ -39,7 +39,7 @@ fn says_what_is_wrong_with_an_origin() {
         "http://2001:db8::1",
     ];
     for given in wrong {
-        assert!(text(given).contains("no DNS name or IP address"), "{given}");
+        assert!(text(given).contains("no IP address or DNS name"), "{given}");
     }
     assert!(text("http://127.0.0.1/path").contains("has a path"));
     assert!(text("http://user@127.0.0.1").contains("has a path"));
