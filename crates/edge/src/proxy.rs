@@ -65,7 +65,7 @@ const PENDING_RESETS: usize = 32;
 /// Resets that a client may make us send before its connection ends.
 const OWN_RESETS: usize = 256;
 /// What may wait to be sent on one HTTP/2 stream, in bytes.
-const SEND_BUFFER: usize = 256 << 10;
+const SEND_BUFFER: usize = 64 << 10;
 /// What a client may send on one HTTP/2 stream before we have taken it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for the whole connection.

@@ -31,6 +31,11 @@ use crate::{
     config::{ConfigError, ConfigFile, ConfigKind},
 };
 
+/// The system's would keep what a burst of load has used, and `limits.memory` goes by what the
+/// process holds: an edge that was once full would turn everybody away for ever.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The command line or a config file is wrong (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u8 = 64;
 

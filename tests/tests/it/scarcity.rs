@@ -107,3 +107,33 @@ async fn an_edge_at_its_memory_limit_says_so_and_recovers_when_the_load_has_gone
     drop(hogs);
     lab.wait_until_served(0, SHOP, "shop").await;
 }
+
+#[tokio::test]
+async fn memory_that_a_burst_has_used_is_given_back_while_a_few_connections_stay() {
+    let origin = GatedOrigin::start().await;
+    let lab = Lab::builder()
+        .edge_setting("limits.memory", "192MiB")
+        .edge_setting("limits.header_size", "64KiB")
+        .edge_setting("limits.header_timeout", "10m")
+        .edge_setting("limits.connections_per_address", 10_000)
+        .edge_setting("limits.connections_per_prefix", 10_000)
+        .edge_setting("limits.handshakes_per_address", 10_000)
+        .edge_setting("limits.handshake_burst", 10_000);
+    let lab = serving(&origin, lab).await;
+    let header = format!("GET / HTTP/1.1\r\nHost: {SHOP}\r\nX: {}", "x".repeat(50 << 10));
+
+    let mut hogs = Vec::new();
+    while lab.metric(0, "landfall_memory_pressure", "").await.unwrap_or_default() < 1.0 {
+        for _ in 0..100 {
+            let mut hog = TcpStream::connect(lab.http(0)).await.unwrap();
+            // The edge may have closed it.
+            let _ = hog.write_all(header.as_bytes()).await;
+            hogs.push(hog);
+        }
+        assert!(hogs.len() < 20_000, "the memory never runs short");
+    }
+
+    // What they hold lies between what the others have held.
+    let _kept: Vec<_> = hogs.into_iter().step_by(20).collect();
+    lab.wait_until_served(0, SHOP, "shop").await;
+}
