@@ -158,6 +158,7 @@ impl ShutdownSignalWatch for Shutdown {
             return ShutdownSignal::FastShutdown;
         };
         let first = self.wait(&mut asked).await;
+        self.settings.failure.expect_ends();
         let again = async {
             match asked.next().await {
                 Some(_) => tracing::warn!("asked to stop again: ending at once"),

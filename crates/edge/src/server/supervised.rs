@@ -4,7 +4,10 @@ use std::{
     net::TcpListener,
     os::fd::IntoRawFd,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -25,9 +28,16 @@ pub(super) struct Failure {
 struct Shared {
     service: OnceLock<&'static str>,
     happened: Notify,
+    /// The server is stopping: services end, each when what it works for has ended.
+    is_stopping: AtomicBool,
 }
 
 impl Failure {
+    /// From here on a service's end is none.
+    pub(super) fn expect_ends(&self) {
+        self.shared.is_stopping.store(true, Ordering::Release);
+    }
+
     /// Its name.
     pub(super) fn service(&self) -> Option<&'static str> {
         self.shared.service.get().copied()
@@ -41,7 +51,11 @@ impl Failure {
         }
     }
 
+    /// Notes that a service has ended, unless services are to end.
     pub(super) fn report(&self, service: &'static str) {
+        if self.shared.is_stopping.load(Ordering::Acquire) {
+            return;
+        }
         tracing::error!(service, "a service stopped by itself");
         // The first one is the cause; later ones may follow from it.
         let _ = self.shared.service.set(service);

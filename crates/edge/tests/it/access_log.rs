@@ -110,3 +110,13 @@ fn more_than_is_allowed_in_a_second_is_dropped_and_counted() {
         edge.metric("landfall_access_log_dropped_total{reason=\"rate\"}") > 0.0
     });
 }
+
+#[test]
+fn a_stop_is_no_failure_however_soon_the_log_has_nothing_left_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..10 {
+        let mut edge = logging(&directory.path().join("access.log"), "");
+        edge.stop();
+        edge.wait().unwrap();
+    }
+}
