@@ -93,11 +93,16 @@ impl Cut {
         io::Error::new(kind, self)
     }
 
+    /// Why the connection was cut that `error` is about, where it was.
+    pub(crate) fn of(error: &pingora::Error) -> Option<Self> {
+        let io = error.root_cause().downcast_ref::<io::Error>()?;
+        io.get_ref()?.downcast_ref().copied()
+    }
+
     /// What a request that failed with `error` is answered with, where it failed because its
     /// connection was cut.
     pub(crate) fn refusal(error: &pingora::Error) -> Option<Refusal> {
-        let io = error.root_cause().downcast_ref::<io::Error>()?;
-        match io.get_ref()?.downcast_ref::<Self>()? {
+        match Self::of(error)? {
             Self::Malformed | Self::Framing => Some(Refusal::BadRequest),
             Self::HeaderTooLarge => Some(Refusal::HeaderTooLarge),
             Self::BodyTimeout | Self::BodyTooSlow => Some(Refusal::RequestTimeout),

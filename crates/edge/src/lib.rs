@@ -32,6 +32,7 @@ mod process;
 pub mod properties;
 mod proxy;
 pub mod readiness;
+mod reason;
 mod redirect;
 mod refusal;
 mod request;

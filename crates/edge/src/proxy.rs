@@ -295,7 +295,10 @@ impl ProxyHttp for EdgeProxy {
         let entry = request.entry.as_deref().ok_or_else(|| failure::status(Refusal::Internal))?;
         let header = session.req_header();
         let peer = self.upstreams.peer(&mut request.exchange, header, entry).await;
-        let mut peer = peer.map_err(|none| request.refuse(none.refusal()))?;
+        let mut peer = peer.map_err(|none| {
+            request.refused = Some(none.refusal());
+            none.into_error()
+        })?;
         peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
         request.sent_to_origin = Some(Instant::now());
         request.trace.try_begins(session, &peer);
@@ -438,7 +441,7 @@ impl ProxyHttp for EdgeProxy {
         request: &mut Request,
     ) -> FailToProxy {
         let refusal = request.refused.or_else(|| failure::refusal(error));
-        failure::log(error, refusal, request.entry.as_deref(), &self.upstreams);
+        failure::log(error, refusal, request, &self.upstreams);
         if let Some(refusal) = refusal {
             // The client may be gone meanwhile.
             let _ = own_answer::refuse(session, refusal, request).await;

@@ -34,7 +34,7 @@ use checks::Checks;
 pub(crate) use chores::Chores;
 use chores::Hands;
 use clock::Clock;
-pub(crate) use exchange::Exchange;
+pub(crate) use exchange::{Exchange, NoOrigin};
 use lookup::Lookup;
 use metrics::UpstreamMetrics;
 use names::Names;
@@ -123,7 +123,7 @@ impl Upstreams {
         Ok((upstreams, Upkeep { names: name_chores, checks: check_chores }))
     }
 
-    /// Whether one more failed request may be logged; then how many were not.
+    /// Whether one more failed request may be logged; then how many were not since the last.
     pub(crate) fn may_log(&self) -> Option<u64> {
         self.failures.allows(self.clock.now())
     }

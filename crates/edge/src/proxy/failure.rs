@@ -2,8 +2,10 @@
 
 use landfall_certstore::Entry;
 use pingora::{Error, ErrorSource, ErrorType};
+use tracing::field::display;
 
-use crate::{cut::Cut, refusal::Refusal, site::Site, upstream::Upstreams};
+use super::Request;
+use crate::{cut::Cut, reason, refusal::Refusal, upstream::Upstreams};
 
 /// An error that is answered with `refusal`.
 pub(super) fn status(refusal: Refusal) -> Box<Error> {
@@ -65,18 +67,46 @@ fn is_timeout(kind: &ErrorType) -> bool {
 pub(super) fn log(
     error: &Error,
     refusal: Option<Refusal>,
-    entry: Option<&Entry<Site>>,
+    request: &Request,
     upstreams: &Upstreams,
 ) {
     let status = refusal.map(|refusal| refusal.status().as_u16());
-    let hostname = entry.map(Entry::name).map(tracing::field::display);
-    let kind = error.etype().as_str();
-    if *error.esource() == ErrorSource::Downstream {
-        tracing::debug!(hostname, status, kind, "a client gave up");
-    } else if let Some(left_out) = upstreams.may_log() {
-        tracing::warn!(hostname, status, kind, left_out, "a request failed at its origin");
+    let (id, reason) = (request.id.as_str(), reason::of(error));
+    let entry = request.entry.as_deref();
+    let hostname = entry.map(Entry::name).map(display);
+    let is_clients_own = status.is_some_and(|status| status < 500);
+    if is_clients_own || *error.esource() == ErrorSource::Downstream {
+        tracing::debug!(id, hostname, status, reason, "a client's request failed by its own doing");
+        return;
+    }
+    let property = entry.map(|entry| entry.route().route().property.0);
+    let origin = request.exchange.origin().map(display);
+    let address = request.exchange.address().map(display);
+    if let Some(suppressed) = upstreams.may_log() {
+        let cause = reason::cause(error);
+        tracing::warn!(
+            id,
+            hostname,
+            property,
+            origin,
+            address,
+            status,
+            reason,
+            cause,
+            suppressed,
+            "a request failed at its origin"
+        );
     } else {
-        tracing::debug!(hostname, status, kind, "a request failed at its origin");
+        tracing::debug!(
+            id,
+            hostname,
+            property,
+            origin,
+            address,
+            status,
+            reason,
+            "a request failed at its origin"
+        );
     }
 }
 

@@ -9,7 +9,10 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_proxy::Session;
 
 use super::Request;
-use crate::access_log::{AccessLog, Record};
+use crate::{
+    access_log::{AccessLog, Record},
+    reason,
+};
 
 /// Writes a request that has ended to the log, where the log wants it.
 pub(super) fn write(log: &AccessLog, session: &Session, request: &Request, error: Option<&Error>) {
@@ -43,7 +46,7 @@ pub(super) fn write(log: &AccessLog, session: &Session, request: &Request, error
         tls_cipher: tls.map(|tls| &*tls.cipher),
         user_agent: text(header::USER_AGENT),
         status,
-        error: error.map(|error| error.etype().as_str()),
+        error: error.map(reason::of),
         received: session.body_bytes_read() as u64,
         sent: session.body_bytes_sent() as u64,
         took,

@@ -10,7 +10,9 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value},
     trace::v1::{Status, status::StatusCode},
 };
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource};
+
+use crate::reason;
 
 /// The most bytes of one attribute: what clients send is never kept at any length.
 const MAX_TEXT: usize = 512;
@@ -82,23 +84,18 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// A status that is an error at this side says most; else it is the error's kind. That a
+    /// A status that is an error at this side says most; else it is the error's reason. That a
     /// client went away is an error and no failure of ours.
     pub(super) fn of(side: Side, status: Option<u16>, error: Option<&Error>) -> Self {
         let first_error = match side {
             Side::Server => 500,
             Side::Client => 400,
         };
-        let by_error = match error.map(|error| error.etype()) {
-            Some(ErrorType::HTTPStatus(status)) => Some(Cow::Owned(status.to_string())),
-            Some(kind) => Some(Cow::Borrowed(kind.as_str())),
-            None => None,
-        };
         match status.filter(|status| *status >= first_error) {
             Some(status) => Self { error_type: Some(status.to_string().into()), is_failure: true },
             None => Self {
                 is_failure: error.is_some_and(|error| *error.esource() != ErrorSource::Downstream),
-                error_type: by_error,
+                error_type: error.map(reason::of).map(Cow::Borrowed),
             },
         }
     }
@@ -133,6 +130,8 @@ pub(super) fn cipher(name: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use pingora::ErrorType;
+
     use super::*;
 
     #[test]
@@ -152,13 +151,13 @@ mod tests {
             (Server, Some(404), None, None, false),
             (Server, Some(500), None, Some("500"), true),
             (Server, Some(502), Some(&refused), Some("502"), true),
-            (Server, Some(200), Some(&refused), Some("ConnectRefused"), true),
-            (Server, None, Some(&gone), Some("WriteError"), false),
-            (Server, Some(413), Some(&made), Some("413"), false),
+            (Server, Some(200), Some(&refused), Some("connect_refused"), true),
+            (Server, None, Some(&gone), Some("client_gone"), false),
+            (Server, Some(413), Some(&made), Some("content_too_large"), false),
             (Client, Some(304), None, None, false),
             (Client, Some(404), None, Some("404"), true),
-            (Client, None, Some(&refused), Some("ConnectRefused"), true),
-            (Client, Some(200), Some(&gone), Some("WriteError"), false),
+            (Client, None, Some(&refused), Some("connect_refused"), true),
+            (Client, Some(200), Some(&gone), Some("client_gone"), false),
         ];
         for (side, status, error, error_type, is_failure) in table {
             let outcome = Outcome::of(side, status, error.map(|error| &**error));

@@ -31,7 +31,7 @@ pub(super) struct Access {
 
 /// Why an address may not be an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(crate) enum Denied {
     /// It is not public, or this host's own, and not allowed.
     Private,
     /// The operators' listener.
@@ -45,6 +45,13 @@ impl Denied {
         match self {
             Self::Private => "private",
             Self::Admin => "admin",
+        }
+    }
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Private => "it is not public, or it is this host's own, and not in upstream.allow_networks",
+            Self::Admin => "it is the operators' listener",
         }
     }
 }

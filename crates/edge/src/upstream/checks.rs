@@ -16,11 +16,12 @@ use super::{
     access::Access,
     chores::{Chore, Next, Roster},
     clock::Clock,
+    exchange::NoOrigin,
     metrics::UpstreamMetrics,
     names::Names,
     pool::{Member, Pool, Target},
 };
-use crate::backoff::random;
+use crate::{backoff::random, reason};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static("landfall-health-check");
 
@@ -38,6 +39,11 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<UpstreamMetrics>,
 }
+
+/// An answer that is not the one that says that all is well.
+#[derive(Debug, thiserror::Error)]
+#[error("the status is {0}")]
+struct Unexpected(u16);
 
 /// The check of one origin, for as long as its pool is in use.
 struct Check {
@@ -77,7 +83,7 @@ impl Chore for Check {
         };
         let limit = Duration::from_secs(check.timeout_s.into());
         let result = timeout(limit, self.shared.ask(&pool, member, check, limit)).await;
-        let result = result.unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout)));
+        let result = result.unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout).into_up()));
         let is_well = result.is_ok();
         self.shared.metrics.checked(is_well);
         let after = if is_well { check.healthy_after } else { check.unhealthy_after };
@@ -85,8 +91,13 @@ impl Chore for Check {
         match member.health.checked(is_well, after) {
             Some(true) => tracing::info!(property, %origin, "an origin is healthy again"),
             Some(false) => {
-                let cause = result.err();
-                tracing::warn!(property, %origin, ?cause, "an origin fails its health checks");
+                let why = result.err();
+                let reason = why.as_deref().map(reason::of);
+                let cause = why.as_deref().map(reason::cause);
+                tracing::warn!(
+                    property, %origin, reason, cause,
+                    "an origin fails its health checks"
+                );
             }
             None => {}
         }
@@ -130,7 +141,11 @@ impl Shared {
             None => (200..400).contains(&status),
         };
         session.shutdown().await;
-        if is_well { Ok(()) } else { Err(Error::new(ErrorType::HTTPStatus(status))) }
+        if is_well {
+            Ok(())
+        } else {
+            Err(Error::because(ErrorType::Custom("unexpected_status"), "", Unexpected(status)))
+        }
     }
 
     async fn peer(
@@ -139,23 +154,25 @@ impl Shared {
         member: &Member,
         limit: Duration,
     ) -> pingora::Result<HttpPeer> {
-        let unusable = || Error::new(ErrorType::ConnectNoRoute);
         let known = match &member.target {
             Target::Address(known) => Arc::clone(known),
             Target::Name(name) => {
                 let addresses = self.names.addresses(name, Instant::now() + limit).await;
-                addresses.map_err(|_| unusable())?
+                addresses.map_err(|why| NoOrigin::from(why).into_error())?
             }
-            Target::Nowhere => return Err(unusable()),
+            Target::Nowhere => return Err(NoOrigin::Busy.into_error()),
         };
-        let address = member.address(&known, &[], self.clock.now()).ok_or_else(unusable)?;
-        self.access.check(address).map_err(|_| unusable())?;
+        let address = member
+            .address(&known, &[], self.clock.now())
+            .ok_or_else(|| NoOrigin::NoAddress.into_error())?;
+        let access = self.access.check(address);
+        access.map_err(|reason| NoOrigin::Denied { address, reason }.into_error())?;
         // There is no client: where its name would be sent, the origin's own is.
         let own = match member.origin.host() {
             OriginHost::Name(name) => LookupName::from_sni(name.as_str()),
             OriginHost::Address(_) => LookupName::from_sni("health-check.invalid"),
         };
-        let own = own.ok_or_else(unusable)?;
-        pool.speech.peer(&member.origin, address, &own, Some(limit)).ok_or_else(unusable)
+        let peer = own.and_then(|own| pool.speech.peer(&member.origin, address, &own, Some(limit)));
+        peer.ok_or_else(|| NoOrigin::NoServerName.into_error())
     }
 }

@@ -4,18 +4,21 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderValue, header, uri::Authority};
 use landfall_certstore::Entry;
+use landfall_model::Origin;
 use pingora::{Error, ErrorType, http::RequestHeader, prelude::HttpPeer};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use super::{
     Upstreams,
+    access::Denied,
     broken::{Broken, is_repeatable},
     clock::Moment,
     metrics::Failure,
     names::Unresolved,
     pool::{Lease, Member, Members, NoMember, Pool, Target, Wanted},
     pools::NoPool,
+    speech::SpeechError,
 };
 use crate::{refusal::Refusal, request, site::Site};
 
@@ -25,6 +28,8 @@ pub(crate) struct Exchange {
     pool: Option<Arc<Pool>>,
     /// The member that has the request now.
     lease: Option<Lease>,
+    /// Which member was chosen last.
+    at: Option<usize>,
     address: Option<SocketAddr>,
     tries: usize,
     tried: Members,
@@ -37,17 +42,37 @@ pub(crate) struct Exchange {
 }
 
 /// Why there is no origin for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoOrigin {
     /// The property is not known here yet, or not any more.
+    #[error("the property is not known here")]
     NoProperty,
     /// As many requests as may be are at origins.
+    #[error("as many requests as may be are at origins, or as many origins or names are in use")]
     Busy,
-    /// The property's settings or the names of it can't be used.
-    Unusable,
-    /// A name leads nowhere, or to an address that may not be an origin.
-    Nowhere,
-    /// The DNS is slow, or the time for the request is over.
+    /// The property's settings can't be used.
+    #[error("the property's settings can't be used")]
+    Settings(#[source] SpeechError),
+    /// The client's hostname can't be asked for in TLS.
+    #[error("the name for TLS is none")]
+    NoServerName,
+    /// A name leads nowhere.
+    #[error("the origin's name has no address")]
+    Unresolved,
+    /// The DNS is slow.
+    #[error("the DNS did not answer in time")]
+    DnsTimeout,
+    /// Every address is one that may not be an origin, or that was tried in vain.
+    #[error("the origin has no address that may be connected to")]
+    NoAddress,
+    /// An address may not be an origin.
+    #[error("{address} may not be an origin: {}", .reason.words())]
+    Denied { address: SocketAddr, reason: Denied },
+    /// Every origin was tried in vain.
+    #[error("every origin was tried")]
+    Spent,
+    /// The time for the whole request is over.
+    #[error("the time for the whole request is over")]
     Late,
 }
 
@@ -55,8 +80,45 @@ impl NoOrigin {
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::NoProperty | Self::Busy => Refusal::Overloaded,
-            Self::Unusable | Self::Nowhere => Refusal::BadGateway,
-            Self::Late => Refusal::GatewayTimeout,
+            Self::Settings(_)
+            | Self::NoServerName
+            | Self::Unresolved
+            | Self::NoAddress
+            | Self::Denied { .. }
+            | Self::Spent => Refusal::BadGateway,
+            Self::DnsTimeout | Self::Late => Refusal::GatewayTimeout,
+        }
+    }
+
+    /// One word for operators.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::NoProperty => "no_property",
+            Self::Busy => "busy",
+            Self::Settings(_) => "settings",
+            Self::NoServerName => "no_server_name",
+            Self::Unresolved => "unresolved",
+            Self::DnsTimeout => "dns_timeout",
+            Self::NoAddress => "no_address",
+            Self::Denied { .. } => "denied",
+            Self::Spent => "spent",
+            Self::Late => "total_timeout",
+        }
+    }
+
+    /// As the error that ends the request.
+    pub(crate) fn into_error(self) -> Box<Error> {
+        let status = self.refusal().status().as_u16();
+        Error::because(ErrorType::HTTPStatus(status), "", self)
+    }
+}
+
+impl From<Unresolved> for NoOrigin {
+    fn from(why: Unresolved) -> Self {
+        match why {
+            Unresolved::Nothing => Self::Unresolved,
+            Unresolved::Slow => Self::DnsTimeout,
+            Unresolved::Full => Self::Busy,
         }
     }
 }
@@ -80,10 +142,10 @@ impl Upstreams {
         if left.is_some_and(|left| left.is_zero()) {
             return Err(NoOrigin::Late);
         }
-        let client_host = request::authority(header).map_err(|_| NoOrigin::Unusable)?;
+        let client_host = request::authority(header).map_err(|_| NoOrigin::NoServerName)?;
         let patience = pool.speech.connect_timeout().unwrap_or_default();
         let until = Instant::now() + left.map_or(patience, |left| left.min(patience));
-        let mut trouble = NoOrigin::Nowhere;
+        let mut trouble = NoOrigin::Spent;
         loop {
             let wanted = Wanted {
                 now,
@@ -96,12 +158,14 @@ impl Upstreams {
                 Err(NoMember::Spent) => return Err(trouble),
                 Err(NoMember::Busy) => return Err(self.failed(Failure::Busy, NoOrigin::Busy)),
             };
+            exchange.at = Some(at);
+            exchange.address = None;
             match self.address(&pool, at, exchange, until).await {
                 Ok(address) => {
                     let peer = self.reach(exchange, &pool, at, address);
                     return peer.and_then(|member| {
                         let peer = pool.speech.peer(&member.origin, address, &client_host, left);
-                        peer.map(Box::new).ok_or(NoOrigin::Unusable)
+                        peer.map(Box::new).ok_or(NoOrigin::NoServerName)
                     });
                 }
                 Err(why) => {
@@ -125,8 +189,7 @@ impl Upstreams {
             site.pool(&property, header.uri.path(), &self.pools).map_err(|why| match why {
                 NoPool::Full => self.failed(Failure::Busy, NoOrigin::Busy),
                 NoPool::Unusable(error) => {
-                    tracing::debug!(property = property.id().0, %error, "a pool can't be used");
-                    self.failed(Failure::Internal, NoOrigin::Unusable)
+                    self.failed(Failure::Internal, NoOrigin::Settings(error))
                 }
             })?;
         pool.touch(now);
@@ -144,39 +207,36 @@ impl Upstreams {
         exchange: &Exchange,
         until: Instant,
     ) -> Result<SocketAddr, NoOrigin> {
-        let member = pool.members.get(at).ok_or(NoOrigin::Nowhere)?;
+        let member = pool.members.get(at).ok_or(NoOrigin::Spent)?;
         let known = match &member.target {
             Target::Address(known) => Arc::clone(known),
             Target::Name(name) => match self.names.addresses(name, until).await {
                 Ok(known) => known,
                 Err(why) => {
                     self.eject(pool, member);
-                    let why = match why {
-                        Unresolved::Nothing => NoOrigin::Nowhere,
-                        Unresolved::Slow => NoOrigin::Late,
-                        Unresolved::Full => NoOrigin::Busy,
-                    };
-                    return Err(self.failed(Failure::Unresolved, why));
+                    return Err(self.failed(Failure::Unresolved, why.into()));
                 }
             },
             Target::Nowhere => return Err(self.failed(Failure::Unresolved, NoOrigin::Busy)),
         };
         let now = self.clock.now();
+        let mut trouble = NoOrigin::NoAddress;
         let mut passed_over = exchange.failed.clone();
         while let Some(address) = member.address(&known, &passed_over, now) {
             let Err(reason) = self.access.check(address) else { return Ok(address) };
             self.metrics.denied(reason);
-            if let Some(left_out) = self.denials.allows(now) {
+            trouble = NoOrigin::Denied { address, reason };
+            if let Some(suppressed) = self.denials.allows(now) {
                 let (property, origin) = (pool.property.0, &member.origin);
                 tracing::warn!(
-                    property, %origin, %address, reason = reason.as_str(), left_out,
+                    property, %origin, %address, reason = reason.as_str(), suppressed,
                     "an address that may not be an origin is not connected to"
                 );
             }
             passed_over.push(address);
         }
         self.eject(pool, member);
-        Err(self.failed(Failure::Denied, NoOrigin::Nowhere))
+        Err(self.failed(Failure::Denied, trouble))
     }
 
     /// Takes a place at the member.
@@ -194,7 +254,7 @@ impl Upstreams {
         exchange.address = Some(address);
         exchange.tries += 1;
         exchange.tried.add(at);
-        pool.members.get(at).ok_or(NoOrigin::Nowhere)
+        pool.members.get(at).ok_or(NoOrigin::Spent)
     }
 
     fn failed(&self, failure: Failure, why: NoOrigin) -> NoOrigin {
@@ -342,7 +402,13 @@ impl Exchange {
         }
     }
 
-    /// Where it went last.
+    /// The origin that was chosen last.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        let member = self.pool.as_ref()?.members.get(self.at?)?;
+        Some(&member.origin)
+    }
+
+    /// The address that it went to last, where that origin has one that may be connected to.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
     }

@@ -11,11 +11,11 @@ const APART: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Sparingly {
     next: AtomicU64,
-    left_out: AtomicU64,
+    suppressed: AtomicU64,
 }
 
 impl Sparingly {
-    /// `None` where it must not; else how many were left out since the last one.
+    /// `None` where it must not; else how many were suppressed since the last one.
     pub(super) fn allows(&self, now: Moment) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
         let is_first = now.0 >= next
@@ -24,9 +24,9 @@ impl Sparingly {
                 .compare_exchange(next, now.0 + APART, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if is_first {
-            return Some(self.left_out.swap(0, Ordering::Relaxed));
+            return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
-        self.left_out.fetch_add(1, Ordering::Relaxed);
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
         None
     }
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_says_how_many_were_left_out() {
+    fn one_line_a_second_says_how_many_were_suppressed() {
         let sparingly = Sparingly::default();
         let said: Vec<_> =
             [1, 2, 900, 1_001, 1_002, 5_000].map(|at| sparingly.allows(Moment(at))).into();

@@ -63,14 +63,17 @@ fn successes_are_left_out_and_failures_are_not() {
     edge.serve("shop.example", origin.address());
     assert_eq!(curl(&edge, "shop.example", "/", &[]).status, 200);
     assert_eq!(curl(&edge, "shop.example", "/hangup", &[]).status, 502);
+    edge.serve("denied.example", "10.0.0.1:80".parse().unwrap());
+    assert_eq!(curl(&edge, "denied.example", "/", &[]).status, 502);
     assert_eq!(curl(&edge, "shop.example", "/", &["-H", "Host: other.example"]).status, 421);
     exchange(edge.http(), b"GET /x HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n");
-    let lines = wait_for_lines(&path, 3);
+    let lines = wait_for_lines(&path, 4);
     let statuses: Vec<_> =
         lines.iter().map(|line| line["http.response.status_code"].as_u64().unwrap()).collect();
-    assert_eq!(statuses, [502, 421, 308]);
-    assert_eq!(lines[0]["error.type"], "ConnectionClosed");
-    assert_eq!(lines[2]["url.scheme"], "http");
+    assert_eq!(statuses, [502, 502, 421, 308]);
+    assert_eq!(lines[0]["error.type"], "closed");
+    assert_eq!(lines[1]["error.type"], "denied");
+    assert_eq!(lines[3]["url.scheme"], "http");
     edge.wait_for_metric("landfall_access_log_lines_total", 3.0);
 }
 

@@ -160,7 +160,7 @@ fn each_try_at_an_origin_is_a_span_that_says_why_it_failed() {
     assert_eq!(curl(&edge, "gone.example", "/", &[]).status, 502);
     let spans = collector.wait_for(2);
     assert_attributes(&spans[0], &[("http.response.status_code", "502"), ("error.type", "502")]);
-    assert_attributes(&spans[1], &[("error.type", "ConnectRefused")]);
+    assert_attributes(&spans[1], &[("error.type", "connect_refused")]);
     assert!(failed(&spans[0]) && failed(&spans[1]));
     // The second request comes on the connection that the first has left, and is sent again.
     curl(&edge, "shop.example", "/", &[]);
