@@ -105,6 +105,9 @@ impl Speech {
         peer.group_key = self.group;
         let (most, least) = match (self.protocol, is_tls) {
             (OriginProtocol::Http1, _) | (OriginProtocol::Auto, false) => (1, 1),
+            // pingora remembers every peer that prefers HTTP/1.1, by its SNI too, for ever: what
+            // clients choose must not be in it.
+            (OriginProtocol::Auto, true) if self.sni == OriginName::Request => (1, 1),
             (OriginProtocol::Auto, true) => (2, 1),
             (OriginProtocol::Http2, _) => (2, 2),
         };
@@ -204,6 +207,20 @@ mod tests {
         assert_eq!(sni(&request, "https://o.example", "..a.example"), None);
         let fixed = speech(|pool| pool.sni = OriginName::Fixed("f.example".parse().unwrap()));
         assert_eq!(sni(&fixed, "https://o.example", "a.example").unwrap(), "f.example");
+    }
+
+    #[test]
+    fn http2_is_not_tried_where_clients_choose_the_name_for_tls() {
+        let version = |sni: OriginName| {
+            let speech = speech(|pool| (pool.protocol, pool.sni) = (OriginProtocol::Auto, sni));
+            let client = LookupName::from_sni("a.example").unwrap();
+            let address = SocketAddr::from(([192, 0, 2, 1], 443));
+            let origin = "https://o.example".parse().unwrap();
+            let peer = speech.peer(&origin, address, &client, None).unwrap();
+            peer.options.alpn.get_max_http_version()
+        };
+        assert_eq!(version(OriginName::Origin), 2);
+        assert_eq!(version(OriginName::Request), 1);
     }
 
     #[test]
