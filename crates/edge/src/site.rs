@@ -50,12 +50,11 @@ impl Site {
     ) -> Result<Arc<Pool>, NoPool> {
         let routed = self.route.paths.iter().position(|own| own.prefix.covers(path));
         let at = routed.unwrap_or(self.route.paths.len());
-        let (version, id) = (property.version(), property.id());
         match self.slots.get(at) {
             Some(slot) => {
-                slot.pool(version, pools, id, || Arc::new(self.settings(property.settings(), at)))
+                slot.pool(property, pools, || Arc::new(self.settings(property.settings(), at)))
             }
-            None => property.slot().pool(version, pools, id, || Arc::clone(property.settings())),
+            None => property.slot().pool(property, pools, || Arc::clone(property.settings())),
         }
     }
 

@@ -99,6 +99,7 @@ impl Upstreams {
         };
         let checks = Checks::new(roster.clone(), shared);
         let pools = Arc::new(Pools::new(
+            Arc::clone(&properties),
             settings.clone(),
             clock,
             Arc::clone(&names),

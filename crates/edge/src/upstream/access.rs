@@ -50,7 +50,9 @@ impl Denied {
 
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Private => "it is not public, or it is this host's own, and not in upstream.allow_networks",
+            Self::Private => {
+                "it is not public, or it is this host's own, and not in upstream.allow_networks"
+            }
             Self::Admin => "it is the operators' listener",
         }
     }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use landfall_model::{Balance, Origin, OriginPool, PropertyId};
 use prometheus::IntGauge;
 
@@ -30,6 +31,8 @@ const AVOIDED: Duration = Duration::from_secs(10);
 pub(crate) struct Pool {
     pub(super) property: PropertyId,
     pub(super) settings: Arc<OriginPool>,
+    /// The property's settings, which these are made from.
+    pub(super) base: ArcSwap<OriginPool>,
     pub(super) speech: Speech,
     pub(super) members: Box<[Member]>,
     pub(super) budget: Budget,
@@ -139,6 +142,7 @@ impl Pool {
             tenant,
             turns: Turns::new(&weights),
             used: AtomicU64::new(0),
+            base: ArcSwap::new(Arc::clone(&settings)),
             settings,
         }
     }
@@ -152,8 +156,12 @@ impl Pool {
 
     /// When it was in use last. One with requests in flight is in use.
     pub(super) fn used(&self, now: Moment) -> Moment {
-        let is_busy = self.members.iter().any(|own| own.in_flight.load(Ordering::Relaxed) > 0);
-        if is_busy { now } else { Moment(self.used.load(Ordering::Relaxed)) }
+        if self.is_busy() { now } else { Moment(self.used.load(Ordering::Relaxed)) }
+    }
+
+    /// Whether it has requests in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.members.iter().any(|own| own.in_flight.load(Ordering::Relaxed) > 0)
     }
 
     /// The member whose turn it is: one that is up and was not tried, if there is any. Where all

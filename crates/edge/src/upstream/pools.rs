@@ -20,7 +20,10 @@ use super::{
     pool::{Pool, Target, Tenant},
     speech::{Speech, SpeechError},
 };
-use crate::config::Upstream;
+use crate::{
+    config::Upstream,
+    properties::{Properties, Property},
+};
 
 /// The most pools in use at once.
 const MAX_POOLS: usize = 100_000;
@@ -34,6 +37,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Every pool in use.
 pub(crate) struct Pools {
     table: Mutex<Table>,
+    properties: Arc<Properties>,
     defaults: Upstream,
     clock: Clock,
     names: Arc<Names>,
@@ -56,6 +60,18 @@ impl Table {
             *slot = Arc::downgrade(&tenant);
             tenant
         })
+    }
+
+    /// Pools of settings that their property has no more, but for requests that are still there.
+    fn forget_replaced(&mut self, properties: &Properties) {
+        self.pools.retain(|key, pool| {
+            let is_current = properties.find(key.property).is_some_and(|property| {
+                let (base, settings) = (pool.base.load(), property.settings());
+                // A record may have come again as it was.
+                Arc::ptr_eq(&base, settings) || **base == **settings
+            });
+            is_current || pool.is_busy()
+        });
     }
 
     fn forget_unused(&mut self, now: Moment, unused: Duration) {
@@ -92,15 +108,15 @@ struct Found {
 }
 
 impl Slot {
-    /// The pool that was made from the settings of this version. `settings` says them where it
-    /// was not, or nobody used it for long.
+    /// The pool that was made from the property as it is. `settings` says the pool's where it was
+    /// not, or nobody used it for long.
     pub(crate) fn pool(
         &self,
-        version: u64,
+        property: &Property,
         pools: &Pools,
-        property: PropertyId,
         settings: impl FnOnce() -> Arc<OriginPool>,
     ) -> Result<Arc<Pool>, NoPool> {
+        let version = property.version();
         if let Some(found) = self.0.load().as_ref()
             && found.version == version
             && let Some(pool) = found.pool.upgrade()
@@ -116,19 +132,22 @@ impl Slot {
 
 impl Pools {
     pub(super) fn new(
+        properties: Arc<Properties>,
         defaults: Upstream,
         clock: Clock,
         names: Arc<Names>,
         checks: Checks,
         metrics: Arc<UpstreamMetrics>,
     ) -> Self {
-        Self { table: Mutex::default(), defaults, clock, names, checks, metrics }
+        Self { table: Mutex::default(), properties, defaults, clock, names, checks, metrics }
     }
 
-    fn find(&self, property: PropertyId, settings: Arc<OriginPool>) -> Result<Arc<Pool>, NoPool> {
+    fn find(&self, property: &Property, settings: Arc<OriginPool>) -> Result<Arc<Pool>, NoPool> {
+        let (base, property) = (property.settings(), property.id());
         let key = Key { property, settings: Arc::clone(&settings) };
         let mut table = self.lock();
         if let Some(pool) = table.pools.get(&key) {
+            pool.base.store(Arc::clone(base));
             return Ok(Arc::clone(pool));
         }
         if table.pools.len() >= MAX_POOLS {
@@ -141,6 +160,7 @@ impl Pools {
         let tenant = table.tenant(property);
         let target = |origin: &Origin| self.target(property, origin);
         let pool = Arc::new(Pool::new(property, settings, speech, tenant, target));
+        pool.base.store(Arc::clone(base));
         pool.touch(self.clock.now());
         self.checks.watch(&pool);
         table.pools.insert(key, Arc::clone(&pool));
@@ -164,6 +184,7 @@ impl Pools {
         let now = self.clock.now();
         let pools: Vec<_> = {
             let mut table = self.lock();
+            table.forget_replaced(&self.properties);
             table.forget_unused(now, UNUSED);
             table.pools.values().cloned().collect()
         };

@@ -161,7 +161,8 @@ fn a_health_check_takes_an_origin_out_and_puts_it_back() {
     let mut both = pool(&[good.address(), bad.address()]);
     both.health_check = Some(HealthCheck { path: "/hangup".parse().unwrap(), ..check.clone() });
     both.balance = Balance::LeastConnections;
-    edge.serve_pool("shop.example", both);
+    let property = edge.property(both);
+    edge.serve_route("shop.example", Route::to(property));
     // Both are out, so that both are tried.
     assert_eq!(curl(&edge, "shop.example", "/", &[]).status, 200);
     edge.wait_for_metric("landfall_upstream_origins{state=\"unhealthy\"}", 2.0);
@@ -175,6 +176,11 @@ fn a_health_check_takes_an_origin_out_and_puts_it_back() {
     wait_until("a check succeeds", || {
         edge.metric("landfall_upstream_checks_total{result=\"ok\"}") >= 1.0
     });
+
+    // What the property has no more is checked no more, whether there are requests or not.
+    edge.change_property(property, pool(&[good.address()]));
+    edge.wait_for_metric("landfall_upstream_origins{state=\"unhealthy\"}", 1.0);
+    edge.wait_for_metric("landfall_upstream_pools", 1.0);
 }
 
 #[test]
