@@ -74,7 +74,7 @@ fn successes_are_left_out_and_failures_are_not() {
     assert_eq!(lines[0]["error.type"], "closed");
     assert_eq!(lines[1]["error.type"], "denied");
     assert_eq!(lines[3]["url.scheme"], "http");
-    edge.wait_for_metric("landfall_access_log_lines_total", 3.0);
+    edge.wait_for_metric("landfall_access_log_lines_total", 4.0);
 }
 
 #[test]
