@@ -5,7 +5,10 @@
 
 use std::{
     fmt::Write as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -41,12 +44,13 @@ pub struct FeedState {
 #[derive(Debug, Default)]
 pub struct Readiness {
     state: ArcSwap<FeedState>,
+    is_stopping: AtomicBool,
 }
 
 /// What `/readyz` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Whether the edge has a state to serve.
+    /// Whether the edge has a state to serve, and goes on serving it.
     pub is_ready: bool,
     /// Lines for a person, `name: words`.
     pub text: String,
@@ -67,9 +71,18 @@ impl Readiness {
         self.state.load_full()
     }
 
+    /// Notes that the listeners close: clients are to be sent elsewhere.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
     /// What to say about it at `now`.
     pub fn report(&self, now: SystemTime) -> Report {
-        self.state().report(now)
+        let report = self.state().report(now);
+        match self.is_stopping.load(Ordering::Acquire) {
+            true => Report { is_ready: false, text: format!("stopping: yes\n{}", report.text) },
+            false => report,
+        }
     }
 }
 

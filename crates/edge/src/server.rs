@@ -94,6 +94,7 @@ pub struct EdgeServer {
     drain: Duration,
     listeners: Arc<OnceLock<ListenFds>>,
     failure: Failure,
+    readiness: Arc<Readiness>,
     addresses: Addresses,
 }
 
@@ -142,6 +143,7 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
         drain: config.server.drain,
         listeners: Arc::default(),
         failure: Failure::default(),
+        readiness: Arc::clone(&parts.readiness),
         addresses,
     };
     edge.add_background("origin-names", upkeep.names);
@@ -216,6 +218,7 @@ impl EdgeServer {
             listeners: Arc::clone(&self.listeners),
             upgrade_socket: self.server.configuration.upgrade_sock.clone(),
             failure: self.failure.clone(),
+            readiness: Arc::clone(&self.readiness),
         }
     }
 

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::supervised::Failure;
+use crate::readiness::Readiness;
 
 /// How long tasks may take to end.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(2);
@@ -81,6 +82,7 @@ pub(super) struct Settings {
     /// Where a new process waits for them.
     pub(super) upgrade_socket: String,
     pub(super) failure: Failure,
+    pub(super) readiness: Arc<Readiness>,
 }
 
 /// Waits for the first reason to end, and for the end of what is open.
@@ -159,6 +161,7 @@ impl ShutdownSignalWatch for Shutdown {
         };
         let first = self.wait(&mut asked).await;
         self.settings.failure.expect_ends();
+        self.settings.readiness.stop();
         let again = async {
             match asked.next().await {
                 Some(_) => tracing::warn!("asked to stop again: ending at once"),

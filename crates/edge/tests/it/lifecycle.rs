@@ -136,6 +136,12 @@ fn the_operators_listener_outlives_the_others() {
         std::net::TcpStream::connect(edge.https()).is_err()
     });
     assert!(livez(&edge).starts_with("HTTP/1.1 200"));
+    let readyz = exchange(
+        edge.addresses.admin,
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    let readyz = String::from_utf8(readyz).unwrap();
+    assert!(readyz.starts_with("HTTP/1.1 503") && readyz.contains("stopping: yes"), "{readyz}");
     drop(stream);
     edge.wait().unwrap();
 }
