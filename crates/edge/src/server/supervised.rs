@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl Failure {
-    /// From here on a service's end is none.
+    /// From here on a service's end is no failure, unless it panics.
     pub(super) fn expect_ends(&self) {
         self.shared.is_stopping.store(true, Ordering::Release);
     }
@@ -52,10 +52,14 @@ impl Failure {
     }
 
     /// Notes that a service has ended, unless services are to end.
-    pub(super) fn report(&self, service: &'static str) {
-        if self.shared.is_stopping.load(Ordering::Acquire) {
-            return;
+    fn ended(&self, service: &'static str) {
+        if !self.shared.is_stopping.load(Ordering::Acquire) {
+            self.report(service);
         }
+    }
+
+    /// Notes that a service has failed.
+    pub(super) fn report(&self, service: &'static str) {
         tracing::error!(service, "a service stopped by itself");
         // The first one is the cause; later ones may follow from it.
         let _ = self.shared.service.set(service);
@@ -110,9 +114,10 @@ impl ServiceWithDependents for Supervised {
         }
         let service = self.inner.start_service(fds, shutdown.clone(), listeners_per_fd, ready);
         // A panic would otherwise end with its task, and nobody would know.
-        let _ = AssertUnwindSafe(service).catch_unwind().await;
-        if !*shutdown.borrow() {
-            failure.report(self.name);
+        match AssertUnwindSafe(service).catch_unwind().await {
+            Ok(()) if *shutdown.borrow() => {}
+            Ok(()) => failure.ended(self.name),
+            Err(_) => failure.report(self.name),
         }
     }
 
@@ -126,5 +131,27 @@ impl ServiceWithDependents for Supervised {
 
     fn listen_addresses(&self) -> Option<Vec<String>> {
         self.inner.listen_addresses()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn during_a_stop_a_service_may_end_and_not_panic() {
+        let failure = Failure::default();
+        failure.expect_ends();
+        failure.ended("access_log");
+        assert_eq!(failure.service(), None);
+        failure.report("https");
+        assert_eq!(failure.service(), Some("https"));
+    }
+
+    #[test]
+    fn before_a_stop_a_service_that_ends_is_a_failure() {
+        let failure = Failure::default();
+        failure.ended("https");
+        assert_eq!(failure.service(), Some("https"));
     }
 }
