@@ -1,0 +1,43 @@
+//! What a hostname's DNS should say.
+
+use std::{net::IpAddr, sync::Arc};
+
+use landfall_model::Hostname;
+
+/// What a hostname's DNS should say, and whose the addresses are that it may say instead.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// The property's system hostname: where a CNAME should lead.
+    pub target: Hostname,
+    /// Under which every property has its system hostname. A chain that passes through another
+    /// property's was made for that one.
+    pub system_domain: Hostname,
+    /// Every PoP of the fleet.
+    pub pops: Arc<[Pop]>,
+    /// Names and addresses of the property's own origins, to tell a CNAME past us.
+    pub origin_names: Vec<Hostname>,
+    /// As [`Self::origin_names`].
+    pub origin_addresses: Vec<IpAddr>,
+    /// Who may issue. Empty where no public CA is to: CAA is then shown and not judged.
+    pub cas: Arc<[CaIdentity]>,
+}
+
+/// A PoP and its public addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pop {
+    /// Its name.
+    pub name: String,
+    /// Where clients reach it.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it is healthy and takes traffic.
+    pub active: bool,
+}
+
+/// A CA by the names that CAA records know it under (RFC 8659 section 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaIdentity {
+    /// What the API calls it, such as `lets_encrypt`.
+    pub name: &'static str,
+    /// Its issuer domain names, such as `letsencrypt.org`.
+    pub domains: &'static [&'static str],
+}
