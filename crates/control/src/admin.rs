@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
+    call::{Actor, Call},
     config::ControlConfig,
     error::ControlError,
     state,
@@ -193,7 +194,8 @@ pub fn init_group_keys(directory: &Path) -> Result<GroupKeyPaths, ControlError> 
 }
 
 async fn begin(store: &Store) -> Result<Change, ControlError> {
-    store.change(OffsetDateTime::now_utc()).await.map_err(ControlError::Store)
+    let call = Call { now: OffsetDateTime::now_utc(), actor: Actor::Operator };
+    store.change(call).await.map_err(ControlError::Store)
 }
 
 async fn finish(change: Change, store: &Store) -> Result<(), ControlError> {

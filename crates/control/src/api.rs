@@ -24,10 +24,12 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use landfall_feed::sign::SigningKey;
+use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    call::{Actor, Call},
     config::ApiConfig,
     feed::{self, snapshot::SnapshotRequests},
     metrics::{Metrics, RouteClass},
@@ -129,10 +131,19 @@ pub(crate) async fn within(limit: Duration, request: Request, next: Next) -> Res
     }
 }
 
-async fn require_api_key(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
-    match is_api_key_valid(&app, request.headers()).await {
-        Ok(true) => next.run(request).await,
-        Ok(false) => {
+/// Lets whoever has an API key in, and tells the handler who it is.
+async fn require_api_key(
+    State(app): State<SharedApp>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match caller(&app, request.headers()).await {
+        Ok(Some(key)) => {
+            let call = Call { now: OffsetDateTime::now_utc(), actor: Actor::Key(key) };
+            request.extensions_mut().insert(call);
+            next.run(request).await
+        }
+        Ok(None) => {
             if let Some(refused) = app.refused_api_keys.count(Instant::now()) {
                 tracing::warn!(refused, "requests to the API came without a valid API key");
             }
@@ -143,15 +154,16 @@ async fn require_api_key(State(app): State<SharedApp>, request: Request, next: N
     }
 }
 
-async fn is_api_key_valid(app: &App, headers: &HeaderMap) -> Result<bool, StoreError> {
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<ApiKeyId>, StoreError> {
     let header = headers.get("x-api-key").and_then(|value| value.to_str().ok());
     let Some(presented) = header.or_else(|| bearer(headers)).and_then(Presented::<ApiKeyId>::parse)
     else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut connection = app.service.store.read().await?;
     let stored = store::api_key::secret_hash(&mut connection, presented.id).await?;
-    Ok(stored.is_some_and(|stored| presented.matches(&stored)))
+    let proven = stored.is_some_and(|stored| presented.matches(&stored));
+    Ok(proven.then_some(presented.id))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1).

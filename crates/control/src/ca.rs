@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use landfall_feed::{
-    record::CertificateRecord,
-    seal::{GroupPublicKey, SealError, sha256},
-};
+use landfall_feed::seal::{GroupPublicKey, SealError, sha256};
 use landfall_model::{Der, Fingerprint, HostPattern, KeyType, SealContext};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -16,7 +13,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::certificate::{CertificateIssuer, SealedCertificate, chain, pem};
+use crate::certificate::{CertificateIssuer, SealedCertificate, SealedKey, chain, pem};
 
 /// Clocks of clients may be behind ours by this much.
 const BACKDATE: Duration = Duration::from_secs(3_600);
@@ -88,10 +85,10 @@ impl InternalCa {
         Ok(Self { issuer, not_after })
     }
 
-    /// Issues a certificate for `name` and seals its key, which exists nowhere else.
+    /// Issues a certificate for `names` and seals its key for each, which exists nowhere else.
     pub(crate) fn issue(
         &self,
-        name: &HostPattern,
+        names: &[HostPattern],
         lifetime: Duration,
         group: &GroupPublicKey,
         now: OffsetDateTime,
@@ -100,11 +97,15 @@ impl InternalCa {
             return Err(CaError::Expired(self.not_after));
         }
         let key = Zeroizing::new(KeyPair::generate().map_err(CaError::Issue)?);
-        let params = leaf_params(name, now, (now + lifetime).min(self.not_after))?;
+        let params = leaf_params(names, now, (now + lifetime).min(self.not_after))?;
         let leaf = params.signed_by(&*key, &self.issuer).map_err(CaError::Issue)?;
         let spki_sha256 = sha256(&key.subject_public_key_info());
-        let context = SealContext::PrivateKey { hostname: name, spki_sha256: &spki_sha256 };
-        let sealed = group.seal(context, key.serialized_der()).map_err(CaError::Seal)?;
+        let seal = |name: &HostPattern| {
+            let context = SealContext::PrivateKey { hostname: name, spki_sha256: &spki_sha256 };
+            let sealed = group.seal(context, key.serialized_der()).map_err(CaError::Seal)?;
+            Ok(SealedKey { name: name.clone(), sealed })
+        };
+        let keys = names.iter().map(seal).collect::<Result<_, _>>()?;
         let valid_for = params.not_after - params.not_before;
         Ok(SealedCertificate {
             key_type: KeyType::Ecdsa,
@@ -113,21 +114,20 @@ impl InternalCa {
             not_before: params.not_before,
             not_after: params.not_after,
             renew_at: Some(params.not_after - valid_for / 3),
-            record: CertificateRecord {
-                chain: vec![Der(leaf.der().to_vec())],
-                spki_sha256: spki_sha256.to_vec(),
-                key: sealed,
-            },
+            chain: vec![Der(leaf.der().to_vec())],
+            spki_sha256,
+            keys,
         })
     }
 }
 
 fn leaf_params(
-    name: &HostPattern,
+    names: &[HostPattern],
     now: OffsetDateTime,
     not_after: OffsetDateTime,
 ) -> Result<CertificateParams, CaError> {
-    let mut params = CertificateParams::new(vec![name.to_string()]).map_err(CaError::Issue)?;
+    let names: Vec<String> = names.iter().map(HostPattern::to_string).collect();
+    let mut params = CertificateParams::new(names).map_err(CaError::Issue)?;
     // A common name ends at 64 bytes (RFC 5280 appendix A.1) and hostnames don't: none at all.
     params.distinguished_name = DistinguishedName::new();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -154,9 +154,9 @@ mod tests {
         let name: HostPattern = "*.apps.demo.localhost".parse().unwrap();
         let day = Duration::from_secs(24 * 3_600);
 
-        let issued = ca.issue(&name, 90 * day, &group, now).unwrap();
+        let issued = ca.issue(std::slice::from_ref(&name), 90 * day, &group, now).unwrap();
 
-        let (_, leaf) = X509Certificate::from_der(&issued.record.chain[0].0).unwrap();
+        let (_, leaf) = X509Certificate::from_der(&issued.chain[0].0).unwrap();
         let root = pem::certificates(&root_pem).unwrap();
         let (_, root) = X509Certificate::from_der(&root[0]).unwrap();
         leaf.verify_signature(Some(root.public_key())).unwrap();

@@ -6,8 +6,7 @@ pub(crate) mod pem;
 pub(crate) mod roots;
 pub(crate) mod upload;
 
-use landfall_feed::record::CertificateRecord;
-use landfall_model::{Fingerprint, HostnameId, KeyType};
+use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, Sealed};
 use time::OffsetDateTime;
 
 /// Who made a certificate.
@@ -17,9 +16,13 @@ pub(crate) enum CertificateIssuer {
     Internal,
     /// Whoever; the owner of the hostname uploaded it.
     Uploaded,
+    /// It came with the name from the property that had it, and is served until the new owner's own
+    /// is there.
+    Inherited,
 }
 
 /// What the API says of a certificate.
+#[allow(dead_code, reason = "some fields are for the Cloudflare-compatible API")]
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateSummary {
     pub(crate) hostname: HostnameId,
@@ -28,6 +31,8 @@ pub(crate) struct CertificateSummary {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
+    /// When it was issued or uploaded here.
+    pub(crate) created_at: OffsetDateTime,
 }
 
 /// A certificate with its sealed key, ready to be kept and published.
@@ -40,5 +45,16 @@ pub(crate) struct SealedCertificate {
     pub(crate) not_after: OffsetDateTime,
     /// When the internal CA issues the next one.
     pub(crate) renew_at: Option<OffsetDateTime>,
-    pub(crate) record: CertificateRecord,
+    /// The leaf first, each followed by its issuer.
+    pub(crate) chain: Vec<Der>,
+    pub(crate) spki_sha256: [u8; 32],
+    /// The private key, for each name that the certificate is served for.
+    pub(crate) keys: Vec<SealedKey>,
+}
+
+/// A private key, sealed for one name.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedKey {
+    pub(crate) name: HostPattern,
+    pub(crate) sealed: Sealed,
 }

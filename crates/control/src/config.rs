@@ -84,17 +84,30 @@ pub struct RawKeys {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawInternalCa {
-    /// Whether names outside the system domain are Active at once with a certificate of the
-    /// internal CA: for tests and private networks. Default: no.
-    pub external_hostnames: bool,
+    /// Which names outside the system domain get a certificate of the internal CA, for tests and
+    /// private networks. Default: none.
+    pub external_hostnames: RawExternalHostnames,
     /// For how long a certificate is valid; it is renewed with a third left. Default: 90 days.
     #[serde(with = "humantime_serde")]
     pub lifetime: Duration,
 }
 
+/// `internal_ca.external_hostnames`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawExternalHostnames {
+    /// None.
+    #[default]
+    None,
+    /// Those whose DNS was verified.
+    Verified,
+    /// All: they are Active at once and never verified.
+    Unverified,
+}
+
 impl Default for RawInternalCa {
     fn default() -> Self {
-        Self { external_hostnames: false, lifetime: days(90) }
+        Self { external_hostnames: RawExternalHostnames::None, lifetime: days(90) }
     }
 }
 
@@ -169,7 +182,11 @@ pub(crate) struct IssuancePolicy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IssuanceScope {
+    /// The system domain's own names.
     SystemDomain,
+    /// Others too, once their DNS was verified.
+    VerifiedHostnames,
+    /// Others too, which are never verified.
     EveryHostname,
 }
 
@@ -313,8 +330,9 @@ fn check_issuance(raw: &RawInternalCa, problems: &mut Vec<Problem>) -> IssuanceP
         problems.push(Problem::new("internal_ca.lifetime", message));
     }
     let scope = match raw.external_hostnames {
-        true => IssuanceScope::EveryHostname,
-        false => IssuanceScope::SystemDomain,
+        RawExternalHostnames::None => IssuanceScope::SystemDomain,
+        RawExternalHostnames::Verified => IssuanceScope::VerifiedHostnames,
+        RawExternalHostnames::Unverified => IssuanceScope::EveryHostname,
     };
     IssuancePolicy { scope, lifetime: raw.lifetime }
 }

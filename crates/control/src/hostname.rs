@@ -1,20 +1,86 @@
 //! A hostname as the control plane keeps it, and what its name means for others.
 
+pub(crate) mod metadata;
+pub(crate) mod wish;
+
 use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Route, TlsPolicy};
 use time::OffsetDateTime;
 
+pub(crate) use metadata::Metadata;
+use wish::{CertificateWish, Coverage};
+
 /// A hostname as it is kept.
+#[allow(dead_code, reason = "some fields are for the Cloudflare-compatible API")]
 #[derive(Clone, Debug)]
 pub(crate) struct ManagedHostname {
     pub(crate) id: HostnameId,
     pub(crate) property: PropertyId,
     pub(crate) name: HostPattern,
+    /// Its id in the Cloudflare-compatible API: 32 hexadecimal digits.
+    pub(crate) public_id: String,
+    /// A UUID: its certificate's id there, and the last segment of the ownership token's URL.
+    pub(crate) ssl_id: String,
+    /// A UUID, which proves that whoever publishes it may speak for the name.
+    pub(crate) ownership_token: String,
     pub(crate) origin: HostnameOrigin,
     pub(crate) status: HostnameStatus,
+    /// Whether the property has the name, or only claims it.
+    pub(crate) title: Title,
     pub(crate) issuance: Issuance,
     pub(crate) route: Route,
     pub(crate) tls: TlsPolicy,
+    pub(crate) metadata: Metadata,
+    pub(crate) wish: CertificateWish,
+    /// Counts changes.
+    pub(crate) version: i64,
     pub(crate) created_at: OffsetDateTime,
+}
+
+/// What its owner sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostnameSpec {
+    pub(crate) route: Route,
+    pub(crate) tls: TlsPolicy,
+    pub(crate) metadata: Metadata,
+    pub(crate) wish: CertificateWish,
+}
+
+impl ManagedHostname {
+    /// What its owner set.
+    pub(crate) fn spec(&self) -> HostnameSpec {
+        HostnameSpec {
+            route: self.route.clone(),
+            tls: self.tls.clone(),
+            metadata: self.metadata.clone(),
+            wish: self.wish.clone(),
+        }
+    }
+
+    /// Every name that it is to be served under.
+    pub(crate) fn names(&self) -> Vec<HostPattern> {
+        names_of(&self.name, self.wish.coverage)
+    }
+}
+
+/// Every name that a hostname is to be served under, its own first.
+pub(crate) fn names_of(name: &HostPattern, coverage: Coverage) -> Vec<HostPattern> {
+    match (name, coverage) {
+        (HostPattern::Exact(base), Coverage::NameAndWildcard) => {
+            vec![name.clone(), HostPattern::Wildcard(base.clone())]
+        }
+        (HostPattern::Exact(_), Coverage::Name) | (HostPattern::Wildcard(_), _) => {
+            vec![name.clone()]
+        }
+    }
+}
+
+/// Whether a property has a name. Edges know what somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Title {
+    /// It has.
+    Held,
+    /// Somebody else has it, or a name that answers for it: ownership is to be proven.
+    Claimed,
 }
 
 /// How a hostname came to be.
@@ -33,8 +99,10 @@ pub(crate) enum HostnameStatus {
     PendingValidation,
     /// It is served.
     Active,
-    /// Verification or issuance failed.
-    Error,
+    /// Its DNS did not lead here for so long that it is no longer looked at by itself.
+    GivenUp,
+    /// Another property proved that the name is its own.
+    TakenOver,
 }
 
 /// Who makes a hostname's certificate while none is uploaded.

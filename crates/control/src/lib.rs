@@ -8,6 +8,7 @@
 pub mod admin;
 mod api;
 mod ca;
+mod call;
 mod certificate;
 pub mod config;
 mod error;

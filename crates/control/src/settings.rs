@@ -11,7 +11,7 @@ use landfall_model::{Origin, OriginPoolError, RouteError, TlsPolicyError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::certificate::roots::RootsError;
+use crate::{certificate::roots::RootsError, hostname::metadata::MetadataError};
 pub(crate) use hostname::HostnameSettings;
 pub(crate) use property::PropertySettings;
 
@@ -40,6 +40,8 @@ pub(crate) enum SettingsError {
     Route(#[from] RouteError),
     #[error("the TLS policy can't be served")]
     Tls(#[from] TlsPolicyError),
+    #[error("the metadata can't be kept")]
+    Metadata(#[from] MetadataError),
     #[error("`customOriginSni` needs a `customOriginServer`")]
     SniAlone,
     #[error("the CA certificates in `{field}` can't be used")]

@@ -5,12 +5,16 @@
 //! writer (WAL). Another process, the CLI, may change the database at any time.
 
 pub(crate) mod api_key;
+pub(crate) mod audit;
 pub(crate) mod certificate;
 pub(crate) mod change;
+pub(crate) mod event;
 pub(crate) mod feed;
+pub(crate) mod held_name;
 pub(crate) mod hostname;
 pub(crate) mod pop;
 pub(crate) mod property;
+pub(crate) mod verification;
 
 use std::{path::Path, time::Duration};
 
@@ -27,6 +31,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 pub(crate) use change::Change;
+
+use crate::call::Call;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -134,11 +140,11 @@ impl Store {
     }
 
     /// The one change that is in progress. Dropped without a commit, it never was.
-    pub(crate) async fn change(&self, now: OffsetDateTime) -> Result<Change, StoreError> {
+    pub(crate) async fn change(&self, call: Call) -> Result<Change, StoreError> {
         // Deferred transactions that turn into writers fail at once instead of waiting.
         let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         let transaction = begun.map_err(StoreError::on("begin a change"))?;
-        Ok(Change::new(transaction, self.head.clone(), now))
+        Ok(Change::new(transaction, self.head.clone(), call))
     }
 
     /// Reads where the feed is, and tells those who wait.
@@ -233,7 +239,7 @@ mod tests {
         let store = Store::open(file.path()).await.unwrap();
         let mut head = store.follow();
         let before = *head.borrow_and_update();
-        let mut change = store.change(OffsetDateTime::now_utc()).await.unwrap();
+        let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await.unwrap();
         change.start_epoch().await.unwrap();
         assert!(!head.has_changed().unwrap());
         change.commit().await.unwrap();

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     api::{SharedApp, problem::chain},
+    call::Call,
     metrics::Metrics,
     service::Service,
     store::{self, Store, StoreError},
@@ -57,7 +58,7 @@ pub(crate) async fn prune(store: Store, retention: Duration) {
 pub(crate) async fn prune_before(store: &Store, before: OffsetDateTime) -> Result<u64, StoreError> {
     let mut removed = 0;
     loop {
-        let mut change = store.change(OffsetDateTime::now_utc()).await?;
+        let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
         let now = change.prune_tombstones(before, PRUNED_AT_ONCE).await?;
         change.commit().await?;
         removed += now;

@@ -118,10 +118,19 @@ impl<Id: TokenId> Presented<Id> {
 }
 
 /// 32 random hexadecimal digits.
-pub(crate) fn random_zone_id() -> Result<String, RandomError> {
+pub(crate) fn random_id() -> Result<String, RandomError> {
+    Ok(data_encoding::HEXLOWER.encode(&random_bytes()?))
+}
+
+/// A random UUID (RFC 9562 section 5.4).
+pub(crate) fn random_uuid() -> Result<String, RandomError> {
+    Ok(uuid::Builder::from_random_bytes(random_bytes()?).into_uuid().to_string())
+}
+
+fn random_bytes() -> Result<[u8; 16], RandomError> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RandomError)?;
-    Ok(data_encoding::HEXLOWER.encode(&bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

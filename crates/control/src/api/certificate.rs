@@ -1,11 +1,10 @@
 //! `/api/Property/{property}/hostname/{hostname}/certificate`
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use serde::Deserialize;
-use time::OffsetDateTime;
 
 use super::{
     SharedApp,
@@ -13,7 +12,7 @@ use super::{
     hostname::{HostnameBody, ids},
     problem::Problem,
 };
-use crate::service::Upload;
+use crate::{call::Call, service::Upload};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -24,6 +23,7 @@ struct UploadBody {
 
 pub(super) async fn upload(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
     request: Request,
 ) -> Result<Json<HostnameBody>, Problem> {
@@ -32,15 +32,14 @@ pub(super) async fn upload(
     let body: UploadBody = read_secret_json(request, app.limits.max_body, expected).await?;
     let SecretText(private_key) = body.private_key;
     let upload = Upload { certificate: body.certificate, private_key };
-    let now = OffsetDateTime::now_utc();
-    Ok(Json(app.service.upload_certificate(property, id, upload, now).await?.into()))
+    Ok(Json(app.service.upload_certificate(call, property, id, upload).await?.into()))
 }
 
 pub(super) async fn remove(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
 ) -> Result<Json<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
-    let now = OffsetDateTime::now_utc();
-    Ok(Json(app.service.remove_certificate(property, id, now).await?.into()))
+    Ok(Json(app.service.remove_certificate(call, property, id).await?.into()))
 }

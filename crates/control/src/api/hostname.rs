@@ -1,7 +1,7 @@
 //! `/api/Property/{property}/hostname`
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use http::StatusCode;
@@ -17,6 +17,7 @@ use super::{
     property::property_id,
 };
 use crate::{
+    call::Call,
     certificate::{CertificateIssuer, CertificateSummary},
     hostname::{HostnameOrigin, HostnameStatus},
     service::HostnameView,
@@ -67,17 +68,18 @@ impl From<HostnameView> for HostnameBody {
         let (status, status_code) = match hostname.status {
             HostnameStatus::PendingValidation => ("PendingValidation", 0),
             HostnameStatus::Active => ("Active", 1),
-            HostnameStatus::Error => ("Error", 2),
+            HostnameStatus::GivenUp | HostnameStatus::TakenOver => ("Error", 2),
         };
         // Where the customer's CNAME leads; the system hostname itself needs none.
         let target = (hostname.origin == HostnameOrigin::Added).then_some(view.system_hostname);
+        let settings = HostnameSettings::of(&hostname.spec());
         Self {
             id: hostname.id,
             name: hostname.name,
             status,
             status_code,
             system_hostname: target.map(|name| name.to_string()),
-            settings: HostnameSettings::of(&hostname.route, &hostname.tls),
+            settings,
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
             pops: None,
@@ -92,6 +94,7 @@ impl From<&CertificateSummary> for CertificateBody {
             issuer: match certificate.issuer {
                 CertificateIssuer::Internal => "internal",
                 CertificateIssuer::Uploaded => "uploaded",
+                CertificateIssuer::Inherited => "inherited",
             },
             fingerprint: certificate.fingerprint.to_string(),
             not_before: certificate.not_before,
@@ -102,12 +105,13 @@ impl From<&CertificateSummary> for CertificateBody {
 
 pub(super) async fn create(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     path: Result<Path<i64>, PathRejection>,
     request: Request,
 ) -> Result<(StatusCode, Json<HostnameBody>), Problem> {
     let property = property_id(path)?;
     let settings = read_json(request, app.limits.max_body).await?;
-    let view = app.service.add_hostname(property, settings, OffsetDateTime::now_utc()).await?;
+    let view = app.service.add_hostname(call, property, settings).await?;
     Ok((StatusCode::CREATED, Json(view.into())))
 }
 
@@ -133,21 +137,22 @@ pub(super) async fn show(
 
 pub(super) async fn change(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
     request: Request,
 ) -> Result<Json<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
     let patch = read_json(request, app.limits.max_body).await?;
-    let now = OffsetDateTime::now_utc();
-    Ok(Json(app.service.change_hostname(property, id, patch, now).await?.into()))
+    Ok(Json(app.service.change_hostname(call, property, id, patch).await?.into()))
 }
 
 pub(super) async fn delete(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let (property, id) = ids(path)?;
-    app.service.delete_hostname(property, id, OffsetDateTime::now_utc()).await?;
+    app.service.delete_hostname(call, property, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -129,6 +129,9 @@ impl Problem {
             SettingsError::Tls(source) => {
                 Self::invalid("tls", "invalid_tls_policy", format!("{source}."))
             }
+            SettingsError::Metadata(source) => {
+                Self::invalid("metadata", "invalid_metadata", format!("{source}."))
+            }
             SettingsError::SniAlone => {
                 Self::invalid("customOriginSni", "invalid_route", format!("{error}."))
             }

@@ -1,7 +1,7 @@
 //! `/api/Property`
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use http::StatusCode;
@@ -15,7 +15,7 @@ use super::{
     list::{Page, Wanted},
     problem::Problem,
 };
-use crate::{service::PropertyView, settings::PropertySettings};
+use crate::{call::Call, service::PropertyView, settings::PropertySettings};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,10 +45,11 @@ impl From<PropertyView> for PropertyBody {
 
 pub(super) async fn create(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     request: Request,
 ) -> Result<(StatusCode, Json<PropertyBody>), Problem> {
     let settings = read_json(request, app.limits.max_body).await?;
-    let view = app.service.create_property(settings, OffsetDateTime::now_utc()).await?;
+    let view = app.service.create_property(call, settings).await?;
     Ok((StatusCode::CREATED, Json(view.into())))
 }
 
@@ -70,13 +71,13 @@ pub(super) async fn show(
 
 pub(super) async fn change(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     path: Result<Path<i64>, PathRejection>,
     request: Request,
 ) -> Result<Json<PropertyBody>, Problem> {
     let id = property_id(path)?;
     let patch = read_json(request, app.limits.max_body).await?;
-    let now = OffsetDateTime::now_utc();
-    Ok(Json(app.service.change_property(id, patch, now).await?.into()))
+    Ok(Json(app.service.change_property(call, id, patch).await?.into()))
 }
 
 /// An id that is no number names nothing.

@@ -1,15 +1,12 @@
 //! The checks that an uploaded certificate and key pass before anything of them is kept.
 
-use landfall_feed::{
-    record::CertificateRecord,
-    seal::{GroupPublicKey, SealError, sha256},
-};
+use landfall_feed::seal::{GroupPublicKey, SealError, sha256};
 use landfall_model::{Der, Fingerprint, HostPattern, KeyType, SealContext};
 use time::OffsetDateTime;
 use x509_parser::prelude::X509Certificate;
 
 use super::{
-    CertificateIssuer, SealedCertificate,
+    CertificateIssuer, SealedCertificate, SealedKey,
     chain::{self, MAX_CHAIN_LEN, MAX_RSA_BITS, MIN_RSA_BITS},
     key::ServerKey,
     pem::{self, KeyPemError},
@@ -164,6 +161,7 @@ fn listed(names: &[HostPattern]) -> String {
 
 /// A certificate and key that fit each other, the hostname and the time.
 pub(crate) struct CheckedUpload {
+    names: Vec<HostPattern>,
     chain: Vec<Vec<u8>>,
     key: ServerKey,
     key_type: KeyType,
@@ -173,11 +171,12 @@ pub(crate) struct CheckedUpload {
 }
 
 impl CheckedUpload {
-    /// Checks a chain and its key, both PEM, for `name` at `now`.
+    /// Checks a chain and its key, both PEM, for a hostname's `names` at `now`. It must be for the
+    /// first, and is served for those that it is for.
     pub(crate) fn check(
         certificate_pem: &str,
         key_pem: &str,
-        name: &HostPattern,
+        names: &[HostPattern],
         now: OffsetDateTime,
     ) -> Result<Self, UploadError> {
         let ders = pem::certificates(certificate_pem).map_err(|_| UploadError::CertificatePem)?;
@@ -188,22 +187,27 @@ impl CheckedUpload {
         chain::check_order(&certificates)?;
         chain::check_validity(&certificates, now)?;
         chain::check_purpose(leaf)?;
-        chain::check_name(leaf, name)?;
+        if let Some(own) = names.first() {
+            chain::check_name(leaf, own)?;
+        }
         chain::check_loadable(leaf.as_raw())?;
         let key = read_key(key_pem, leaf)?;
         let spki_sha256 = sha256(leaf.public_key().raw);
         let (not_before, not_after) = chain::validity(leaf);
-        Ok(Self { key, key_type, spki_sha256, not_before, not_after, chain: ders })
+        let is_covered = |name: &&HostPattern| chain::check_name(leaf, name).is_ok();
+        let names = names.iter().filter(is_covered).cloned().collect();
+        Ok(Self { names, key, key_type, spki_sha256, not_before, not_after, chain: ders })
     }
 
-    /// Seals the key for `name`. What is left holds no secret.
-    pub(crate) fn seal(
-        self,
-        name: &HostPattern,
-        group: &GroupPublicKey,
-    ) -> Result<SealedCertificate, SealError> {
-        let context = SealContext::PrivateKey { hostname: name, spki_sha256: &self.spki_sha256 };
-        let key = group.seal(context, self.key.pkcs8())?;
+    /// Seals the key for each name. What is left holds no secret.
+    pub(crate) fn seal(self, group: &GroupPublicKey) -> Result<SealedCertificate, SealError> {
+        let seal = |name: &HostPattern| {
+            let spki_sha256 = &self.spki_sha256;
+            let context = SealContext::PrivateKey { hostname: name, spki_sha256 };
+            let sealed = group.seal(context, self.key.pkcs8())?;
+            Ok(SealedKey { name: name.clone(), sealed })
+        };
+        let keys = self.names.iter().map(seal).collect::<Result<_, _>>()?;
         let fingerprint = self.chain.first().map(|leaf| sha256(leaf)).unwrap_or_default();
         Ok(SealedCertificate {
             key_type: self.key_type,
@@ -212,11 +216,9 @@ impl CheckedUpload {
             not_before: self.not_before,
             not_after: self.not_after,
             renew_at: None,
-            record: CertificateRecord {
-                chain: self.chain.into_iter().map(Der).collect(),
-                spki_sha256: self.spki_sha256.to_vec(),
-                key,
-            },
+            chain: self.chain.into_iter().map(Der).collect(),
+            spki_sha256: self.spki_sha256,
+            keys,
         })
     }
 }

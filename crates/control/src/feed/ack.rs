@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::{
     api::{SharedApp, body::read_json, problem::Problem},
+    call::Call,
     store::{self, Store, StoreError, feed::FeedState},
     token::PopId,
 };
@@ -28,7 +29,7 @@ pub(super) async fn handle(
 }
 
 async fn keep(store: &Store, pop: PopId, ack: Ack) -> Result<AckState, StoreError> {
-    let mut change = store.change(OffsetDateTime::now_utc()).await?;
+    let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
     let now = change.now();
     let feed = store::feed::state(change.on()).await?;
     let state = judge(&ack, &feed);

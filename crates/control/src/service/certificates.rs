@@ -1,14 +1,18 @@
 //! Uploading, removing, issuing and renewing certificates.
 
 use landfall_model::{HostPattern, HostnameId, PropertyId};
+use serde_json::json;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{HostnameView, Missing, Service, ServiceError, owned, properties, publish};
+use super::{
+    HostnameView, Missing, Service, ServiceError, hostnames::tell, owned, properties, publish,
+};
 use crate::{
+    call::Call,
     certificate::{CertificateIssuer, SealedCertificate, upload::CheckedUpload},
-    hostname::{Issuance, ManagedHostname},
-    store,
+    hostname::{HostnameStatus, Issuance, ManagedHostname},
+    store::{self, event::EventKind},
 };
 
 /// A certificate chain and its private key as they were uploaded, both PEM.
@@ -23,19 +27,21 @@ impl Service {
     /// longer trusts one of two is worse off than with one.
     pub(crate) async fn upload_certificate(
         &self,
+        call: Call,
         property: PropertyId,
         id: HostnameId,
         upload: Upload,
-        now: OffsetDateTime,
     ) -> Result<HostnameView, ServiceError> {
-        let name = self.hostname(property, id).await?.hostname.name;
-        let certificate = self.check_and_seal(upload, name, now).await?;
-        let mut change = self.store.change(now).await?;
+        let names = self.hostname(property, id).await?.hostname.names();
+        let certificate = self.check_and_seal(upload, names, call.now).await?;
+        let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
-        owned(store::hostname::find(change.on(), id).await?, property)?;
+        let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         store::certificate::remove(change.on(), id, CertificateIssuer::Internal).await?;
-        store::certificate::put(change.on(), id, &certificate).await?;
-        publish(&mut change, &owner, id).await?;
+        store::certificate::put(change.on(), id, &certificate, call.now).await?;
+        let kind = EventKind::CertificateUploaded;
+        tell(&mut change, &hostname, "certificate.upload", kind).await?;
+        publish(&mut change, id).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;
         let hostname = &view.hostname.name;
@@ -46,26 +52,30 @@ impl Service {
     /// Removes a hostname's uploaded certificates. What the internal CA issues comes back.
     pub(crate) async fn remove_certificate(
         &self,
+        call: Call,
         property: PropertyId,
         id: HostnameId,
-        now: OffsetDateTime,
     ) -> Result<HostnameView, ServiceError> {
         let hostname = self.hostname(property, id).await?.hostname;
-        let next = match hostname.issuance {
-            Issuance::Internal => Some(self.issue(&hostname.name, now)?),
-            Issuance::None => None,
+        let next = match (hostname.issuance, hostname.status) {
+            (Issuance::Internal, HostnameStatus::Active) => {
+                Some(self.issue(&hostname.names(), call.now)?)
+            }
+            (Issuance::Internal | Issuance::None, _) => None,
         };
-        let mut change = self.store.change(now).await?;
+        let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
-        owned(store::hostname::find(change.on(), id).await?, property)?;
+        let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         let uploaded = CertificateIssuer::Uploaded;
         if store::certificate::remove(change.on(), id, uploaded).await? == 0 {
             return Err(ServiceError::Missing(Missing::UploadedCertificate));
         }
         if let Some(next) = next {
-            store::certificate::put(change.on(), id, &next).await?;
+            store::certificate::put(change.on(), id, &next, call.now).await?;
         }
-        publish(&mut change, &owner, id).await?;
+        let kind = EventKind::CertificateRemoved;
+        tell(&mut change, &hostname, "certificate.remove", kind).await?;
+        publish(&mut change, id).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;
         let hostname = &view.hostname.name;
@@ -80,12 +90,14 @@ impl Service {
         now: OffsetDateTime,
     ) -> Result<(), ServiceError> {
         let hostname = store::hostname::find(&mut *self.store.read().await?, id).await?;
-        let wanted = |hostname: &ManagedHostname| hostname.issuance == Issuance::Internal;
+        let wanted = |hostname: &ManagedHostname| {
+            hostname.issuance == Issuance::Internal && hostname.status == HostnameStatus::Active
+        };
         let Some(hostname) = hostname.filter(wanted) else {
             return Ok(());
         };
-        let certificate = self.issue(&hostname.name, now)?;
-        let mut change = self.store.change(now).await?;
+        let certificate = self.issue(&hostname.names(), now)?;
+        let mut change = self.store.change(Call::system(now)).await?;
         // Between the two looks the hostname may have gone, or got a certificate of its owner's.
         if store::hostname::find(change.on(), id).await?.is_none() {
             return Ok(());
@@ -94,9 +106,9 @@ impl Service {
         if present.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
             return Ok(());
         }
-        let owner = properties::find(&mut change, hostname.property).await?;
-        store::certificate::put(change.on(), id, &certificate).await?;
-        publish(&mut change, &owner, id).await?;
+        store::certificate::put(change.on(), id, &certificate, now).await?;
+        change.event(id, EventKind::CertificateIssued, &json!({})).await?;
+        publish(&mut change, id).await?;
         let revision = change.commit().await?.revision.0;
         let (hostname, fingerprint) = (hostname.name, certificate.fingerprint);
         tracing::info!(%hostname, revision, %fingerprint, "certificate renewed");
@@ -105,10 +117,10 @@ impl Service {
 
     pub(super) fn issue(
         &self,
-        name: &HostPattern,
+        names: &[HostPattern],
         now: OffsetDateTime,
     ) -> Result<SealedCertificate, ServiceError> {
-        let issued = self.ca.issue(name, self.issuance.lifetime, &self.group, now);
+        let issued = self.ca.issue(names, self.issuance.lifetime, &self.group, now);
         issued.map_err(ServiceError::Ca)
     }
 
@@ -116,14 +128,14 @@ impl Service {
     async fn check_and_seal(
         &self,
         upload: Upload,
-        name: HostPattern,
+        names: Vec<HostPattern>,
         now: OffsetDateTime,
     ) -> Result<SealedCertificate, ServiceError> {
         let group = self.group.clone();
         let check = move || {
-            CheckedUpload::check(&upload.certificate, &upload.private_key, &name, now)
+            CheckedUpload::check(&upload.certificate, &upload.private_key, &names, now)
                 .map_err(ServiceError::Upload)?
-                .seal(&name, &group)
+                .seal(&group)
                 .map_err(ServiceError::Seal)
         };
         let checked = tokio::task::spawn_blocking(check).await;

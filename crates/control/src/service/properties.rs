@@ -2,15 +2,23 @@
 
 use landfall_feed::record::PropertyRecord;
 use landfall_model::{HostPattern, Hostname, Origin, OriginPool, PropertyId, Route, TlsPolicy};
-use time::OffsetDateTime;
+use serde_json::json;
 
-use super::{Missing, Service, ServiceError, insert_hostname, or_taken};
+use super::{
+    Missing, Service, ServiceError,
+    hostnames::{Addition, insert},
+    or_taken,
+};
 use crate::{
-    hostname::{HostnameOrigin, HostnameStatus, Issuance, Placement},
+    call::Call,
+    hostname::{
+        HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, Metadata, Placement,
+        wish::CertificateWish,
+    },
     property::{Property, PropertyName},
     settings::{Fields, PropertySettings},
-    store::{self, Change, hostname::NewHostname, property::NewProperty},
-    token::random_zone_id,
+    store::{self, Change, audit::AuditEntry, property::NewProperty},
+    token::random_id,
 };
 
 /// A property with the name that its customers' DNS leads to.
@@ -24,36 +32,41 @@ impl Service {
     /// Adds a property and its system hostname, which is served at once.
     pub(crate) async fn create_property(
         &self,
+        call: Call,
         settings: Fields,
-        now: OffsetDateTime,
     ) -> Result<PropertyView, ServiceError> {
-        let (name, pool) = PropertySettings::create(settings, now)?;
+        let (name, pool) = PropertySettings::create(settings, call.now)?;
         let name: PropertyName = name.parse().map_err(ServiceError::PropertyName)?;
         self.check_origins(origins_of(&pool), &[])?;
         let system_hostname = self.system_hostname(&name)?;
         let pattern = HostPattern::Exact(system_hostname.clone());
-        let certificate = self.issue(&pattern, now)?;
-        let zone_id = random_zone_id()?;
-        let mut change = self.store.change(now).await?;
-        if store::hostname::is_site_used(change.on(), name.as_str()).await? {
+        let certificate = self.issue(std::slice::from_ref(&pattern), call.now)?;
+        let zone_id = random_id()?;
+        let mut change = self.store.change(call).await?;
+        if store::held_name::is_site_used(change.on(), name.as_str()).await? {
             return Err(ServiceError::PropertyNameTaken);
         }
         let new = NewProperty { name: &name, zone_id: &zone_id, pool: &pool };
-        let inserted = store::property::insert(change.on(), &new, now).await;
+        let inserted = store::property::insert(change.on(), &new, call.now).await;
         let id = inserted.map_err(|error| or_taken(error, ServiceError::PropertyNameTaken))?;
         let property = find(&mut change, id).await?;
         publish(&mut change, &property).await?;
-        let new = NewHostname {
-            property: id,
+        let addition = Addition {
             name: &pattern,
             placement: &Placement::Site(name.as_str().to_owned()),
             origin: HostnameOrigin::System,
+            spec: &HostnameSpec {
+                route: Route::to(id),
+                tls: TlsPolicy::default(),
+                metadata: Metadata::default(),
+                wish: CertificateWish::default(),
+            },
             status: HostnameStatus::Active,
             issuance: Issuance::Internal,
-            route: &Route::to(id),
-            tls: &TlsPolicy::default(),
+            certificate: Some(certificate),
         };
-        insert_hostname(&mut change, &property, &new, Some(&certificate)).await?;
+        insert(&mut change, &property, addition).await?;
+        tell(&mut change, &property, "property.create").await?;
         let revision = change.commit().await?.revision.0;
         let (property_id, hostname) = (id.0, system_hostname.as_str());
         tracing::info!(property = property_id, hostname, revision, "property created");
@@ -63,13 +76,13 @@ impl Service {
     /// Changes what `patch` says of a property's origins, for all of its hostnames at once.
     pub(crate) async fn change_property(
         &self,
+        call: Call,
         id: PropertyId,
         patch: Fields,
-        now: OffsetDateTime,
     ) -> Result<PropertyView, ServiceError> {
-        let mut change = self.store.change(now).await?;
+        let mut change = self.store.change(call).await?;
         let property = find(&mut change, id).await?;
-        let pool = PropertySettings::change(&property.pool, patch, now)?;
+        let pool = PropertySettings::change(&property.pool, patch, call.now)?;
         let kept: Vec<&Origin> = origins_of(&property.pool).collect();
         self.check_origins(origins_of(&pool), &kept)?;
         if pool == property.pool {
@@ -77,6 +90,7 @@ impl Service {
         }
         store::property::set_pool(change.on(), id, &pool).await?;
         let property = Property { pool, ..property };
+        tell(&mut change, &property, "property.change").await?;
         publish(&mut change, &property).await?;
         let revision = change.commit().await?.revision.0;
         tracing::info!(property = id.0, revision, "property changed");
@@ -138,4 +152,15 @@ fn origins_of(pool: &OriginPool) -> impl Iterator<Item = &Origin> {
 async fn publish(change: &mut Change, property: &Property) -> Result<(), ServiceError> {
     let record = PropertyRecord { property: property.id, pool: property.pool.clone() };
     change.publish_property(&record).await.map_err(ServiceError::from)
+}
+
+/// Tells the audit log what was done.
+async fn tell(
+    change: &mut Change,
+    property: &Property,
+    action: &'static str,
+) -> Result<(), ServiceError> {
+    let (id, object) = (Some(property.id), property.name.as_str());
+    let entry = AuditEntry { action, property: id, object, detail: json!({}) };
+    change.audit(&entry).await.map_err(ServiceError::from)
 }

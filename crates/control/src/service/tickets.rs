@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Service, ServiceError};
 use crate::{
+    call::Call,
     store::{self, Change, StoreError},
     token::RandomError,
 };
@@ -48,7 +49,7 @@ impl Service {
             return Ok(0);
         }
         // Only one server runs, and nothing else writes these records: the plan still holds.
-        let mut change = self.store.change(now).await?;
+        let mut change = self.store.change(Call::system(now)).await?;
         for action in &actions {
             match *action {
                 Action::Publish { starts } => self.publish_tickets(&mut change, starts).await?,

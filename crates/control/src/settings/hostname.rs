@@ -11,7 +11,13 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Fields, OriginSettings, SettingsError, changed, read};
-use crate::certificate::{pem, roots};
+use crate::{
+    certificate::{pem, roots},
+    hostname::{
+        HostnameSpec, Metadata,
+        wish::{CertificateAuthority, CertificateWish, Coverage, ValidationMethod},
+    },
+};
 
 /// What a hostname's owner sets.
 #[derive(Serialize, Deserialize)]
@@ -25,6 +31,17 @@ pub(crate) struct HostnameSettings {
     paths: Option<Vec<PathSettings>>,
     http: Option<HttpSettings>,
     tls: Option<TlsSettings>,
+    metadata: Option<Metadata>,
+    managed_certificate: Option<WishSettings>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WishSettings {
+    method: Option<ValidationMethod>,
+    authority: Option<CertificateAuthority>,
+    /// Whether it is also for everything one label below the hostname.
+    wildcard: Option<bool>,
 }
 
 /// An origin as a URL, or as a bare name, which means https.
@@ -84,40 +101,40 @@ struct ClientAuthSettings {
 }
 
 impl HostnameSettings {
-    /// Reads a new hostname's name, route and policy.
+    /// Reads a new hostname's name and what its owner sets.
     pub(crate) fn create(
         fields: Fields,
         property: PropertyId,
         now: OffsetDateTime,
-    ) -> Result<(String, Route, TlsPolicy), SettingsError> {
+    ) -> Result<(String, HostnameSpec), SettingsError> {
         let mut settings: Self = read(fields)?;
         let name = settings.name.take().ok_or(SettingsError::Missing("name"))?;
-        let (route, tls) = settings.checked(property, &[], now)?;
-        Ok((name, route, tls))
+        Ok((name, settings.checked(property, &[], now)?))
     }
 
-    /// Reads what `patch` makes of `route` and `tls`.
+    /// Reads what `patch` makes of `current`.
     pub(crate) fn change(
-        (route, tls): (&Route, &TlsPolicy),
+        current: &HostnameSpec,
         mut patch: Fields,
         now: OffsetDateTime,
-    ) -> Result<(Route, TlsPolicy), SettingsError> {
+    ) -> Result<HostnameSpec, SettingsError> {
         const SERVER: &str = "customOriginServer";
         const SNI: &str = "customOriginSni";
         if patch.get(SERVER).is_some_and(Value::is_null) && !patch.contains_key(SNI) {
             // The name for a server goes with it.
             patch.insert(SNI.to_owned(), Value::Null);
         }
-        let settings = changed(&Self::of(route, tls), patch)?;
+        let settings = changed(&Self::of(current), patch)?;
         if settings.name.is_some() {
             return Err(SettingsError::Fixed("name"));
         }
-        let kept = tls.client_auth.as_ref().map_or(&[][..], |auth| &auth.ca);
-        settings.checked(route.property, kept, now)
+        let kept = current.tls.client_auth.as_ref().map_or(&[][..], |auth| &auth.ca);
+        settings.checked(current.route.property, kept, now)
     }
 
     /// The settings that make these.
-    pub(crate) fn of(route: &Route, tls: &TlsPolicy) -> Self {
+    pub(crate) fn of(spec: &HostnameSpec) -> Self {
+        let HostnameSpec { route, tls, metadata, wish } = spec;
         let server = route.custom_origin.as_ref();
         Self {
             name: None,
@@ -126,6 +143,12 @@ impl HostnameSettings {
             paths: Some(route.paths.iter().map(PathSettings::from).collect()),
             http: Some((&route.http).into()),
             tls: Some(tls.into()),
+            metadata: Some(metadata.clone()),
+            managed_certificate: Some(WishSettings {
+                method: Some(wish.method),
+                authority: wish.authority,
+                wildcard: Some(wish.coverage == Coverage::NameAndWildcard),
+            }),
         }
     }
 
@@ -134,7 +157,7 @@ impl HostnameSettings {
         property: PropertyId,
         kept: &[Der],
         now: OffsetDateTime,
-    ) -> Result<(Route, TlsPolicy), SettingsError> {
+    ) -> Result<HostnameSpec, SettingsError> {
         let custom_origin = match (self.custom_origin_server, self.custom_origin_sni) {
             (Some(OriginServer(server)), sni) => Some(CustomOrigin { server, sni }),
             (None, Some(_)) => return Err(SettingsError::SniAlone),
@@ -144,7 +167,22 @@ impl HostnameSettings {
         let http = HttpPolicy::from(self.http.unwrap_or_default());
         let route = Route { property, custom_origin, paths, http }.checked()?;
         let tls = self.tls.unwrap_or_default().policy(kept, now)?;
-        Ok((route, tls))
+        let metadata = self.metadata.unwrap_or_default().checked()?;
+        let wish = self.managed_certificate.unwrap_or_default().into();
+        Ok(HostnameSpec { route, tls, metadata, wish })
+    }
+}
+
+impl From<WishSettings> for CertificateWish {
+    fn from(settings: WishSettings) -> Self {
+        Self {
+            method: settings.method.unwrap_or_default(),
+            authority: settings.authority,
+            coverage: match settings.wildcard {
+                Some(true) => Coverage::NameAndWildcard,
+                Some(false) | None => Coverage::Name,
+            },
+        }
     }
 }
 

@@ -24,13 +24,15 @@ pub(crate) async fn insert(
     hash: &SecretHash,
     now: OffsetDateTime,
 ) -> Result<ApiKeyId, StoreError> {
-    let done = sqlx::query("INSERT INTO api_key (name, secret_hash, created_at) VALUES (?, ?, ?)")
-        .bind(name)
-        .bind(hash.as_bytes())
-        .bind(now.unix_timestamp())
-        .execute(on)
-        .await
-        .map_err(StoreError::on("add an API key"))?;
+    let done = sqlx::query(
+        "INSERT INTO api_key (name, secret_hash, scope, created_at) VALUES (?, ?, 2, ?)",
+    )
+    .bind(name)
+    .bind(hash.as_bytes())
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("add an API key"))?;
     Ok(ApiKeyId(done.last_insert_rowid()))
 }
 

@@ -1,13 +1,13 @@
 //! Certificates and sealed keys.
 
 use landfall_feed::record::CertificateRecord;
-use landfall_model::{Der, Fingerprint, HostnameId, KeyType, PropertyId, Sealed};
+use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, PropertyId, Sealed};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, time_from_sql};
 use crate::certificate::{
-    CertificateIssuer, CertificateSummary, SealedCertificate, chain::split_der,
+    CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, chain::split_der,
 };
 
 /// Keeps a certificate in the place of the hostname's other one with its type of key.
@@ -15,14 +15,20 @@ pub(crate) async fn put(
     on: &mut Connection,
     hostname: HostnameId,
     certificate: &SealedCertificate,
+    now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let record = &certificate.record;
-    let chain: Vec<u8> = record.chain.iter().flat_map(|Der(der)| der).copied().collect();
+    let chain: Vec<u8> = certificate.chain.iter().flat_map(|Der(der)| der).copied().collect();
+    // Its keys go with the one that was there.
+    sqlx::query("DELETE FROM certificate WHERE hostname_id = ? AND key_type = ?")
+        .bind(hostname.0)
+        .bind(key_type_to_sql(certificate.key_type))
+        .execute(&mut *on)
+        .await
+        .map_err(StoreError::on("replace a certificate"))?;
     sqlx::query(
-        "INSERT OR REPLACE INTO certificate \
+        "INSERT INTO certificate \
          (hostname_id, key_type, issuer, fingerprint, not_before, not_after, renew_at, chain, \
-          spki_sha256, seal_key_id, seal_enc, seal_cipher) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          spki_sha256, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(hostname.0)
     .bind(key_type_to_sql(certificate.key_type))
@@ -32,13 +38,37 @@ pub(crate) async fn put(
     .bind(certificate.not_after.unix_timestamp())
     .bind(certificate.renew_at.map(OffsetDateTime::unix_timestamp))
     .bind(chain)
-    .bind(&record.spki_sha256)
-    .bind(&record.key.key_id)
-    .bind(&record.key.enc)
-    .bind(&record.key.ciphertext)
-    .execute(on)
+    .bind(&certificate.spki_sha256[..])
+    .bind(now.unix_timestamp())
+    .execute(&mut *on)
     .await
     .map_err(StoreError::on("keep a certificate"))?;
+    for key in &certificate.keys {
+        put_key(on, hostname, certificate.key_type, key).await?;
+    }
+    Ok(())
+}
+
+async fn put_key(
+    on: &mut Connection,
+    hostname: HostnameId,
+    key_type: KeyType,
+    key: &SealedKey,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO certificate_key \
+         (hostname_id, key_type, name, seal_key_id, seal_enc, seal_cipher) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(hostname.0)
+    .bind(key_type_to_sql(key_type))
+    .bind(key.name.to_string())
+    .bind(&key.sealed.key_id)
+    .bind(&key.sealed.enc)
+    .bind(&key.sealed.ciphertext)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep a certificate's key"))?;
     Ok(())
 }
 
@@ -57,16 +87,19 @@ pub(crate) async fn remove(
     Ok(done.rows_affected())
 }
 
-/// A hostname's certificates as edges get them, ECDSA first.
+/// A hostname's certificates as edges get them for one of its names, ECDSA first.
 pub(crate) async fn records(
     on: &mut Connection,
     hostname: HostnameId,
+    name: &HostPattern,
 ) -> Result<Vec<CertificateRecord>, StoreError> {
     let rows = sqlx::query(
         "SELECT chain, spki_sha256, seal_key_id, seal_enc, seal_cipher FROM certificate \
-         WHERE hostname_id = ? ORDER BY key_type",
+         JOIN certificate_key USING (hostname_id, key_type) \
+         WHERE hostname_id = ? AND name = ? ORDER BY key_type",
     )
     .bind(hostname.0)
+    .bind(name.to_string())
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read certificates"))?;
@@ -79,7 +112,7 @@ pub(crate) async fn summaries(
     hostname: HostnameId,
 ) -> Result<Vec<CertificateSummary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after \
+        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after, created_at \
          FROM certificate WHERE hostname_id = ? ORDER BY key_type",
     )
     .bind(hostname.0)
@@ -97,7 +130,7 @@ pub(crate) async fn summaries_of_page(
     limit: u32,
 ) -> Result<Vec<CertificateSummary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after \
+        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after, created_at \
          FROM certificate WHERE hostname_id IN \
          (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?) \
          ORDER BY hostname_id, key_type",
@@ -150,11 +183,13 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
         },
         issuer: match row.get::<i64, _>(2) {
             0 => CertificateIssuer::Internal,
-            _ => CertificateIssuer::Uploaded,
+            1 => CertificateIssuer::Uploaded,
+            _ => CertificateIssuer::Inherited,
         },
         fingerprint: Fingerprint(fingerprint),
         not_before: time_from_sql(row.get(4))?,
         not_after: time_from_sql(row.get(5))?,
+        created_at: time_from_sql(row.get(6))?,
     })
 }
 
@@ -169,5 +204,6 @@ fn issuer_to_sql(issuer: CertificateIssuer) -> i64 {
     match issuer {
         CertificateIssuer::Internal => 0,
         CertificateIssuer::Uploaded => 1,
+        CertificateIssuer::Inherited => 2,
     }
 }

@@ -2,20 +2,27 @@
 
 use landfall_feed::record::{
     HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, TicketRecord, WireRecord,
-    encode_record, hostname_id, tickets_id,
+    encode_record, hostname_id, property_id, tickets_id,
 };
-use landfall_model::{Epoch, HostPattern, Revision};
+use landfall_model::{Epoch, HostPattern, HostnameId, PropertyId, Revision};
+use serde_json::Value;
 use sqlx::{Sqlite, Transaction};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::{Connection, Head, StoreError, advance, feed};
+use super::{
+    Connection, Head, StoreError, advance,
+    audit::{self, AuditEntry},
+    event::{self, EventKind},
+    feed,
+};
+use crate::call::Call;
 
 /// A change in progress. Nothing of it is seen by others before [`Self::commit`].
 pub(crate) struct Change {
     transaction: Transaction<'static, Sqlite>,
     head: watch::Sender<Head>,
-    now: OffsetDateTime,
+    call: Call,
 }
 
 /// Why a record was not published.
@@ -33,9 +40,9 @@ impl Change {
     pub(super) fn new(
         transaction: Transaction<'static, Sqlite>,
         head: watch::Sender<Head>,
-        now: OffsetDateTime,
+        call: Call,
     ) -> Self {
-        Self { transaction, head, now }
+        Self { transaction, head, call }
     }
 
     /// What the statements of this change run on.
@@ -45,7 +52,24 @@ impl Change {
 
     /// When the change is made.
     pub(crate) fn now(&self) -> OffsetDateTime {
-        self.now
+        self.call.now
+    }
+
+    /// Adds to the audit log who changes what.
+    pub(crate) async fn audit(&mut self, entry: &AuditEntry<'_>) -> Result<(), StoreError> {
+        let call = self.call;
+        audit::add(self.on(), &call, entry).await
+    }
+
+    /// Tells a hostname's owner what happened to it.
+    pub(crate) async fn event(
+        &mut self,
+        hostname: HostnameId,
+        kind: EventKind,
+        detail: &Value,
+    ) -> Result<(), StoreError> {
+        let now = self.call.now;
+        event::add(self.on(), hostname, kind, detail, now).await
     }
 
     /// Publishes what edges need to serve a hostname.
@@ -86,6 +110,12 @@ impl Change {
         self.retract(hostname_id(name), "hostname").await
     }
 
+    #[allow(dead_code, reason = "for the deletion of properties")]
+    /// Tells edges that a property is gone.
+    pub(crate) async fn retract_property(&mut self, id: PropertyId) -> Result<(), StoreError> {
+        self.retract(property_id(id), "property").await
+    }
+
     /// Tells edges that the secret of the period that starts then is gone.
     pub(crate) async fn retract_tickets(&mut self, starts: u64) -> Result<(), StoreError> {
         self.retract(tickets_id(starts), "tickets").await
@@ -107,7 +137,7 @@ impl Change {
 
     /// Starts a higher epoch.
     pub(crate) async fn start_epoch(&mut self) -> Result<Epoch, StoreError> {
-        let now = self.now;
+        let now = self.call.now;
         feed::start_epoch(self.on(), now).await
     }
 
@@ -144,7 +174,7 @@ impl Change {
     }
 
     async fn write(&mut self, record: &WireRecord, encoded: &[u8]) -> Result<(), StoreError> {
-        let now = self.now;
+        let now = self.call.now;
         feed::replace(self.on(), record, encoded, now).await
     }
 }

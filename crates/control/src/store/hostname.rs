@@ -1,49 +1,60 @@
 //! Hostnames.
 
 use landfall_feed::seal::sha256;
-use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Route, TlsPolicy};
-use sqlx::{Row, sqlite::SqliteRow};
+use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, TlsPolicy};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, from_json, from_sql, time_from_sql, to_json};
 use crate::hostname::{
-    HostnameOrigin, HostnameStatus, Issuance, ManagedHostname, Placement, parent_of,
+    HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, ManagedHostname, Title,
 };
 
 /// A hostname that is about to be.
 pub(crate) struct NewHostname<'a> {
     pub(crate) property: PropertyId,
     pub(crate) name: &'a HostPattern,
-    pub(crate) placement: &'a Placement,
+    pub(crate) ids: &'a HostnameIds,
     pub(crate) origin: HostnameOrigin,
     pub(crate) status: HostnameStatus,
     pub(crate) issuance: Issuance,
-    pub(crate) route: &'a Route,
-    pub(crate) tls: &'a TlsPolicy,
+    pub(crate) spec: &'a HostnameSpec,
 }
 
-/// Inserts a hostname. A name that is in use is a unique violation.
+/// What a hostname is known by elsewhere, made at random.
+pub(crate) struct HostnameIds {
+    pub(crate) public_id: String,
+    pub(crate) ssl_id: String,
+    pub(crate) ownership_token: String,
+}
+
+/// Inserts a hostname. A name that the property has is a unique violation.
 pub(crate) async fn insert(
     on: &mut Connection,
     new: &NewHostname<'_>,
     now: OffsetDateTime,
 ) -> Result<HostnameId, StoreError> {
-    let tls = to_json(new.tls)?;
+    let spec = new.spec;
+    let tls = to_json(&spec.tls)?;
     let done = sqlx::query(
         "INSERT INTO hostname \
-         (property_id, name, parent, site, system, status, internal, route, tls, policy, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (property_id, name, public_id, ssl_id, ownership_token, system, status, internal, route, \
+          tls, policy, metadata, wish, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(new.property.0)
     .bind(new.name.to_string())
-    .bind(parent_of(new.name))
-    .bind(new.placement.site())
+    .bind(&new.ids.public_id)
+    .bind(&new.ids.ssl_id)
+    .bind(&new.ids.ownership_token)
     .bind(i64::from(new.origin == HostnameOrigin::System))
     .bind(status_to_sql(new.status))
     .bind(i64::from(new.issuance == Issuance::Internal))
-    .bind(to_json(new.route)?)
+    .bind(to_json(&spec.route)?)
     .bind(&tls)
-    .bind(policy_id(new.tls, &tls))
+    .bind(policy_id(&spec.tls, &tls))
+    .bind(to_json(&spec.metadata)?)
+    .bind(to_json(&spec.wish)?)
     .bind(now.unix_timestamp())
     .execute(on)
     .await
@@ -51,55 +62,18 @@ pub(crate) async fn insert(
     Ok(HostnameId(done.last_insert_rowid()))
 }
 
-/// Whether `name` may not be given to `property`: it exists, or it and another property's name
-/// answer for each other, or it is under another property's system hostname.
-pub(crate) async fn is_taken(
-    on: &mut Connection,
-    property: PropertyId,
-    name: &HostPattern,
-    placement: &Placement,
-) -> Result<bool, StoreError> {
-    let parent = parent_of(name);
-    let covered_by_new = match name {
-        HostPattern::Wildcard(base) => base.as_str(),
-        HostPattern::Exact(_) => "",
-    };
-    sqlx::query_scalar::<_, i64>(
-        "SELECT EXISTS (SELECT 1 FROM hostname WHERE name = ?1) \
-             OR EXISTS (SELECT 1 FROM hostname WHERE name = '*.' || ?2 AND property_id <> ?3) \
-             OR EXISTS (SELECT 1 FROM hostname WHERE parent = ?4 AND property_id <> ?3) \
-             OR EXISTS (SELECT 1 FROM hostname WHERE site = ?5 AND system = 1 AND property_id <> ?3)",
-    )
-    .bind(name.to_string())
-    .bind(parent)
-    .bind(property.0)
-    .bind(covered_by_new)
-    .bind(placement.site())
-    .fetch_one(on)
-    .await
-    .map(|found| found != 0)
-    .map_err(StoreError::on("look for a name in use"))
-}
-
-/// Whether anybody has a name under `<site>.<system domain>`, or that name.
-pub(crate) async fn is_site_used(on: &mut Connection, site: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar::<_, i64>("SELECT EXISTS (SELECT 1 FROM hostname WHERE site = ?)")
-        .bind(site)
-        .fetch_one(on)
-        .await
-        .map(|found| found != 0)
-        .map_err(StoreError::on("look for a site in use"))
-}
-
-const FIND: &str = "SELECT id, property_id, name, system, status, internal, route, tls, created_at \
-                    FROM hostname WHERE id = ?";
+/// The columns that [`read`] reads.
+const COLUMNS: &str = "id, property_id, name, system, status, internal, route, tls, created_at, \
+     public_id, ssl_id, ownership_token, metadata, wish, version, \
+     EXISTS (SELECT 1 FROM held_name WHERE hostname_id = hostname.id)";
 
 /// Finds a hostname of any property.
 pub(crate) async fn find(
     on: &mut Connection,
     id: HostnameId,
 ) -> Result<Option<ManagedHostname>, StoreError> {
-    let row = sqlx::query(FIND).bind(id.0).fetch_optional(on).await;
+    let query = format!("SELECT {COLUMNS} FROM hostname WHERE id = ?");
+    let row = sqlx::query(AssertSqlSafe(query)).bind(id.0).fetch_optional(on).await;
     row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
 }
 
@@ -110,16 +84,16 @@ pub(crate) async fn list(
     after: i64,
     limit: u32,
 ) -> Result<Vec<ManagedHostname>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, property_id, name, system, status, internal, route, tls, created_at \
-         FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?",
-    )
-    .bind(property.0)
-    .bind(after)
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("list hostnames"))?;
+    let query = format!(
+        "SELECT {COLUMNS} FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(property.0)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("list hostnames"))?;
     rows.iter().map(read).collect()
 }
 
@@ -145,7 +119,8 @@ pub(crate) async fn system_hostname_outside(
     system_domain: &Hostname,
 ) -> Result<Option<String>, StoreError> {
     sqlx::query_scalar(
-        "SELECT name FROM hostname WHERE system = 1 AND name <> site || '.' || ? LIMIT 1",
+        "SELECT hostname.name FROM hostname JOIN property ON property.id = property_id \
+         WHERE system = 1 AND hostname.name <> property.name || '.' || ? LIMIT 1",
     )
     .bind(system_domain.as_str())
     .fetch_optional(on)
@@ -153,18 +128,21 @@ pub(crate) async fn system_hostname_outside(
     .map_err(StoreError::on("look at system hostnames"))
 }
 
-/// Sets where a hostname's requests go and which TLS it offers.
+/// Sets what a hostname's owner sets.
 pub(crate) async fn set(
     on: &mut Connection,
     id: HostnameId,
-    route: &Route,
-    tls: &TlsPolicy,
+    spec: &HostnameSpec,
 ) -> Result<(), StoreError> {
-    let text = to_json(tls)?;
-    sqlx::query("UPDATE hostname SET route = ?, tls = ?, policy = ? WHERE id = ?")
-        .bind(to_json(route)?)
+    let text = to_json(&spec.tls)?;
+    let query = "UPDATE hostname SET route = ?, tls = ?, policy = ?, metadata = ?, wish = ?, \
+                 version = version + 1 WHERE id = ?";
+    sqlx::query(query)
+        .bind(to_json(&spec.route)?)
         .bind(&text)
-        .bind(policy_id(tls, &text))
+        .bind(policy_id(&spec.tls, &text))
+        .bind(to_json(&spec.metadata)?)
+        .bind(to_json(&spec.wish)?)
         .bind(id.0)
         .execute(on)
         .await
@@ -222,6 +200,16 @@ fn read(row: &SqliteRow) -> Result<ManagedHostname, StoreError> {
         route: from_json(row.get(6), "route")?,
         tls: from_json(row.get(7), "TLS policy")?,
         created_at: time_from_sql(row.get(8))?,
+        public_id: row.get(9),
+        ssl_id: row.get(10),
+        ownership_token: row.get(11),
+        metadata: from_json(row.get(12), "metadata")?,
+        wish: from_json(row.get(13), "wish")?,
+        version: row.get(14),
+        title: match row.get::<i64, _>(15) {
+            0 => Title::Claimed,
+            _ => Title::Held,
+        },
     })
 }
 
@@ -234,7 +222,8 @@ fn status_to_sql(status: HostnameStatus) -> i64 {
     match status {
         HostnameStatus::PendingValidation => 0,
         HostnameStatus::Active => 1,
-        HostnameStatus::Error => 2,
+        HostnameStatus::GivenUp => 2,
+        HostnameStatus::TakenOver => 3,
     }
 }
 
@@ -242,7 +231,8 @@ fn status_from_sql(number: i64) -> Result<HostnameStatus, StoreError> {
     match number {
         0 => Ok(HostnameStatus::PendingValidation),
         1 => Ok(HostnameStatus::Active),
-        2 => Ok(HostnameStatus::Error),
+        2 => Ok(HostnameStatus::GivenUp),
+        3 => Ok(HostnameStatus::TakenOver),
         _ => Err(StoreError::Corrupt("hostname status")),
     }
 }

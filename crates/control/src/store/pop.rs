@@ -91,7 +91,7 @@ pub(crate) async fn name(on: &mut Connection, id: PopId) -> Result<Option<String
 /// Every PoP with its last ack, by name. A fleet has hundreds at most.
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     let rows = sqlx::query(
-        "SELECT name, addresses, created_at, epoch, applied, state, rejected, seen_at \
+        "SELECT name, addresses, created_at, epoch, applied, state, rejected, pop_ack.seen_at \
          FROM pop LEFT JOIN pop_ack ON pop_ack.pop_id = pop.id ORDER BY name",
     )
     .fetch_all(on)

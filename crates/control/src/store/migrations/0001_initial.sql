@@ -29,44 +29,119 @@ CREATE INDEX feed_record_tombstone ON feed_record (changed_at) WHERE deleted = 1
 CREATE TABLE property (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     name       TEXT    NOT NULL UNIQUE,
+    -- 32 hexadecimal digits: its id in the Cloudflare-compatible API.
     zone_id    TEXT    NOT NULL UNIQUE,
     -- JSON: the origins and how they are spoken to.
     pool       TEXT    NOT NULL,
+    -- Counts changes; entity tags are made of it.
+    version    INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- A property's claim on a name. Whether it also has the name stands in `held_name`.
 CREATE TABLE hostname (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    property_id INTEGER NOT NULL REFERENCES property (id),
-    name        TEXT    NOT NULL UNIQUE,
-    -- The name without its first label: finds what a wildcard covers.
-    parent      TEXT    NOT NULL,
-    -- The last label in front of the system domain; null for names elsewhere.
-    site        TEXT,
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    property_id     INTEGER NOT NULL REFERENCES property (id),
+    name            TEXT    NOT NULL,
+    -- 32 hexadecimal digits: its id in the Cloudflare-compatible API.
+    public_id       TEXT    NOT NULL UNIQUE,
+    -- A UUID: its certificate's id there, and the last segment of the ownership token's URL.
+    ssl_id          TEXT    NOT NULL UNIQUE,
+    -- A UUID, which proves that whoever publishes it may speak for the name.
+    ownership_token TEXT    NOT NULL,
     -- 0: added by the owner, 1: the property's system hostname.
-    system      INTEGER NOT NULL,
-    -- 0: pending validation, 1: active, 2: error.
-    status      INTEGER NOT NULL,
+    system          INTEGER NOT NULL,
+    -- 0: pending validation, 1: active, 2: given up, 3: taken over by another property.
+    status          INTEGER NOT NULL,
     -- 1: gets a certificate of the internal CA while none is uploaded.
-    internal    INTEGER NOT NULL,
+    internal        INTEGER NOT NULL,
     -- JSON.
-    route       TEXT    NOT NULL,
+    route           TEXT    NOT NULL,
     -- JSON.
-    tls         TEXT    NOT NULL,
+    tls             TEXT    NOT NULL,
     -- The SHA-256 of `tls`, by which policies are counted; null for the default.
-    policy      BLOB,
-    created_at  INTEGER NOT NULL
+    policy          BLOB,
+    -- JSON: the owner's own keys and values.
+    metadata        TEXT    NOT NULL,
+    -- JSON: what is asked of its managed certificate.
+    wish            TEXT    NOT NULL,
+    -- Counts changes; entity tags are made of it.
+    version         INTEGER NOT NULL DEFAULT 1,
+    created_at      INTEGER NOT NULL,
+    UNIQUE (property_id, name)
 ) STRICT;
 CREATE INDEX hostname_property ON hostname (property_id, id);
 CREATE INDEX hostname_policy ON hostname (property_id, policy) WHERE policy IS NOT NULL;
-CREATE INDEX hostname_parent ON hostname (parent);
-CREATE INDEX hostname_site ON hostname (site) WHERE site IS NOT NULL;
+CREATE INDEX hostname_name ON hostname (name);
+
+-- Who has a name: what edges know is what stands here. A hostname whose certificate also covers
+-- what is one label below it has two.
+CREATE TABLE held_name (
+    -- A hostname or a wildcard.
+    name        TEXT    PRIMARY KEY,
+    hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
+    property_id INTEGER NOT NULL REFERENCES property (id),
+    -- The name without its first label: finds what a wildcard covers.
+    parent      TEXT    NOT NULL,
+    -- The last label in front of the system domain; null for names elsewhere.
+    site        TEXT
+) STRICT;
+CREATE INDEX held_name_hostname ON held_name (hostname_id);
+CREATE INDEX held_name_parent ON held_name (parent);
+CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
+
+-- Where a hostname's verification stands. System hostnames have none.
+CREATE TABLE verification (
+    hostname_id INTEGER PRIMARY KEY REFERENCES hostname (id) ON DELETE CASCADE,
+    -- 0: a pending hostname's first check, 1: a pending one's later checks, 2: an active one's.
+    lane        INTEGER NOT NULL,
+    -- When it is checked next; null: not by itself.
+    next_at     INTEGER,
+    -- How many checks in a row did not pass.
+    tries       INTEGER NOT NULL DEFAULT 0,
+    -- When this series of checks began.
+    since       INTEGER NOT NULL,
+    -- When an active hostname's DNS was found to have left.
+    left_at     INTEGER,
+    checked_at  INTEGER,
+    -- JSON: what the last check saw.
+    evidence    TEXT
+) STRICT;
+CREATE INDEX verification_due ON verification (lane, next_at) WHERE next_at IS NOT NULL;
+
+-- What is to be done for a hostname, and was.
+CREATE TABLE job (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
+    -- 0: open, 1: done, 2: failed, 3: cancelled.
+    state       INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    next_at     INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    ended_at    INTEGER,
+    -- The last attempt's error in the CA's own words.
+    error       TEXT
+) STRICT;
+CREATE UNIQUE INDEX job_open ON job (hostname_id) WHERE state = 0;
+CREATE INDEX job_due ON job (next_at) WHERE state = 0;
+CREATE INDEX job_hostname ON job (hostname_id, id);
+
+-- What happened to a hostname, for its owner.
+CREATE TABLE event (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
+    at          INTEGER NOT NULL,
+    kind        TEXT    NOT NULL,
+    -- JSON.
+    detail      TEXT    NOT NULL
+) STRICT;
+CREATE INDEX event_hostname ON event (hostname_id, id);
 
 CREATE TABLE certificate (
     hostname_id  INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
     -- 0: ECDSA, 1: RSA.
     key_type     INTEGER NOT NULL,
-    -- 0: the internal CA, 1: uploaded.
+    -- 0: the internal CA, 1: uploaded, 2: came with the name from the property that had it.
     issuer       INTEGER NOT NULL,
     fingerprint  BLOB    NOT NULL,
     not_before   INTEGER NOT NULL,
@@ -76,12 +151,23 @@ CREATE TABLE certificate (
     -- The certificates' DER, the leaf first, one after the other.
     chain        BLOB    NOT NULL,
     spki_sha256  BLOB    NOT NULL,
-    seal_key_id  TEXT    NOT NULL,
-    seal_enc     BLOB    NOT NULL,
-    seal_cipher  BLOB    NOT NULL,
+    created_at   INTEGER NOT NULL,
     PRIMARY KEY (hostname_id, key_type)
 ) STRICT;
 CREATE INDEX certificate_renewal ON certificate (renew_at) WHERE renew_at IS NOT NULL;
+
+-- A certificate's private key, sealed for each name that it is served for.
+CREATE TABLE certificate_key (
+    hostname_id INTEGER NOT NULL,
+    key_type    INTEGER NOT NULL,
+    name        TEXT    NOT NULL,
+    seal_key_id TEXT    NOT NULL,
+    seal_enc    BLOB    NOT NULL,
+    seal_cipher BLOB    NOT NULL,
+    PRIMARY KEY (hostname_id, key_type, name),
+    FOREIGN KEY (hostname_id, key_type)
+        REFERENCES certificate (hostname_id, key_type) ON DELETE CASCADE
+) STRICT;
 
 CREATE TABLE pop (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -90,6 +176,10 @@ CREATE TABLE pop (
     addresses   TEXT    NOT NULL,
     -- The SHA-256 of the token's secret.
     token_hash  BLOB    NOT NULL,
+    -- 1: takes traffic, so that hostnames may lead to it.
+    traffic     INTEGER NOT NULL DEFAULT 1,
+    -- When it last asked for anything; null: never.
+    seen_at     INTEGER,
     created_at  INTEGER NOT NULL
 ) STRICT;
 
@@ -106,10 +196,50 @@ CREATE TABLE pop_ack (
 ) STRICT;
 
 CREATE TABLE api_key (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    name        TEXT    NOT NULL UNIQUE,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    name         TEXT    NOT NULL UNIQUE,
     -- The SHA-256 of the key's secret.
-    secret_hash BLOB    NOT NULL,
-    created_at  INTEGER NOT NULL,
-    revoked_at  INTEGER
+    secret_hash  BLOB    NOT NULL,
+    -- 0: read, 1: write, 2: admin. Each may do what those below it may.
+    scope        INTEGER NOT NULL,
+    -- The one property that it is for; null: all.
+    property_id  INTEGER REFERENCES property (id) ON DELETE CASCADE,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    revoked_at   INTEGER,
+    -- Within a minute.
+    last_used_at INTEGER
 ) STRICT;
+
+-- What creations with an Idempotency-Key made, so that a repeated one makes nothing anew.
+CREATE TABLE idempotency (
+    api_key_id  INTEGER NOT NULL,
+    key         TEXT    NOT NULL,
+    -- The SHA-256 of the method, the path and the body.
+    fingerprint BLOB    NOT NULL,
+    -- The id of what was made.
+    object_id   INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (api_key_id, key)
+) STRICT;
+CREATE INDEX idempotency_age ON idempotency (created_at);
+
+-- Who changed what. Rows are only ever added.
+CREATE TABLE audit (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    at          INTEGER NOT NULL,
+    -- `key/<id>`, `operator` or `system`.
+    actor       TEXT    NOT NULL,
+    action      TEXT    NOT NULL,
+    -- The property that it is about, which may be gone.
+    property_id INTEGER,
+    -- What was changed: a name.
+    object      TEXT    NOT NULL,
+    -- JSON, without secrets.
+    detail      TEXT    NOT NULL
+) STRICT;
+CREATE INDEX audit_property ON audit (property_id, id);
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;

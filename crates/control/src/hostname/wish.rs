@@ -1,0 +1,51 @@
+//! What a hostname's owner asks of its managed certificate.
+
+use serde::{Deserialize, Serialize};
+
+/// What a hostname's owner asks of its managed certificate. Stored as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CertificateWish {
+    /// How the CA is shown that the name is its owner's.
+    pub(crate) method: ValidationMethod,
+    /// Which CA issues; `None` leaves the choice to the operator.
+    pub(crate) authority: Option<CertificateAuthority>,
+    /// Which names it is for.
+    pub(crate) coverage: Coverage,
+}
+
+/// How a CA is shown that a name is its owner's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ValidationMethod {
+    /// By a file under `/.well-known/`, which the edges answer (RFC 8555 section 8.3).
+    #[default]
+    Http,
+    /// By a TXT record (RFC 8555 section 8.4).
+    Txt,
+}
+
+/// A public CA, by the name that the API calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CertificateAuthority {
+    /// DigiCert.
+    Digicert,
+    /// Google Trust Services.
+    Google,
+    /// Let's Encrypt.
+    LetsEncrypt,
+    /// SSL.com.
+    SslCom,
+}
+
+/// Which names a certificate is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Coverage {
+    /// The hostname.
+    #[default]
+    Name,
+    /// The hostname and everything one label below it.
+    NameAndWildcard,
+}

@@ -1,0 +1,282 @@
+//! Hostnames: who may have which, and what becomes of them.
+
+use landfall_feed::record::hostname_id;
+use landfall_model::{HostPattern, HostnameId, Origin, PropertyId, Route};
+use serde_json::json;
+
+use super::{
+    HostnameView, Service, ServiceError, check_share, or_taken, owned, properties, publish,
+};
+use crate::{
+    call::Call,
+    certificate::SealedCertificate,
+    config::IssuanceScope,
+    hostname::{
+        HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, ManagedHostname, Placement, Title,
+        names_of,
+    },
+    property::Property,
+    settings::{Fields, HostnameSettings},
+    store::{
+        self, Change,
+        audit::AuditEntry,
+        event::EventKind,
+        held_name::Standing,
+        hostname::{HostnameIds, NewHostname},
+        pop::PopCount,
+    },
+    token::{random_id, random_uuid},
+};
+
+/// A hostname that is about to be, with what its name means.
+pub(super) struct Addition<'a> {
+    pub(super) name: &'a HostPattern,
+    pub(super) placement: &'a Placement,
+    pub(super) origin: HostnameOrigin,
+    pub(super) spec: &'a HostnameSpec,
+    pub(super) status: HostnameStatus,
+    pub(super) issuance: Issuance,
+    pub(super) certificate: Option<SealedCertificate>,
+}
+
+impl Service {
+    /// Adds a hostname to a property. It is published, unless somebody else has the name: then the
+    /// property has a claim, which it is to prove.
+    pub(crate) async fn add_hostname(
+        &self,
+        call: Call,
+        property: PropertyId,
+        settings: Fields,
+    ) -> Result<HostnameView, ServiceError> {
+        let (name, spec) = HostnameSettings::create(settings, property, call.now)?;
+        let name: &HostPattern = &name.parse().map_err(ServiceError::HostnameName)?;
+        self.check_origins(origins_of(&spec.route), &[])?;
+        let placement = &Placement::of(name, &self.system_domain);
+        if *placement == Placement::Reserved {
+            return Err(ServiceError::NameReserved);
+        }
+        let verified =
+            placement.site().is_some() || self.issuance.scope == IssuanceScope::EveryHostname;
+        let (status, issuance) = match (verified, self.issuance.scope) {
+            (true, _) => (HostnameStatus::Active, Issuance::Internal),
+            (false, IssuanceScope::VerifiedHostnames) => {
+                (HostnameStatus::PendingValidation, Issuance::Internal)
+            }
+            (false, _) => (HostnameStatus::PendingValidation, Issuance::None),
+        };
+        let names = names_of(name, spec.wish.coverage);
+        let certificate = verified.then(|| self.issue(&names, call.now)).transpose()?;
+        let (spec, origin) = (&spec, HostnameOrigin::Added);
+        let addition = Addition { name, placement, origin, spec, status, issuance, certificate };
+        let mut change = self.store.change(call).await?;
+        let owner = properties::find(&mut change, property).await?;
+        let id = insert(&mut change, &owner, addition).await?;
+        let view = self.view_in(&mut change, &owner, id).await?;
+        let revision = change.commit().await?.revision.0;
+        let title = view.hostname.title;
+        tracing::info!(property = property.0, hostname = %name, revision, ?title, "hostname added");
+        Ok(view)
+    }
+
+    /// Finds a hostname of a property.
+    pub(crate) async fn hostname(
+        &self,
+        property: PropertyId,
+        id: HostnameId,
+    ) -> Result<HostnameView, ServiceError> {
+        let owner = self.property(property).await?;
+        let mut connection = self.store.read_at_once().await?;
+        let hostname = store::hostname::find(&mut connection, id).await?;
+        let hostname = owned(hostname, property)?;
+        let certificates = store::certificate::summaries(&mut connection, id).await?;
+        Ok(HostnameView { hostname, system_hostname: owner.system_hostname, certificates })
+    }
+
+    /// On how many PoPs a hostname is live: they have acknowledged it as it stands.
+    pub(crate) async fn live_on(&self, view: &HostnameView) -> Result<PopCount, ServiceError> {
+        let mut connection = self.store.read_at_once().await?;
+        let epoch = store::feed::state(&mut connection).await?.epoch;
+        let id = hostname_id(&view.hostname.name);
+        let count = store::pop::count_current(&mut connection, &id, epoch).await?;
+        // Without a certificate its handshakes are refused, wherever it is known; and what is known
+        // under a name that is only claimed is somebody else's.
+        let is_served = !view.certificates.is_empty() && view.hostname.title == Title::Held;
+        let live = if is_served { count.live } else { 0 };
+        Ok(PopCount { live, ..count })
+    }
+
+    /// At most `limit` hostnames of a property with ids above `after`.
+    pub(crate) async fn hostnames(
+        &self,
+        property: PropertyId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<HostnameView>, ServiceError> {
+        let owner = self.property(property).await?;
+        let mut connection = self.store.read_at_once().await?;
+        let hostnames = store::hostname::list(&mut connection, property, after, limit).await?;
+        let found =
+            store::certificate::summaries_of_page(&mut connection, property, after, limit).await?;
+        let view = |hostname: ManagedHostname| {
+            let own = found.iter().filter(|certificate| certificate.hostname == hostname.id);
+            let certificates = own.cloned().collect();
+            let system_hostname = owner.system_hostname.clone();
+            HostnameView { hostname, system_hostname, certificates }
+        };
+        Ok(hostnames.into_iter().map(view).collect())
+    }
+
+    /// Changes what `patch` says of a hostname's settings.
+    pub(crate) async fn change_hostname(
+        &self,
+        call: Call,
+        property: PropertyId,
+        id: HostnameId,
+        patch: Fields,
+    ) -> Result<HostnameView, ServiceError> {
+        let mut change = self.store.change(call).await?;
+        let owner = properties::find(&mut change, property).await?;
+        let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        let current = hostname.spec();
+        let spec = HostnameSettings::change(&current, patch, call.now)?;
+        let kept: Vec<&Origin> = origins_of(&hostname.route).collect();
+        self.check_origins(origins_of(&spec.route), &kept)?;
+        let changed = spec != current;
+        if changed {
+            store::hostname::set(change.on(), id, &spec).await?;
+            check_share(&mut change, property, &hostname.name, &spec).await?;
+            tell(&mut change, &hostname, "hostname.change", EventKind::Changed).await?;
+            publish(&mut change, id).await?;
+        }
+        let view = self.view_in(&mut change, &owner, id).await?;
+        let revision = change.commit().await?.revision.0;
+        if changed {
+            let hostname = hostname.name;
+            tracing::info!(property = property.0, %hostname, revision, "hostname changed");
+        }
+        Ok(view)
+    }
+
+    /// Deletes a hostname, its certificates and its place at the edges.
+    pub(crate) async fn delete_hostname(
+        &self,
+        call: Call,
+        property: PropertyId,
+        id: HostnameId,
+    ) -> Result<(), ServiceError> {
+        let mut change = self.store.change(call).await?;
+        properties::find(&mut change, property).await?;
+        let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        if hostname.origin == HostnameOrigin::System {
+            return Err(ServiceError::SystemHostname);
+        }
+        for name in store::held_name::of(change.on(), id).await? {
+            change.retract_hostname(&name).await?;
+        }
+        store::hostname::delete(change.on(), id).await?;
+        let object = &hostname.name.to_string();
+        let (property, detail) = (Some(property), json!({"hostnameId": id}));
+        change.audit(&AuditEntry { action: "hostname.delete", property, object, detail }).await?;
+        let revision = change.commit().await?.revision.0;
+        let (property, hostname) = (hostname.property.0, hostname.name);
+        tracing::info!(property, %hostname, revision, "hostname deleted");
+        Ok(())
+    }
+
+    pub(super) async fn view_in(
+        &self,
+        change: &mut Change,
+        owner: &Property,
+        id: HostnameId,
+    ) -> Result<HostnameView, ServiceError> {
+        let hostname = owned(store::hostname::find(change.on(), id).await?, owner.id)?;
+        let certificates = store::certificate::summaries(change.on(), id).await?;
+        let system_hostname = self.system_hostname(&owner.name)?;
+        Ok(HostnameView { hostname, system_hostname, certificates })
+    }
+}
+
+/// Inserts a hostname with all that belongs to a new one, and publishes it if it has its name.
+pub(super) async fn insert(
+    change: &mut Change,
+    owner: &Property,
+    addition: Addition<'_>,
+) -> Result<HostnameId, ServiceError> {
+    let Addition { name, placement, origin, spec, .. } = addition;
+    let now = change.now();
+    let title = title(change, owner, name, placement, spec).await?;
+    let (status, issuance) = match title {
+        Title::Held => (addition.status, addition.issuance),
+        Title::Claimed => (HostnameStatus::PendingValidation, addition.issuance),
+    };
+    let ids = &HostnameIds {
+        public_id: random_id()?,
+        ssl_id: random_uuid()?,
+        ownership_token: random_uuid()?,
+    };
+    let property = owner.id;
+    let new = NewHostname { property, name, ids, origin, status, issuance, spec };
+    let inserted = store::hostname::insert(change.on(), &new, now).await;
+    let id = inserted.map_err(|error| or_taken(error, ServiceError::HostnameTaken))?;
+    if title == Title::Held {
+        for name in names_of(name, spec.wish.coverage) {
+            store::held_name::hold(change.on(), &name, placement, (id, owner.id)).await?;
+        }
+        if let Some(certificate) = &addition.certificate {
+            store::certificate::put(change.on(), id, certificate, now).await?;
+        }
+    }
+    if status == HostnameStatus::PendingValidation {
+        store::verification::begin(change.on(), id, now).await?;
+    }
+    check_share(change, owner.id, name, spec).await?;
+    let object = &name.to_string();
+    let (property, detail) = (Some(owner.id), json!({"hostnameId": id}));
+    change.audit(&AuditEntry { action: "hostname.create", property, object, detail }).await?;
+    change.event(id, EventKind::Created, &json!({})).await?;
+    publish(change, id).await?;
+    Ok(id)
+}
+
+/// Whether a property gets every name of a hostname at once.
+async fn title(
+    change: &mut Change,
+    owner: &Property,
+    name: &HostPattern,
+    placement: &Placement,
+    spec: &HostnameSpec,
+) -> Result<Title, ServiceError> {
+    let mut title = Title::Held;
+    for name in names_of(name, spec.wish.coverage) {
+        match store::held_name::standing(change.on(), owner.id, &name, placement).await? {
+            Standing::Free => {}
+            // Only the operator could prove anything of a name under the system domain.
+            Standing::Contested if placement.site().is_none() => title = Title::Claimed,
+            Standing::Contested | Standing::Own | Standing::Foreign => {
+                return Err(ServiceError::HostnameTaken);
+            }
+        }
+    }
+    Ok(title)
+}
+
+/// Tells the audit log and the hostname's owner what was done.
+pub(super) async fn tell(
+    change: &mut Change,
+    hostname: &ManagedHostname,
+    action: &'static str,
+    kind: EventKind,
+) -> Result<(), ServiceError> {
+    let object = &hostname.name.to_string();
+    let (property, detail) = (Some(hostname.property), json!({"hostnameId": hostname.id}));
+    change.audit(&AuditEntry { action, property, object, detail }).await?;
+    change.event(hostname.id, kind, &json!({})).await?;
+    Ok(())
+}
+
+/// Every origin that a route names itself.
+fn origins_of(route: &Route) -> impl Iterator<Item = &Origin> {
+    let custom = route.custom_origin.iter().map(|custom| &custom.server);
+    let paths = route.paths.iter().flat_map(|path| &path.origins);
+    custom.chain(paths.map(|origin| &origin.url))
+}

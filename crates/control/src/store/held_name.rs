@@ -1,0 +1,126 @@
+//! Who has a name.
+
+use landfall_model::{HostPattern, HostnameId, PropertyId};
+use sqlx::Row;
+
+use super::{Connection, StoreError};
+use crate::hostname::{Placement, parent_of};
+
+/// What stands against giving a name to a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing.
+    Free,
+    /// The property has it already.
+    Own,
+    /// Another property has it, or it and another's name answer for each other.
+    Contested,
+    /// It is under another property's system hostname.
+    Foreign,
+}
+
+/// Gives a name to a hostname. A name that is in use is a unique violation.
+pub(crate) async fn hold(
+    on: &mut Connection,
+    name: &HostPattern,
+    placement: &Placement,
+    (hostname, property): (HostnameId, PropertyId),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO held_name (name, hostname_id, property_id, parent, site) \
+         VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(name.to_string())
+    .bind(hostname.0)
+    .bind(property.0)
+    .bind(parent_of(name))
+    .bind(placement.site())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("hold a name"))?;
+    Ok(())
+}
+
+#[allow(dead_code, reason = "for takeovers")]
+/// Takes every name from a hostname.
+pub(crate) async fn release(on: &mut Connection, hostname: HostnameId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM held_name WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("release a name"))?;
+    Ok(())
+}
+
+/// The names that a hostname has.
+pub(crate) async fn of(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<HostPattern>, StoreError> {
+    let names = sqlx::query_scalar::<_, String>("SELECT name FROM held_name WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("read a hostname's names"))?;
+    let parse = |name: String| name.parse().map_err(|_| StoreError::Corrupt("held name"));
+    names.into_iter().map(parse).collect()
+}
+
+#[allow(dead_code, reason = "for takeovers")]
+/// Who has exactly this name.
+pub(crate) async fn holder(
+    on: &mut Connection,
+    name: &HostPattern,
+) -> Result<Option<(HostnameId, PropertyId)>, StoreError> {
+    let row = sqlx::query("SELECT hostname_id, property_id FROM held_name WHERE name = ?")
+        .bind(name.to_string())
+        .fetch_optional(on)
+        .await
+        .map_err(StoreError::on("look for a name's holder"))?;
+    Ok(row.map(|row| (HostnameId(row.get(0)), PropertyId(row.get(1)))))
+}
+
+/// What stands against giving `name` to `property`.
+pub(crate) async fn standing(
+    on: &mut Connection,
+    property: PropertyId,
+    name: &HostPattern,
+    placement: &Placement,
+) -> Result<Standing, StoreError> {
+    let covered_by_new = match name {
+        HostPattern::Wildcard(base) => base.as_str(),
+        HostPattern::Exact(_) => "",
+    };
+    let row = sqlx::query(
+        "SELECT \
+             EXISTS (SELECT 1 FROM held_name WHERE name = ?1 AND property_id = ?3), \
+             EXISTS (SELECT 1 FROM held_name WHERE name = ?1 AND property_id <> ?3) \
+             OR EXISTS (SELECT 1 FROM held_name WHERE name = '*.' || ?2 AND property_id <> ?3) \
+             OR EXISTS (SELECT 1 FROM held_name WHERE parent = ?4 AND property_id <> ?3), \
+             EXISTS (SELECT 1 FROM held_name JOIN hostname ON hostname.id = hostname_id \
+                     WHERE site = ?5 AND system = 1 AND held_name.property_id <> ?3)",
+    )
+    .bind(name.to_string())
+    .bind(parent_of(name))
+    .bind(property.0)
+    .bind(covered_by_new)
+    .bind(placement.site())
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("look for a name in use"))?;
+    Ok(match (row.get(0), row.get(1), row.get(2)) {
+        (_, _, true) => Standing::Foreign,
+        (true, _, _) => Standing::Own,
+        (_, true, _) => Standing::Contested,
+        (false, false, false) => Standing::Free,
+    })
+}
+
+/// Whether anybody has a name under `<site>.<system domain>`, or that name.
+pub(crate) async fn is_site_used(on: &mut Connection, site: &str) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM held_name WHERE site = ?)")
+        .bind(site)
+        .fetch_one(on)
+        .await
+        .map_err(StoreError::on("look for a site in use"))
+}
