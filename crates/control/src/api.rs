@@ -7,6 +7,7 @@ mod hostname;
 mod list;
 pub(crate) mod problem;
 mod property;
+mod verification;
 
 use std::{
     any::Any,

@@ -24,7 +24,7 @@ use crate::{
     certificate::CertificateSummary,
     config::{IssuancePolicy, OriginPolicy},
     hostname::{HostnameSpec, HostnameStatus, ManagedHostname},
-    store::{self, Change, Store, StoreError},
+    store::{self, Change, Store, StoreError, verification::VerificationState},
 };
 
 /// The most different TLS policies of one property's hostnames, the default apart. An edge has
@@ -51,6 +51,8 @@ pub(crate) struct HostnameView {
     pub(crate) hostname: ManagedHostname,
     pub(crate) system_hostname: Hostname,
     pub(crate) certificates: Vec<CertificateSummary>,
+    /// Where its verification stands; `None` where it is never verified.
+    pub(crate) verification: Option<VerificationState>,
 }
 
 /// A hostname of another property is as unknown as none.

@@ -15,6 +15,7 @@ use super::{
     list::{Page, Wanted},
     problem::Problem,
     property::property_id,
+    verification::{VerificationBody, status_reason},
 };
 use crate::{
     call::Call,
@@ -33,9 +34,13 @@ pub(super) struct HostnameBody {
     status: &'static str,
     status_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     system_hostname: Option<String>,
     #[serde(flatten)]
     settings: HostnameSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<VerificationBody>,
     certificates: Vec<CertificateBody>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -78,8 +83,10 @@ impl From<HostnameView> for HostnameBody {
             name: hostname.name,
             status,
             status_code,
+            status_reason: status_reason(hostname.status),
             system_hostname: target.map(|name| name.to_string()),
             settings,
+            verification: view.verification.map(VerificationBody::from),
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
             pops: None,

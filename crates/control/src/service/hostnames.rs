@@ -1,5 +1,7 @@
 //! Hostnames: who may have which, and what becomes of them.
 
+use std::collections::HashMap;
+
 use landfall_feed::record::hostname_id;
 use landfall_model::{HostPattern, HostnameId, Origin, PropertyId, Route};
 use serde_json::json;
@@ -89,7 +91,9 @@ impl Service {
         let hostname = store::hostname::find(&mut connection, id).await?;
         let hostname = owned(hostname, property)?;
         let certificates = store::certificate::summaries(&mut connection, id).await?;
-        Ok(HostnameView { hostname, system_hostname: owner.system_hostname, certificates })
+        let verification = store::verification::find(&mut connection, id).await?;
+        let system_hostname = owner.system_hostname;
+        Ok(HostnameView { hostname, system_hostname, certificates, verification })
     }
 
     /// On how many PoPs a hostname is live: they have acknowledged it as it stands.
@@ -117,11 +121,15 @@ impl Service {
         let hostnames = store::hostname::list(&mut connection, property, after, limit).await?;
         let found =
             store::certificate::summaries_of_page(&mut connection, property, after, limit).await?;
+        let standing =
+            store::verification::of_page(&mut connection, property, after, limit).await?;
+        let mut standing: HashMap<_, _> = standing.into_iter().collect();
         let view = |hostname: ManagedHostname| {
             let own = found.iter().filter(|certificate| certificate.hostname == hostname.id);
             let certificates = own.cloned().collect();
             let system_hostname = owner.system_hostname.clone();
-            HostnameView { hostname, system_hostname, certificates }
+            let verification = standing.remove(&hostname.id);
+            HostnameView { hostname, system_hostname, certificates, verification }
         };
         Ok(hostnames.into_iter().map(view).collect())
     }
@@ -191,8 +199,9 @@ impl Service {
     ) -> Result<HostnameView, ServiceError> {
         let hostname = owned(store::hostname::find(change.on(), id).await?, owner.id)?;
         let certificates = store::certificate::summaries(change.on(), id).await?;
+        let verification = store::verification::find(change.on(), id).await?;
         let system_hostname = self.system_hostname(&owner.name)?;
-        Ok(HostnameView { hostname, system_hostname, certificates })
+        Ok(HostnameView { hostname, system_hostname, certificates, verification })
     }
 }
 
