@@ -1,7 +1,8 @@
 //! The harness of the end-to-end tests: real processes, real clients, nothing in between.
 //!
 //! A [`Lab`] is a control plane and its edges in a temporary folder, each a `landfall` process
-//! that a test can stop, kill and start again. An [`Origin`] is a server behind the edge that
+//! that a test can stop, kill and start again. An [`Authority`] and a [`RecursiveResolver`] are
+//! real DNS servers, which the tests of single crates use too. An [`Origin`] is a server behind the edge that
 //! remembers what it was asked. [`tools`] runs curl, openssl and h2load. Nothing sleeps for time
 //! to pass: [`wait_until`] waits for a condition.
 //!
@@ -26,6 +27,7 @@
 )]
 
 mod api;
+mod dns;
 mod feed;
 mod gate;
 mod issued;
@@ -38,6 +40,7 @@ pub mod tools;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use dns::{Authority, RecursiveResolver};
 pub use feed::{Recorder, Said, ScriptedFeed};
 pub use gate::GatedOrigin;
 pub use issued::Issued;

@@ -23,7 +23,8 @@ pub struct Evidence {
     pub expected_target: Hostname,
     /// The addresses of active PoPs. Every address that is found should be one of them.
     pub expected_addresses: Vec<IpAddr>,
-    /// The CNAME records, in their order, without trailing dots. Names may hold `_`.
+    /// Where the CNAME records lead, in their order, without trailing dots: the first one is the
+    /// hostname's own. Names may hold `_`; other bytes are escaped (RFC 1035 section 5.1).
     pub chain: Vec<String>,
     /// What was found for A.
     pub ipv4: LookupEvidence,
@@ -66,6 +67,8 @@ pub enum LookupOutcome {
     NxDomain,
     /// The resolver failed: SERVFAIL, which is also how it says that DNSSEC validation failed.
     ServFail,
+    /// The resolver failed, and has an answer where it need not validate it (RFC 4035 section 3.2.2).
+    DnssecFails,
     /// The resolver answered REFUSED or another code that leaves the question open.
     Refused,
     /// Nobody answered in time.
@@ -177,7 +180,9 @@ pub enum Finding {
     NoData,
     /// The zone is broken: DNSSEC is suspected.
     ServFail,
-    /// Nobody answered in five seconds.
+    /// The zone answers, and its DNSSEC signatures are not valid.
+    DnssecFails,
+    /// The zone's servers did not answer in time.
     Timeout,
     /// CNAME records lead in a circle.
     Loop,
@@ -199,6 +204,8 @@ pub enum Finding {
     InactivePop,
     /// No PoP is active: nothing can be said of the hostname.
     NoActivePop,
+    /// The CNAME is right, and what it leads to has not the addresses of PoPs: ours to mend.
+    TargetUnready,
     /// No resolver of ours could be asked: nothing can be said of the hostname.
     ResolverFailed,
 }
@@ -219,10 +226,13 @@ impl Finding {
     pub const fn verdict(self) -> Verdict {
         match self {
             Self::PointsHere => Verdict::Passed,
-            Self::InactivePop | Self::NoActivePop | Self::ResolverFailed => Verdict::Inconclusive,
+            Self::InactivePop | Self::NoActivePop | Self::TargetUnready | Self::ResolverFailed => {
+                Verdict::Inconclusive
+            }
             Self::NxDomain
             | Self::NoData
             | Self::ServFail
+            | Self::DnssecFails
             | Self::Timeout
             | Self::Loop
             | Self::TooManyHops

@@ -2,14 +2,33 @@
 //! ownership tokens, and the evidence that explains a verdict.
 //!
 //! It never decides what becomes of a hostname, and keeps nothing: who asks does both. Start reading
-//! at [`Evidence`].
+//! at [`Verifier`], which asks, and [`Evidence`], which is what it sees.
 
+mod advice;
+mod ask;
+mod caa;
+mod conclusion;
+mod config;
 mod evidence;
+mod exchange;
 mod expectation;
+mod judge;
+mod names;
+mod record;
+mod report;
+mod resolvers;
+mod sight;
+mod verifier;
+mod walk;
+mod zone;
 
+pub use config::{DnsConfig, DnsError, ZoneServers};
 pub use evidence::{
     AddressEvidence, AddressOwner, CaaEvidence, CaaVerdict, Conflict, DomainValidation, Evidence,
     Finding, HttpTokenEvidence, HttpTokenSlug, LookupEvidence, LookupOutcome, TxtTokenEvidence,
     Verdict, ZoneEvidence,
 };
 pub use expectation::{CaIdentity, Expectation, Pop};
+pub use names::{is_apex, is_public_suffix};
+pub use record::{AddressKind, AddressRecord, RequiredKind, RequiredRecord, required_record};
+pub use verifier::Verifier;

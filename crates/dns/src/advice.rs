@@ -1,0 +1,285 @@
+//! One sentence for the person who edits the zone: what to change, with names and addresses.
+
+use std::net::IpAddr;
+
+use landfall_model::HostPattern;
+
+use crate::{
+    AddressOwner, CaaEvidence, CaaVerdict, Conflict, Expectation, Finding, LookupOutcome,
+    RequiredKind,
+    conclusion::Ground,
+    judge::{is_pop, origin_name, other_property, owner},
+    record::{AddressKind, required_record},
+    sight::Sight,
+};
+
+/// How many addresses or names a sentence lists.
+const MAX_LISTED: usize = 8;
+
+/// What a sentence is about.
+pub(crate) struct Case<'a> {
+    pub(crate) name: &'a HostPattern,
+    pub(crate) expected: &'a Expectation,
+    pub(crate) sight: &'a Sight,
+    pub(crate) finding: Finding,
+    pub(crate) ground: Ground,
+    pub(crate) conflicts: &'a [Conflict],
+    pub(crate) caa: &'a CaaEvidence,
+}
+
+/// What to change; where nothing is to be changed, what is right.
+pub(crate) fn advice(case: &Case<'_>) -> String {
+    let Case { name, expected, .. } = case;
+    if let Some(sentence) = case.spreading() {
+        return sentence;
+    }
+    match case.finding {
+        Finding::PointsHere => case.passed(),
+        Finding::NxDomain => format!("Create {}: {name} does not exist yet.", case.record()),
+        Finding::NoData => format!("Create {}: {name} has no address yet.", case.record()),
+        Finding::ServFail => format!(
+            "Have the DNS of {} mended: look-ups of it fail, most often because of broken DNSSEC; check \
+             the DS record at the registrar and the zone's signatures.",
+            case.last()
+        ),
+        Finding::DnssecFails => format!(
+            "Mend the DNSSEC of {}, or remove its DS record at the registrar: validation fails, so no \
+             CA may believe its records.",
+            case.last()
+        ),
+        Finding::Timeout => {
+            format!("Check the name servers of {}: they did not answer in time.", case.last())
+        }
+        Finding::Loop => case.repoint(&format!("its CNAME leads in a circle, by {}", case.way())),
+        Finding::TooManyHops => case.repoint("its CNAME leads on over too many names"),
+        Finding::DanglingCname => case.repoint(&case.dangling()),
+        Finding::CnameToOrigin => case.repoint(&case.to_origin()),
+        Finding::CnameToOtherProperty => {
+            let other = other_property(case.sight.chain(), expected).unwrap_or_default();
+            case.repoint(&format!("it leads to {other} now, which is another property's"))
+        }
+        Finding::CnameElsewhere => case.repoint(&format!("it leads to {} now", case.first())),
+        Finding::WrongAddress => case.wrong_address(),
+        Finding::StaleAddress => case.stale(),
+        Finding::InactivePop => format!(
+            "Nothing is to be changed: {name} points at {}, which takes no traffic for now.",
+            case.inactive()
+        ),
+        Finding::NoActivePop => format!(
+            "Nothing is to be changed: no PoP takes traffic for now, and {name} is checked again later."
+        ),
+        Finding::TargetUnready => format!(
+            "Nothing is to be changed: {name} points at {}, which does not lead to our PoPs yet.",
+            expected.target
+        ),
+        Finding::ResolverFailed => format!(
+            "Nothing is to be changed: our resolvers gave no answer, and {name} is checked again later."
+        ),
+    }
+}
+
+impl Case<'_> {
+    /// Resolvers that differ, where nobody decides between them: one of them has what is right.
+    fn spreading(&self) -> Option<String> {
+        let differs = self.conflicts.iter().find_map(|conflict| match conflict {
+            Conflict::ResolversDiffer { resolver, addresses } => Some((resolver, addresses)),
+            Conflict::AddressBesideCname { .. } | Conflict::StaleAddress { .. } => None,
+        });
+        let (resolver, addresses) = differs.filter(|_| self.ground == Ground::Resolvers)?;
+        let said =
+            if addresses.is_empty() { "no address".to_owned() } else { listed(addresses.iter()) };
+        Some(format!(
+            "Wait until the records of {} have spread, or check its name servers if it lasts: the \
+             resolver {} says {said}, and another says something else.",
+            self.name,
+            resolver.ip()
+        ))
+    }
+
+    fn passed(&self) -> String {
+        let name = self.name;
+        let caa = self.caa;
+        let at = caa.found_at.as_deref().unwrap_or_default();
+        let beside = self.conflicts.iter().find_map(|conflict| match conflict {
+            Conflict::AddressBesideCname { addresses, .. } => Some(addresses),
+            Conflict::StaleAddress { .. } | Conflict::ResolversDiffer { .. } => None,
+        });
+        match caa.verdict {
+            CaaVerdict::Forbidden => {
+                let ca = self.expected.cas.iter().find_map(|ca| ca.domains.first());
+                let tag = match name {
+                    HostPattern::Wildcard(_)
+                        if caa.records.iter().any(|record| record.contains(" issuewild ")) =>
+                    {
+                        "issuewild"
+                    }
+                    HostPattern::Exact(_) | HostPattern::Wildcard(_) => "issue",
+                };
+                format!(
+                    "Add the CAA record 0 {tag} \"{}\" at {at}: {name} points here, and the CAA records \
+                     there keep our CAs from issuing a certificate for it.",
+                    ca.unwrap_or(&"")
+                )
+            }
+            CaaVerdict::Failed => format!(
+                "Have the name servers of {at} answer questions for CAA records: {name} points here, \
+                 and without that answer no CA issues a certificate for it."
+            ),
+            CaaVerdict::Permitted | CaaVerdict::NotJudged => match beside {
+                Some(addresses) => format!(
+                    "Remove the address records {} of {name}: it points here, and nothing may stand \
+                     beside its CNAME.",
+                    listed(addresses.iter())
+                ),
+                None if self.ground == Ground::ZoneDiffers => format!(
+                    "Nothing is to be changed: {name} points here, and some resolvers give an older \
+                     answer for a while."
+                ),
+                None => format!("Nothing is to be changed: {name} points here."),
+            },
+        }
+    }
+
+    /// The record that should be, in words.
+    fn record(&self) -> String {
+        let Expectation { target, pops, .. } = self.expected;
+        let active = pops.iter().filter(|pop| pop.active);
+        let addresses = active.flat_map(|pop| pop.addresses.iter().copied());
+        let record = required_record(self.name, target, addresses);
+        match record.kind {
+            RequiredKind::Cname => {
+                format!("a CNAME record for {} that points at {target}", self.name)
+            }
+            RequiredKind::Alias => format!(
+                "an ALIAS (or ANAME) record for {} that points at {target}, or else the records {}",
+                self.name,
+                listed_records(record.alternatives.iter().map(|record| record.address))
+            ),
+        }
+    }
+
+    /// How a name that has a CNAME is made to lead here.
+    fn repoint(&self, why: &str) -> String {
+        let Expectation { target, .. } = self.expected;
+        match required_record(self.name, target, []).kind {
+            RequiredKind::Cname => format!("Point {}'s CNAME at {target}: {why}.", self.name),
+            RequiredKind::Alias => {
+                format!("Replace the record of {} by {}: {why}.", self.name, self.record())
+            }
+        }
+    }
+
+    fn dangling(&self) -> String {
+        let outcomes = self.sight.both().map(|seen| seen.outcome);
+        let lack = if outcomes.contains(&LookupOutcome::NxDomain) {
+            "does not exist"
+        } else {
+            "has no address"
+        };
+        let (first, last) = (self.first(), self.last());
+        if first == last {
+            format!("it leads to {first} now, which {lack}")
+        } else {
+            format!("it leads to {first} now and on to {last}, which {lack}")
+        }
+    }
+
+    fn to_origin(&self) -> String {
+        let chain = self.sight.chain();
+        let origin = origin_name(chain, self.expected).unwrap_or_else(|| self.first());
+        format!("it leads to {origin} now, which is the origin itself")
+    }
+
+    fn wrong_address(&self) -> String {
+        let addresses: Vec<IpAddr> = self.sight.addresses().into_iter().collect();
+        let is_origin =
+            addresses.iter().all(|own| owner(*own, self.expected) == AddressOwner::Origin);
+        let whose = if is_origin { "the origin's own" } else { "not ours" };
+        format!(
+            "Replace {} of {} by {}: {} {whose}.",
+            records(&addresses),
+            self.name,
+            self.record(),
+            are(&addresses)
+        )
+    }
+
+    fn stale(&self) -> String {
+        let foreign = |own: &IpAddr| !is_pop(&owner(*own, self.expected));
+        let beside: Vec<IpAddr> = self.sight.beside_cname().into_iter().filter(foreign).collect();
+        if !beside.is_empty() {
+            return format!(
+                "Remove {} of {}: {} beside its CNAME, and not ours.",
+                records(&beside),
+                self.name,
+                stand(&beside)
+            );
+        }
+        let stale: Vec<IpAddr> = self.sight.addresses().into_iter().filter(foreign).collect();
+        let ours =
+            if let [_] = stale.as_slice() { "it is not one of ours" } else { "they are not ours" };
+        format!("Remove {} of {}: {ours}.", records(&stale), self.last())
+    }
+
+    fn inactive(&self) -> String {
+        let addresses = self.sight.addresses();
+        let pops = addresses.iter().filter_map(|own| match owner(*own, self.expected) {
+            AddressOwner::InactivePop(pop) => Some(pop),
+            AddressOwner::ActivePop(_) | AddressOwner::Origin | AddressOwner::Other => None,
+        });
+        let mut pops: Vec<String> = pops.collect();
+        pops.dedup();
+        listed(pops.iter())
+    }
+
+    fn first(&self) -> &str {
+        self.sight.chain().first().map_or("", String::as_str)
+    }
+
+    /// The last name on the way, which is the hostname itself without a CNAME.
+    fn last(&self) -> String {
+        self.sight.chain().last().cloned().unwrap_or_else(|| self.name.to_string())
+    }
+
+    fn way(&self) -> String {
+        self.sight.chain().iter().take(MAX_LISTED).cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Such as `the A record 192.0.2.1` or `the records A 192.0.2.1 and AAAA 2001:db8::1`.
+fn records(addresses: &[IpAddr]) -> String {
+    match addresses {
+        [one] => format!("the {} record {one}", AddressKind::of(*one).as_str()),
+        several => format!("the records {}", listed_records(several.iter().copied())),
+    }
+}
+
+fn listed_records(addresses: impl Iterator<Item = IpAddr>) -> String {
+    let records: Vec<String> = addresses
+        .map(|address| format!("{} {address}", AddressKind::of(address).as_str()))
+        .collect();
+    listed(records.iter())
+}
+
+const fn are(addresses: &[IpAddr]) -> &'static str {
+    if let [_] = addresses { "it is" } else { "they are" }
+}
+
+const fn stand(addresses: &[IpAddr]) -> &'static str {
+    if let [_] = addresses { "it stands" } else { "they stand" }
+}
+
+/// `a`, `a and b`, `a, b and c`, `a, b and 40 more`.
+fn listed<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    let mut items: Vec<String> = items.map(|item| item.to_string()).collect();
+    if items.len() > MAX_LISTED {
+        let rest = items.len() - MAX_LISTED;
+        items.truncate(MAX_LISTED);
+        items.push(format!("{rest} more"));
+    }
+    match items.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}

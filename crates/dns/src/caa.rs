@@ -1,0 +1,128 @@
+//! Which CAs may issue (RFC 8659).
+
+use futures_util::{StreamExt, stream};
+use hickory_resolver::proto::rr::{Name, RData, RecordType, rdata::CAA};
+use landfall_model::HostPattern;
+
+use crate::{
+    CaIdentity, CaaEvidence, CaaVerdict, LookupOutcome,
+    ask::Asker,
+    names::{absolute, shown, shown_text, upwards},
+    walk::{End, walk},
+};
+
+/// How many names are asked for at a time.
+const AT_A_TIME: usize = 8;
+/// How many records are shown.
+const MAX_SHOWN: usize = 20;
+/// Properties that a critical record may name without forbidding anything by itself.
+const KNOWN: &[&str] =
+    &["issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"];
+
+/// The records that apply to a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CaaSet {
+    /// There are none, up to the root.
+    Absent,
+    /// The first ones on the way up.
+    Found {
+        /// Where they are, behind CNAME records.
+        at: String,
+        /// What they are.
+        records: Vec<CAA>,
+    },
+    /// A name's records can't be had.
+    Failed {
+        /// The name.
+        at: String,
+    },
+}
+
+/// Climbs from the name to the first one with CAA records (RFC 8659 section 3).
+pub(crate) async fn climb(asker: &Asker<'_>, name: &HostPattern) -> CaaSet {
+    let Some(name) = absolute(name.base().as_str()) else { return CaaSet::Absent };
+    let names: Vec<Name> = upwards(&name).collect();
+    let sets = names.into_iter().map(|name| records(asker, name));
+    let mut sets = stream::iter(sets).buffered(AT_A_TIME);
+    while let Some(set) = sets.next().await {
+        match set {
+            CaaSet::Absent => {}
+            set @ (CaaSet::Found { .. } | CaaSet::Failed { .. }) => return set,
+        }
+    }
+    CaaSet::Absent
+}
+
+async fn records(asker: &Asker<'_>, name: Name) -> CaaSet {
+    let walk = walk(asker, &name, RecordType::CAA).await;
+    let at = shown(walk.chain.last().unwrap_or(&name));
+    match walk.end {
+        End::Found(found) => {
+            let records = found
+                .into_iter()
+                .filter_map(|data| if let RData::CAA(record) = data { Some(record) } else { None });
+            CaaSet::Found { at, records: records.collect() }
+        }
+        End::Missing(outcome) => match outcome {
+            LookupOutcome::Found | LookupOutcome::NoData | LookupOutcome::NxDomain => {
+                CaaSet::Absent
+            }
+            LookupOutcome::ServFail
+            | LookupOutcome::DnssecFails
+            | LookupOutcome::Refused
+            | LookupOutcome::Timeout
+            | LookupOutcome::Loop
+            | LookupOutcome::TooManyHops => CaaSet::Failed { at },
+        },
+    }
+}
+
+/// What the records say of our CAs.
+pub(crate) fn evidence(set: &CaaSet, name: &HostPattern, cas: &[CaIdentity]) -> CaaEvidence {
+    let (found_at, records, verdict) = match set {
+        CaaSet::Absent => (None, Vec::new(), CaaVerdict::Permitted),
+        CaaSet::Failed { at } => (Some(at.clone()), Vec::new(), CaaVerdict::Failed),
+        CaaSet::Found { at, records } => {
+            let shown = records.iter().take(MAX_SHOWN).map(shown_record).collect();
+            (Some(at.clone()), shown, judge(records, name, cas))
+        }
+    };
+    let verdict = if cas.is_empty() { CaaVerdict::NotJudged } else { verdict };
+    CaaEvidence { found_at, records, verdict }
+}
+
+fn judge(records: &[CAA], name: &HostPattern, cas: &[CaIdentity]) -> CaaVerdict {
+    let is_known = |record: &CAA| KNOWN.iter().any(|known| record.tag.eq_ignore_ascii_case(known));
+    // RFC 8659 section 4.1: who does not understand a critical property must not issue.
+    if records.iter().any(|record| record.issuer_critical && !is_known(record)) {
+        return CaaVerdict::Forbidden;
+    }
+    let tagged = |tag: &str| -> Vec<&CAA> {
+        records.iter().filter(|record| record.tag.eq_ignore_ascii_case(tag)).collect()
+    };
+    // RFC 8659 section 4.3: for a wildcard issuewild rules, and issue where there is none.
+    let wild = match name {
+        HostPattern::Exact(_) => Vec::new(),
+        HostPattern::Wildcard(_) => tagged("issuewild"),
+    };
+    let relevant = if wild.is_empty() { tagged("issue") } else { wild };
+    let admits =
+        |record: &&CAA| cas.iter().any(|ca| ca.domains.iter().any(|own| names(record, own)));
+    if relevant.is_empty() || relevant.iter().any(admits) {
+        CaaVerdict::Permitted
+    } else {
+        CaaVerdict::Forbidden
+    }
+}
+
+/// Whether the record's issuer domain name is this one; parameters are for the CA to judge.
+fn names(record: &CAA, domain: &str) -> bool {
+    let issuer = record.value.split(|byte| *byte == b';').next().unwrap_or_default();
+    issuer.trim_ascii().eq_ignore_ascii_case(domain.as_bytes())
+}
+
+/// As a zone file has it.
+fn shown_record(record: &CAA) -> String {
+    let tag = shown_text(record.tag.as_bytes());
+    format!("{} {tag} \"{}\"", record.flags(), shown_text(&record.value))
+}

@@ -1,0 +1,63 @@
+use std::{net::SocketAddr, time::Duration};
+
+use landfall_model::{Network, network::is_public};
+
+/// Who is asked, and for how long.
+#[derive(Clone, Debug)]
+pub struct DnsConfig {
+    /// The resolvers, those to ask first in front; two are asked at a time. None: the system's, from
+    /// `/etc/resolv.conf`.
+    pub resolvers: Vec<SocketAddr>,
+    /// Whether zones' own servers are asked where a resolver's answer would be held against a
+    /// hostname, or resolvers differ.
+    pub zone_servers: ZoneServers,
+    /// For one verification in all.
+    pub timeout: Duration,
+    /// The port of zones' own servers.
+    pub zone_port: u16,
+    /// The port that ownership tokens are fetched from.
+    pub http_port: u16,
+    /// Besides public addresses, where zones' own servers and hosts with ownership tokens may be.
+    pub allowed_networks: Vec<Network>,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self {
+            resolvers: Vec::new(),
+            zone_servers: ZoneServers::Asked,
+            timeout: Duration::from_secs(5),
+            zone_port: 53,
+            http_port: 80,
+            allowed_networks: Vec::new(),
+        }
+    }
+}
+
+impl DnsConfig {
+    /// Whether an address that somebody's DNS names may be sent anything.
+    pub(crate) fn admits(&self, address: std::net::IpAddr) -> bool {
+        is_public(address) || self.allowed_networks.iter().any(|network| network.contains(address))
+    }
+}
+
+/// Whether zones' own servers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZoneServers {
+    /// They are, to get past what resolvers remember.
+    Asked,
+    /// Resolvers alone are.
+    NotAsked,
+}
+
+/// Why nothing can be verified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsError {
+    /// The system's resolvers can't be read.
+    #[error("/etc/resolv.conf can't be read for the system's resolvers")]
+    SystemResolvers(#[source] hickory_resolver::net::NetError),
+    /// There are none.
+    #[error("no resolver: none is configured, and /etc/resolv.conf names none")]
+    NoResolver,
+}

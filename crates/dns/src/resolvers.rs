@@ -1,0 +1,152 @@
+//! What resolvers say. Two are asked at a time, so that one that is dead or lies does not decide
+//! alone.
+
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use hickory_resolver::proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+use crate::{
+    ask::{Asker, Resolver},
+    exchange::{Role, ask},
+    sight::{Sight, look},
+};
+
+/// How many resolvers are asked at a time.
+const AT_A_TIME: usize = 2;
+
+/// What resolvers said of a name.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// Who was asked.
+    pub(crate) asked: Vec<SocketAddr>,
+    /// Who answered, and what.
+    pub(crate) sights: Vec<(SocketAddr, Sight)>,
+    /// How many should have answered.
+    pub(crate) wanted: usize,
+    /// Whether one that has not is alive: then whom it asked is not.
+    pub(crate) silence: SilentPart,
+}
+
+/// Who is silent where no resolver has an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SilentPart {
+    /// The zone's servers: a resolver answers other questions.
+    Zone,
+    /// The resolvers.
+    Resolvers,
+}
+
+/// What came of asking one resolver.
+enum Voice {
+    Sight(SocketAddr, Sight),
+    /// It has nothing to say and is alive.
+    Waiting,
+    /// It is dead, or refuses.
+    Dead,
+}
+
+/// A name and who may be asked for it.
+struct Round<'a> {
+    name: &'a Name,
+    deadline: Instant,
+    /// How long a resolver may be silent before it is asked whether it is alive, and how long it has
+    /// for that; and how much later than the first one another may answer.
+    patience: Duration,
+    spare: Mutex<std::slice::Iter<'a, SocketAddr>>,
+    asked: Mutex<Vec<SocketAddr>>,
+}
+
+/// Asks resolvers for a name's addresses.
+pub(crate) async fn hear(
+    resolvers: &[SocketAddr],
+    name: &Name,
+    deadline: Instant,
+    patience: Duration,
+) -> Heard {
+    let spare = Mutex::new(resolvers.iter());
+    let round = Round { name, deadline, patience, spare, asked: Mutex::default() };
+    let wanted = resolvers.len().min(AT_A_TIME);
+    let mut voices: FuturesUnordered<_> = (0..wanted).map(|_| round.fill()).collect();
+    let mut sights = Vec::new();
+    let mut silence = SilentPart::Resolvers;
+    // A resolver's answer ends the patience with the other.
+    let mut until = deadline + patience;
+    while let Ok(Some(voice)) = timeout_at(until, voices.next()).await {
+        match voice {
+            Voice::Sight(server, sight) => {
+                sights.push((server, sight));
+                until = Instant::now() + patience;
+            }
+            Voice::Waiting => silence = SilentPart::Zone,
+            Voice::Dead => {}
+        }
+    }
+    drop(voices);
+    let asked = round.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Heard { asked, sights, wanted, silence }
+}
+
+impl Round<'_> {
+    /// Asks one resolver after the other until one is alive.
+    async fn fill(&self) -> Voice {
+        while let Some(server) = self.next() {
+            match self.listen(server).await {
+                Voice::Dead => debug!(%server, "a resolver is dead or refuses"),
+                voice @ (Voice::Sight(..) | Voice::Waiting) => return voice,
+            }
+        }
+        Voice::Dead
+    }
+
+    fn next(&self) -> Option<SocketAddr> {
+        let server = *self.spare.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+        Some(server)
+    }
+
+    fn has_spare(&self) -> bool {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).len() > 0
+    }
+
+    async fn listen(&self, server: SocketAddr) -> Voice {
+        let asker = Asker::Resolver(Resolver { server, deadline: self.deadline });
+        let mut sight = pin!(look(&asker, self.name));
+        let mut is_alive = false;
+        let seen = tokio::select! {
+            seen = &mut sight => seen,
+            alive = self.is_alive(server) => {
+                is_alive = alive;
+                if !alive && self.has_spare() {
+                    return Voice::Dead;
+                }
+                sight.await
+            }
+        };
+        if seen.is_refused() || (seen.is_silent() && !is_alive) {
+            Voice::Dead
+        } else if seen.is_silent() {
+            Voice::Waiting
+        } else {
+            Voice::Sight(server, seen)
+        }
+    }
+
+    /// Whether it answers a question that every resolver knows the answer of.
+    async fn is_alive(&self, server: SocketAddr) -> bool {
+        sleep(self.patience).await;
+        let deadline = self.deadline.min(Instant::now() + self.patience);
+        let answer = ask(server, &Name::root(), RecordType::NS, Role::Resolver, deadline).await;
+        answer.is_ok_and(|message| message.metadata.response_code == ResponseCode::NoError)
+    }
+}

@@ -1,0 +1,167 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use hickory_resolver::{proto::rr::Name, system_conf::read_system_conf};
+use landfall_model::HostPattern;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::{
+    DnsConfig, DnsError, Evidence, Expectation, LookupOutcome, ZoneServers,
+    ask::{Asker, Resolver},
+    caa::{self, CaaSet},
+    conclusion::{conclude, zone_should_tell},
+    names::{question, shown},
+    report::Findings,
+    resolvers::{Heard, SilentPart, hear},
+    sight::{Seen, Sight, look},
+    zone::Zones,
+};
+
+/// The port of resolvers that are configured for the system.
+const DNS_PORT: u16 = 53;
+/// A resolver gets this part of the whole time before it is asked whether it is alive.
+const PATIENCE: u32 = 5;
+/// How many resolvers may be configured: more are never asked within the time.
+const MAX_RESOLVERS: usize = 8;
+
+/// Verifies hostnames' DNS. Cheap to clone; it holds no connection and remembers nothing.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    pub(crate) config: Arc<DnsConfig>,
+}
+
+impl Verifier {
+    /// Asks whom `config` says.
+    ///
+    /// # Errors
+    /// Where no resolver is configured and the system has none.
+    pub fn new(config: &DnsConfig) -> Result<Self, DnsError> {
+        let mut config = config.clone();
+        if config.resolvers.is_empty() {
+            config.resolvers = system_resolvers()?;
+        }
+        config.resolvers.truncate(MAX_RESOLVERS);
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// Verifies that `name` leads to an active PoP, within the configured time in all. What is asked
+    /// in which order is in `docs/flows/verification.md`.
+    pub async fn verify(
+        &self,
+        name: &HostPattern,
+        expected: &Expectation,
+        now: OffsetDateTime,
+    ) -> Evidence {
+        let started = Instant::now();
+        let deadline = started + self.config.timeout;
+        let (seen, caa) =
+            tokio::join!(self.addresses(name, expected, deadline), self.caa(name, deadline));
+        let SeenByAll { heard, zone_sights, zone } = seen;
+        Findings {
+            name,
+            expected,
+            checked_at: now,
+            elapsed: started.elapsed(),
+            resolvers: heard.asked.clone(),
+            zone,
+            conclusion: conclude(&heard, zone_sights, expected),
+            caa: caa::evidence(&caa, name, &expected.cas),
+        }
+        .evidence()
+    }
+
+    async fn addresses(
+        &self,
+        name: &HostPattern,
+        expected: &Expectation,
+        deadline: Instant,
+    ) -> SeenByAll {
+        let Some(question) = question(name) else { return SeenByAll::impossible_name() };
+        let heard = hear(&self.config.resolvers, &question, deadline, self.patience()).await;
+        let asks_zone =
+            self.config.zone_servers == ZoneServers::Asked && zone_should_tell(&heard, expected);
+        if !asks_zone {
+            return SeenByAll { heard, zone_sights: Vec::new(), zone: None };
+        }
+        let (zone_sights, zone) = self.ask_zone(&question, &heard, deadline).await;
+        SeenByAll { heard, zone_sights, zone }
+    }
+
+    /// Looks again by the zone's own servers, found by each resolver that answers: so none of them
+    /// says alone which servers those are.
+    pub(crate) async fn ask_zone(
+        &self,
+        name: &Name,
+        heard: &Heard,
+        deadline: Instant,
+    ) -> (Vec<Sight>, Option<(String, Vec<SocketAddr>)>) {
+        let looks = heard.sights.iter().enumerate().map(|(turn, (server, _))| async move {
+            let resolver = Resolver { server: *server, deadline };
+            let zones = Zones::new(&self.config, resolver, name.clone(), turn);
+            let sight = look(&Asker::Zones(&zones), name).await;
+            (sight, zones.of(name).await)
+        });
+        let (sights, zones): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
+        let mut asked: Option<(String, Vec<SocketAddr>)> = None;
+        for zone in zones.into_iter().flatten() {
+            let (_, servers) = asked.get_or_insert_with(|| (shown(&zone.name), Vec::new()));
+            servers.extend(&zone.servers);
+            servers.sort();
+            servers.dedup();
+        }
+        (sights, asked)
+    }
+
+    /// The CAA records that apply, by the first resolver that can tell.
+    async fn caa(&self, name: &HostPattern, deadline: Instant) -> CaaSet {
+        let resolvers = self.config.resolvers.iter().take(2);
+        let climbs = resolvers.map(|server| async move {
+            let asker = Asker::Resolver(Resolver { server: *server, deadline });
+            caa::climb(&asker, name).await
+        });
+        let mut climbs: FuturesUnordered<_> = climbs.collect();
+        let mut failed = CaaSet::Failed { at: name.base().to_string() };
+        while let Some(set) = climbs.next().await {
+            match set {
+                set @ CaaSet::Failed { .. } => failed = set,
+                set @ (CaaSet::Absent | CaaSet::Found { .. }) => return set,
+            }
+        }
+        failed
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.timeout / PATIENCE
+    }
+}
+
+/// What resolvers and the zone's servers said.
+struct SeenByAll {
+    heard: Heard,
+    zone_sights: Vec<Sight>,
+    zone: Option<(String, Vec<SocketAddr>)>,
+}
+
+impl SeenByAll {
+    /// For a wildcard whose own name is longer than DNS has names.
+    fn impossible_name() -> Self {
+        let seen = Seen::nothing(LookupOutcome::NxDomain);
+        let sight = Sight { v4: seen.clone(), v6: seen, cname: None };
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let heard = Heard {
+            asked: Vec::new(),
+            sights: vec![(nobody, sight)],
+            wanted: 0,
+            silence: SilentPart::Resolvers,
+        };
+        Self { heard, zone_sights: Vec::new(), zone: None }
+    }
+}
+
+fn system_resolvers() -> Result<Vec<SocketAddr>, DnsError> {
+    let (config, _) = read_system_conf().map_err(DnsError::SystemResolvers)?;
+    let servers = config.name_servers().iter().map(|server| SocketAddr::new(server.ip, DNS_PORT));
+    let servers: Vec<SocketAddr> = servers.collect();
+    if servers.is_empty() { Err(DnsError::NoResolver) } else { Ok(servers) }
+}

@@ -1,0 +1,10 @@
+//! The crate against real DNS servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+mod verdicts;

@@ -1,0 +1,85 @@
+//! A fleet with two PoPs, the zones of its platform, and a verifier.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use landfall_dns::{CaIdentity, DnsConfig, Evidence, Expectation, Pop, Verifier, ZoneServers};
+use landfall_tests::{Authority, RecursiveResolver};
+use time::OffsetDateTime;
+
+/// Active PoPs are at 192.0.2.1, 192.0.2.2 and 2001:db8::1; one at 192.0.2.9 is not active.
+pub(crate) fn expectation() -> Expectation {
+    let pop = |name: &str, addresses: &[&str], active| Pop {
+        name: name.to_owned(),
+        addresses: addresses.iter().map(|own| own.parse().unwrap()).collect(),
+        active,
+    };
+    Expectation {
+        target: "my-site.edge.test".parse().unwrap(),
+        system_domain: "edge.test".parse().unwrap(),
+        pops: Arc::new([
+            pop("fra", &["192.0.2.1", "2001:db8::1"], true),
+            pop("ams", &["192.0.2.2"], true),
+            pop("old", &["192.0.2.9"], false),
+        ]),
+        origin_names: vec!["origin.host.test".parse().unwrap()],
+        origin_addresses: vec!["198.51.100.7".parse::<IpAddr>().unwrap()],
+        cas: Arc::new([CaIdentity { name: "lets_encrypt", domains: &["letsencrypt.org"] }]),
+    }
+}
+
+/// The platform's own zone, and one of somebody else's.
+const PLATFORM: &str = "
+my-site A 192.0.2.1
+my-site A 192.0.2.2
+my-site AAAA 2001:db8::1
+other-site A 192.0.2.1
+";
+const HOST: &str = "
+origin A 198.51.100.7
+shop A 198.51.100.20
+";
+
+/// DNS servers with a customer's zone, and who asks them.
+pub(crate) struct World {
+    pub(crate) authority: Authority,
+    pub(crate) resolver: RecursiveResolver,
+}
+
+impl World {
+    /// With these records in `shop.test`.
+    pub(crate) async fn start(records: &str) -> Self {
+        Self::with_settings(records, "").await
+    }
+
+    /// With more settings for the resolver.
+    pub(crate) async fn with_settings(records: &str, settings: &str) -> Self {
+        let zones = [("shop.test", records), ("edge.test", PLATFORM), ("host.test", HOST)];
+        let authority = Authority::start(&zones).await;
+        let resolver = RecursiveResolver::start(&authority, settings).await;
+        Self { authority, resolver }
+    }
+
+    /// Asks these resolvers, and zones' own servers.
+    pub(crate) fn config(&self, resolvers: &[SocketAddr]) -> DnsConfig {
+        DnsConfig {
+            resolvers: resolvers.to_vec(),
+            zone_servers: ZoneServers::Asked,
+            zone_port: self.authority.address().port(),
+            allowed_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            ..DnsConfig::default()
+        }
+    }
+
+    /// Verifies by the one resolver.
+    pub(crate) async fn verify(&self, name: &str) -> Evidence {
+        verify(&self.config(&[self.resolver.address()]), name).await
+    }
+}
+
+pub(crate) async fn verify(config: &DnsConfig, name: &str) -> Evidence {
+    let verifier = Verifier::new(config).unwrap();
+    verifier.verify(&name.parse().unwrap(), &expectation(), OffsetDateTime::UNIX_EPOCH).await
+}

@@ -1,0 +1,231 @@
+//! Real DNS servers: knot with zones, and unbound that asks it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{net::UdpSocket, time::timeout};
+
+use crate::{DEADLINE, free_ports, wait_until};
+
+/// A server that is authoritative for its zones and for the root: what is in none of them does not
+/// exist.
+///
+/// Each zone has an SOA record by which "there is none" is remembered for an hour, the name servers
+/// `ns1` and `ns2` at the server's own address, and a TTL of an hour where a record has none.
+///
+/// ```no_run
+/// # use landfall_tests::{Authority, RecursiveResolver};
+/// # async fn test() {
+/// let mut authority = Authority::start(&[("shop.test", "www CNAME my-site.edge.test.")]).await;
+/// let resolver = RecursiveResolver::start(&authority, "").await;
+/// // … ask `resolver.address()`, or `authority.address()` for what no cache remembers
+/// authority.set("shop.test", "www A 192.0.2.1").await;
+/// # }
+/// ```
+pub struct Authority {
+    address: SocketAddr,
+    zones: Vec<(String, String)>,
+    folder: TempDir,
+    process: Option<Child>,
+}
+
+impl Authority {
+    /// With these zones: each one's name, without a trailing dot, and its records as lines of a zone
+    /// file. A line `;signed` has the server sign the zone.
+    ///
+    /// # Panics
+    /// Where knot is not installed, or refuses a zone.
+    pub async fn start(zones: &[(&str, &str)]) -> Self {
+        let [port] = free_ports();
+        let owned = |(name, records): &(&str, &str)| (format!("{name}."), (*records).to_owned());
+        let mut zones: Vec<_> = zones.iter().map(owned).collect();
+        zones.push((".".to_owned(), String::new()));
+        let folder = tempfile::tempdir().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut server = Self { address, zones, folder, process: None };
+        server.resume().await;
+        server
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A zone has these records from now on, in place of those it had.
+    ///
+    /// # Panics
+    /// Where there is no such zone, and as [`Self::start`].
+    pub async fn set(&mut self, zone: &str, records: &str) {
+        let own = self.zones.iter_mut().find(|(name, _)| name.trim_end_matches('.') == zone);
+        records.clone_into(&mut own.unwrap_or_else(|| panic!("no zone {zone}")).1);
+        self.resume().await;
+    }
+
+    /// Ends it; questions get no answer.
+    pub fn stop(&mut self) {
+        stop(&mut self.process);
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn resume(&mut self) {
+        self.stop();
+        let folder = self.folder.path();
+        let mut config = format!(
+            "server:\n    listen: {}@{}\n    rundir: {folder}\ndatabase:\n    storage: {folder}/db\n\
+             log:\n  - target: stderr\n    any: warning\nzone:\n",
+            self.address.ip(),
+            self.address.port(),
+            folder = folder.display()
+        );
+        for (place, (name, records)) in self.zones.iter().enumerate() {
+            fs::write(folder.join(format!("{place}.zone")), zone_file(name, records)).unwrap();
+            let signing = if records.contains(";signed") { "on" } else { "off" };
+            config += &format!(
+                "  - domain: {name}\n    storage: {}\n    file: {place}.zone\n    \
+                 zonefile-sync: -1\n    journal-content: none\n    dnssec-signing: {signing}\n",
+                folder.display()
+            );
+        }
+        let file = folder.join("knot.conf");
+        fs::write(&file, config).unwrap();
+        self.process = Some(start("knotd", "--config", &file, folder));
+        for (name, _) in &self.zones {
+            wait_until_answered(self.address, name, folder).await;
+        }
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A resolver that asks one server for everything, remembers what it heard, and validates what it
+/// has a trust anchor for.
+pub struct RecursiveResolver {
+    address: SocketAddr,
+    folder: TempDir,
+    process: Option<Child>,
+}
+
+impl RecursiveResolver {
+    /// In front of `authority`. `settings` are more lines for the `server:` part of unbound's
+    /// configuration, such as `local-data: "www.shop.test. A 192.0.2.66"` for one that lies.
+    ///
+    /// # Panics
+    /// Where unbound is not installed, or refuses the settings.
+    pub async fn start(authority: &Authority, settings: &str) -> Self {
+        let [port] = free_ports();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let upstream = authority.address();
+        let config = format!(
+            "server:\n  interface: 127.0.0.1@{port}\n  do-daemonize: no\n  use-syslog: no\n  \
+             logfile: \"\"\n  username: \"\"\n  chroot: \"\"\n  directory: \"{path}\"\n  \
+             pidfile: \"{path}/unbound.pid\"\n  num-threads: 1\n  do-not-query-localhost: no\n  \
+             module-config: \"validator iterator\"\n  local-zone: \"test.\" nodefault\n  \
+             access-control: 127.0.0.0/8 allow\n{settings}\nforward-zone:\n  name: \".\"\n  \
+             forward-addr: {}@{}\nremote-control:\n  control-enable: no\n",
+            upstream.ip(),
+            upstream.port()
+        );
+        let file = folder.path().join("unbound.conf");
+        fs::write(&file, config).unwrap();
+        let process = Some(start("unbound", "-dc", &file, folder.path()));
+        wait_until_answered(address, ".", folder.path()).await;
+        Self { address, folder, process }
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it; questions get no answer.
+    pub fn stop(&mut self) {
+        stop(&mut self.process);
+    }
+
+    /// What it has to say of itself.
+    ///
+    /// # Panics
+    /// Where its log can't be read.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for RecursiveResolver {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn zone_file(name: &str, records: &str) -> String {
+    format!(
+        "$ORIGIN {name}\n$TTL 3600\n@ SOA ns1 hostmaster 1 3600 3600 3600 3600\n@ NS ns1\n@ NS ns2\n\
+         ns1 A 127.0.0.1\nns2 A 127.0.0.1\n{records}\n"
+    )
+}
+
+fn start(program: &str, option: &str, config: &Path, folder: &Path) -> Child {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let log = fs::File::create(folder.join("log")).unwrap();
+    let process = Command::new(program)
+        // Where Debian has servers.
+        .env("PATH", format!("{path}:/usr/sbin"))
+        .arg(option)
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn();
+    process.unwrap_or_else(|error| panic!("{program}: {error}; `make test` installs it"))
+}
+
+fn stop(process: &mut Option<Child>) {
+    if let Some(mut process) = process.take() {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+/// Waits until the server has an answer for the zone's SOA.
+async fn wait_until_answered(server: SocketAddr, zone: &str, folder: &Path) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let question = soa_question(zone);
+    let what = format!("{server} answers for {zone} ({})", folder.display());
+    wait_until(&what, DEADLINE, async || {
+        // What is not received is asked for again.
+        let _ = socket.send_to(&question, server).await;
+        let mut answer = [0; 512];
+        let received = timeout(Duration::from_millis(300), socket.recv(&mut answer)).await;
+        let length = received.ok()?.ok()?;
+        // RFC 1035 section 4.1.1: it is an answer, and its code is none of failure.
+        (length >= 12 && answer[2] & 0x80 != 0 && answer[3] & 0x0f == 0).then_some(())
+    })
+    .await;
+}
+
+/// RFC 1035 section 4.1.
+fn soa_question(zone: &str) -> Vec<u8> {
+    let mut question = vec![0x4c, 0x46, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in zone.split('.').filter(|label| !label.is_empty()) {
+        question.push(u8::try_from(label.len()).unwrap());
+        question.extend(label.as_bytes());
+    }
+    question.extend([0, 0, 6, 0, 1]);
+    question
+}
