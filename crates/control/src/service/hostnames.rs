@@ -18,7 +18,7 @@ use crate::{
         names_of,
     },
     property::Property,
-    settings::{Fields, HostnameSettings},
+    settings::{Fields, HostnameSettings, SettingsError},
     store::{
         self, Change,
         audit::AuditEntry,
@@ -51,7 +51,18 @@ impl Service {
         settings: Fields,
     ) -> Result<HostnameView, ServiceError> {
         let (name, spec) = HostnameSettings::create(settings, property, call.now)?;
-        let name: &HostPattern = &name.parse().map_err(ServiceError::HostnameName)?;
+        let name: HostPattern = name.parse().map_err(ServiceError::HostnameName)?;
+        self.create_hostname(call, property, &name, spec).await
+    }
+
+    /// The same with a name and settings that were read already.
+    pub(crate) async fn create_hostname(
+        &self,
+        call: Call,
+        property: PropertyId,
+        name: &HostPattern,
+        spec: HostnameSpec,
+    ) -> Result<HostnameView, ServiceError> {
         self.check_origins(origins_of(&spec.route), &[])?;
         let placement = &Placement::of(name, &self.system_domain);
         if *placement == Placement::Reserved {
@@ -142,11 +153,23 @@ impl Service {
         id: HostnameId,
         patch: Fields,
     ) -> Result<HostnameView, ServiceError> {
+        let edit = |current: &HostnameSpec| HostnameSettings::change(current, patch, call.now);
+        self.edit_hostname(call, property, id, edit).await
+    }
+
+    /// Makes of a hostname's settings what `edit` makes of the current ones.
+    pub(crate) async fn edit_hostname(
+        &self,
+        call: Call,
+        property: PropertyId,
+        id: HostnameId,
+        edit: impl FnOnce(&HostnameSpec) -> Result<HostnameSpec, SettingsError>,
+    ) -> Result<HostnameView, ServiceError> {
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         let current = hostname.spec();
-        let spec = HostnameSettings::change(&current, patch, call.now)?;
+        let spec = edit(&current)?;
         let kept: Vec<&Origin> = origins_of(&hostname.route).collect();
         self.check_origins(origins_of(&spec.route), &kept)?;
         let changed = spec != current;
