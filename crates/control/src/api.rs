@@ -71,7 +71,7 @@ pub(crate) fn router(app: SharedApp) -> Router {
         )
         .route(
             "/api/Property/{property}/hostname/{hostname}/certificate",
-            axum::routing::post(certificate::upload).delete(certificate::remove),
+            get(certificate::show).post(certificate::upload).delete(certificate::remove),
         )
         .route_layer(middleware::from_fn_with_state(app.clone(), require_api_key))
         .route_layer(middleware::from_fn_with_state(app.clone(), bound_time));

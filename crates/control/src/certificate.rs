@@ -1,11 +1,13 @@
 //! Certificates: what is kept of one, and the checks that an uploaded one passes.
 
 pub(crate) mod chain;
+pub(crate) mod details;
 pub(crate) mod key;
 pub(crate) mod pem;
 pub(crate) mod roots;
 pub(crate) mod upload;
 
+use details::CertificateDetails;
 use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, Sealed};
 use time::OffsetDateTime;
 
@@ -22,7 +24,6 @@ pub(crate) enum CertificateIssuer {
 }
 
 /// What the API says of a certificate.
-#[allow(dead_code, reason = "some fields are for the Cloudflare-compatible API")]
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateSummary {
     pub(crate) hostname: HostnameId,
@@ -31,6 +32,9 @@ pub(crate) struct CertificateSummary {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
+    pub(crate) details: CertificateDetails,
+    /// The names that it is served for: those that its hostname has and that it covers.
+    pub(crate) serves: Vec<HostPattern>,
     /// When it was issued or uploaded here.
     pub(crate) created_at: OffsetDateTime,
 }

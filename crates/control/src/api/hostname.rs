@@ -5,13 +5,14 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use http::StatusCode;
-use landfall_model::{HostPattern, HostnameId, KeyType, PropertyId};
+use landfall_model::{HostPattern, HostnameId, PropertyId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{
     SharedApp,
     body::read_json,
+    certificate::CertificateBody,
     list::{Page, Wanted},
     problem::Problem,
     property::property_id,
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     call::Call,
-    certificate::{CertificateIssuer, CertificateSummary},
     hostname::{HostnameOrigin, HostnameStatus},
     service::HostnameView,
     settings::HostnameSettings,
@@ -55,18 +55,6 @@ struct PopsBody {
     total: u32,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CertificateBody {
-    key_type: KeyType,
-    issuer: &'static str,
-    fingerprint: String,
-    #[serde(with = "time::serde::rfc3339")]
-    not_before: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    not_after: OffsetDateTime,
-}
-
 impl From<HostnameView> for HostnameBody {
     fn from(view: HostnameView) -> Self {
         let hostname = view.hostname;
@@ -90,22 +78,6 @@ impl From<HostnameView> for HostnameBody {
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
             pops: None,
-        }
-    }
-}
-
-impl From<&CertificateSummary> for CertificateBody {
-    fn from(certificate: &CertificateSummary) -> Self {
-        Self {
-            key_type: certificate.key_type,
-            issuer: match certificate.issuer {
-                CertificateIssuer::Internal => "internal",
-                CertificateIssuer::Uploaded => "uploaded",
-                CertificateIssuer::Inherited => "inherited",
-            },
-            fingerprint: certificate.fingerprint.to_string(),
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
         }
     }
 }

@@ -111,6 +111,11 @@ impl Problem {
         Self::unprocessable("private_key_refused", detail)
     }
 
+    /// A body with some of its fields and not the others.
+    pub(crate) fn incomplete(expected: &str) -> Self {
+        Self::unprocessable("invalid_field", format!("Expected {expected}."))
+    }
+
     fn settings(error: &SettingsError) -> Self {
         let invalid = |field: &str, detail: String| {
             Self::unprocessable("invalid_field", detail).with("field", field)

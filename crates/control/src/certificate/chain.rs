@@ -136,6 +136,20 @@ pub(crate) fn key_type(certificate: &X509Certificate<'_>) -> Result<KeyType, Upl
     }
 }
 
+/// The length of the certificate's key, in bits; 0 where it is of a kind that is not served.
+pub(crate) fn key_bits(certificate: &X509Certificate<'_>) -> usize {
+    let spki = certificate.public_key();
+    if *spki.algorithm.oid() == OID_PKCS1_RSAENCRYPTION {
+        return rsa_bits(&spki.parsed());
+    }
+    let curve = spki.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+    match curve {
+        Some(curve) if curve == OID_EC_P256 => 256,
+        Some(curve) if curve == OID_NIST_EC_P384 => 384,
+        _ => 0,
+    }
+}
+
 fn rsa_bits<E>(key: &Result<PublicKey<'_>, E>) -> usize {
     let Ok(PublicKey::RSA(key)) = key else {
         return 0;
@@ -178,7 +192,8 @@ pub(crate) fn check_name(
     }
 }
 
-fn dns_names(leaf: &X509Certificate<'_>) -> Vec<HostPattern> {
+/// The certificate's DNS names, of those that a hostname can have.
+pub(crate) fn dns_names(leaf: &X509Certificate<'_>) -> Vec<HostPattern> {
     let Ok(Some(extension)) = leaf.subject_alternative_name() else {
         return Vec::new();
     };

@@ -116,6 +116,15 @@ pub(crate) enum UploadError {
     /// The key of another certificate.
     #[error("the private key is not that of the first certificate")]
     KeyMismatch,
+    /// A hostname has at most one certificate for each type of key.
+    #[error("there are {len} certificates with keys: expected one, or one ECDSA and one RSA")]
+    PairCount {
+        /// How many there are.
+        len: usize,
+    },
+    /// The second would take the first one's place.
+    #[error("both certificates have keys of one type: expected one ECDSA and one RSA")]
+    SameKeyType,
 }
 
 impl UploadError {
@@ -142,6 +151,8 @@ impl UploadError {
             Self::EncryptedKey => "private_key_encrypted",
             Self::KeyUnreadable => "private_key_unreadable",
             Self::KeyMismatch => "private_key_mismatch",
+            Self::PairCount { .. } => "certificate_count",
+            Self::SameKeyType => "certificates_of_one_key_type",
         }
     }
 }

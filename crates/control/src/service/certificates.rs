@@ -10,8 +10,11 @@ use super::{
 };
 use crate::{
     call::Call,
-    certificate::{CertificateIssuer, SealedCertificate, upload::CheckedUpload},
-    hostname::{HostnameStatus, Issuance, ManagedHostname},
+    certificate::{
+        CertificateIssuer, SealedCertificate,
+        upload::{CheckedUpload, UploadError},
+    },
+    hostname::{HostnameStatus, Issuance, ManagedHostname, names_of, wish::Coverage},
     store::{self, event::EventKind},
 };
 
@@ -22,30 +25,38 @@ pub(crate) struct Upload {
 }
 
 impl Service {
-    /// Checks a certificate and key, seals the key, and publishes both in the place of what the
-    /// hostname has for that type of key. The internal CA's certificate goes: a client that no
+    /// Checks one certificate and key, or one of each type of key, seals the keys, and publishes
+    /// all of them in the place of what the hostname has for these types. What the internal CA
+    /// issued goes, and so does what came with the name from another property: a client that no
     /// longer trusts one of two is worse off than with one.
-    pub(crate) async fn upload_certificate(
+    pub(crate) async fn upload_certificates(
         &self,
         call: Call,
         property: PropertyId,
         id: HostnameId,
-        upload: Upload,
+        uploads: Vec<Upload>,
     ) -> Result<HostnameView, ServiceError> {
-        let names = self.hostname(property, id).await?.hostname.names();
-        let certificate = self.check_and_seal(upload, names, call.now).await?;
+        let name = self.hostname(property, id).await?.hostname.name;
+        let certificates = self.check_and_seal(uploads, name, call.now).await?;
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
-        store::certificate::remove(change.on(), id, CertificateIssuer::Internal).await?;
-        store::certificate::put(change.on(), id, &certificate, call.now).await?;
+        for issuer in [CertificateIssuer::Internal, CertificateIssuer::Inherited] {
+            store::certificate::remove(change.on(), id, issuer).await?;
+        }
+        for certificate in &certificates {
+            store::certificate::put(change.on(), id, certificate, call.now).await?;
+        }
         let kind = EventKind::CertificateUploaded;
         tell(&mut change, &hostname, "certificate.upload", kind).await?;
         publish(&mut change, id).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;
         let hostname = &view.hostname.name;
-        tracing::info!(property = property.0, %hostname, revision, fingerprint = %certificate.fingerprint, "certificate uploaded");
+        for certificate in &certificates {
+            let fingerprint = certificate.fingerprint;
+            tracing::info!(property = property.0, %hostname, revision, %fingerprint, "certificate uploaded");
+        }
         Ok(view)
     }
 
@@ -127,16 +138,31 @@ impl Service {
     /// Off the async threads: the signatures of a chain of large keys take milliseconds.
     async fn check_and_seal(
         &self,
-        upload: Upload,
-        names: Vec<HostPattern>,
+        uploads: Vec<Upload>,
+        name: HostPattern,
         now: OffsetDateTime,
-    ) -> Result<SealedCertificate, ServiceError> {
+    ) -> Result<Vec<SealedCertificate>, ServiceError> {
         let group = self.group.clone();
+        // Whether the hostname is served with its wildcard may change later, when nobody here can
+        // open the key any more: it is sealed for both.
+        let names = names_of(&name, Coverage::NameAndWildcard);
         let check = move || {
-            CheckedUpload::check(&upload.certificate, &upload.private_key, &names, now)
-                .map_err(ServiceError::Upload)?
-                .seal(&group)
-                .map_err(ServiceError::Seal)
+            let seal = |upload: &Upload| {
+                CheckedUpload::check(&upload.certificate, &upload.private_key, &names, now)
+                    .map_err(ServiceError::Upload)?
+                    .seal(&group)
+                    .map_err(ServiceError::Seal)
+            };
+            match uploads.as_slice() {
+                [only] => Ok(vec![seal(only)?]),
+                [one, other] => match (seal(one)?, seal(other)?) {
+                    (one, other) if one.key_type == other.key_type => {
+                        Err(ServiceError::Upload(UploadError::SameKeyType))
+                    }
+                    (one, other) => Ok(vec![one, other]),
+                },
+                _ => Err(ServiceError::Upload(UploadError::PairCount { len: uploads.len() })),
+            }
         };
         let checked = tokio::task::spawn_blocking(check).await;
         checked.map_err(|_| ServiceError::Interrupted)?

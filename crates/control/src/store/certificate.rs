@@ -1,13 +1,16 @@
 //! Certificates and sealed keys.
 
 use landfall_feed::record::CertificateRecord;
-use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, PropertyId, Sealed};
-use sqlx::{Row, sqlite::SqliteRow};
+use landfall_model::{
+    Der, Fingerprint, HostPattern, HostnameId, KeyType, NameError, PropertyId, Sealed,
+};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, time_from_sql};
 use crate::certificate::{
     CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, chain::split_der,
+    details::CertificateDetails,
 };
 
 /// Keeps a certificate in the place of the hostname's other one with its type of key.
@@ -106,19 +109,25 @@ pub(crate) async fn records(
     rows.iter().map(read_record).collect()
 }
 
+/// What [`read_summary`] reads.
+const SUMMARY: &str = "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after, \
+     created_at, chain, (SELECT group_concat(name, ' ') FROM certificate_key AS own \
+     WHERE own.hostname_id = certificate.hostname_id AND own.key_type = certificate.key_type \
+     AND EXISTS (SELECT 1 FROM held_name AS held WHERE held.name = own.name \
+                 AND held.hostname_id = own.hostname_id)) \
+     FROM certificate";
+
 /// What the API says of one hostname's certificates, ECDSA first.
 pub(crate) async fn summaries(
     on: &mut Connection,
     hostname: HostnameId,
 ) -> Result<Vec<CertificateSummary>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after, created_at \
-         FROM certificate WHERE hostname_id = ? ORDER BY key_type",
-    )
-    .bind(hostname.0)
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("read certificates"))?;
+    let query = format!("{SUMMARY} WHERE hostname_id = ? ORDER BY key_type");
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(hostname.0)
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("read certificates"))?;
     rows.iter().map(read_summary).collect()
 }
 
@@ -129,18 +138,18 @@ pub(crate) async fn summaries_of_page(
     after: i64,
     limit: u32,
 ) -> Result<Vec<CertificateSummary>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT hostname_id, key_type, issuer, fingerprint, not_before, not_after, created_at \
-         FROM certificate WHERE hostname_id IN \
+    let query = format!(
+        "{SUMMARY} WHERE hostname_id IN \
          (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?) \
-         ORDER BY hostname_id, key_type",
-    )
-    .bind(property.0)
-    .bind(after)
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("read certificates"))?;
+         ORDER BY hostname_id, key_type"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(property.0)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("read certificates"))?;
     rows.iter().map(read_summary).collect()
 }
 
@@ -175,6 +184,10 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
     let fingerprint: &[u8] = row.get(3);
     let fingerprint =
         fingerprint.try_into().map_err(|_| StoreError::Corrupt("certificate fingerprint"))?;
+    let details = CertificateDetails::read(row.get(7));
+    let names: Option<&str> = row.get(8);
+    let serves = names.unwrap_or_default().split_whitespace().map(str::parse).collect();
+    let serves: Result<Vec<HostPattern>, NameError> = serves;
     Ok(CertificateSummary {
         hostname: HostnameId(row.get(0)),
         key_type: match row.get::<i64, _>(1) {
@@ -189,6 +202,8 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
         fingerprint: Fingerprint(fingerprint),
         not_before: time_from_sql(row.get(4))?,
         not_after: time_from_sql(row.get(5))?,
+        details: details.ok_or(StoreError::Corrupt("certificate"))?,
+        serves: serves.map_err(|_| StoreError::Corrupt("certificate's name"))?,
         created_at: time_from_sql(row.get(6))?,
     })
 }

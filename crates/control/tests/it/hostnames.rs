@@ -18,7 +18,7 @@ async fn a_property_comes_with_a_system_hostname_that_is_active_and_stays() {
     assert_eq!(hostname["name"], "shop.edge.test");
     assert_eq!(hostname["status"], "Active");
     assert_eq!(hostname["statusCode"], 1);
-    assert_eq!(hostname["certificates"][0]["issuer"], "internal");
+    assert_eq!(hostname["certificates"][0]["source"], "internal");
     assert_eq!(hostname["certificates"][0]["keyType"], "ecdsa");
     assert!(hostname.get("systemHostname").is_none());
     let path = format!("{property}/hostname/{}", hostname["id"]);
@@ -59,7 +59,7 @@ async fn external_hostnames_are_active_at_once_where_the_operator_says_so() {
     let path = plane.hostname(&property, "*.customer.test").await;
     let (_, hostname) = plane.get(&path).await;
     assert_eq!(hostname["status"], "Active");
-    assert_eq!(hostname["certificates"][0]["issuer"], "internal");
+    assert_eq!(hostname["certificates"][0]["source"], "internal");
 }
 
 #[tokio::test(flavor = "multi_thread")]

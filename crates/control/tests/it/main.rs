@@ -5,6 +5,8 @@ mod admin;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod certificate_pairs;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod feed;

@@ -109,7 +109,7 @@ async fn an_ecdsa_and_an_rsa_pair_live_side_by_side_and_replace_their_own_kind()
     let (_, hostname) = plane.get(&path).await;
 
     let certificates = hostname["certificates"].as_array().unwrap();
-    let kinds: Vec<_> = certificates.iter().map(|own| (&own["keyType"], &own["issuer"])).collect();
+    let kinds: Vec<_> = certificates.iter().map(|own| (&own["keyType"], &own["source"])).collect();
     assert_eq!(kinds, [(&json!("ecdsa"), &json!("uploaded")), (&json!("rsa"), &json!("uploaded"))]);
     assert_eq!(hostname["status"], "PendingValidation");
     let pop = plane.pop("pop-1").await;
@@ -138,12 +138,12 @@ async fn an_upload_replaces_the_internal_certificate_and_its_removal_brings_it_b
 
     let (_, with) = plane.post(&certificate, &rsa).await;
     assert_eq!(with["certificates"].as_array().unwrap().len(), 1);
-    assert_eq!(with["certificates"][0]["issuer"], "uploaded");
+    assert_eq!(with["certificates"][0]["source"], "uploaded");
     let (status, without) = plane.delete(&certificate).await;
 
     assert_eq!(status, StatusCode::OK, "{without}");
     assert_eq!(without["certificates"].as_array().unwrap().len(), 1);
-    assert_eq!(without["certificates"][0]["issuer"], "internal");
+    assert_eq!(without["certificates"][0]["source"], "internal");
     let external = plane.hostname(&property, "www.customer.test").await;
     let (rsa, _) = upload("www.customer.test", &PKCS_RSA_SHA256);
     plane.post(&format!("{external}/certificate"), &rsa).await;
