@@ -35,9 +35,9 @@ pub(crate) enum Ground {
 
 /// Whether the zone's own servers should be heard: where what resolvers say would be held against
 /// the hostname, where they differ, and where one would decide alone.
-pub(crate) fn zone_should_tell(heard: &Heard, expected: &Expectation) -> bool {
+pub(crate) fn zone_should_tell(heard: &Heard<Sight>, expected: &Expectation) -> bool {
     let findings: Vec<Finding> =
-        heard.sights.iter().map(|(_, sight)| judge(sight, expected)).collect();
+        heard.words.iter().map(|(_, sight)| judge(sight, expected)).collect();
     // Without a PoP no answer is right; and a zone's servers know nothing of the validation of
     // their signatures.
     let settled = [Finding::DnssecFails, Finding::NoActivePop];
@@ -50,9 +50,13 @@ pub(crate) fn zone_should_tell(heard: &Heard, expected: &Expectation) -> bool {
 
 /// What is believed: the zone's servers where they were heard, and of several looks one that does
 /// not pass.
-pub(crate) fn conclude(heard: &Heard, zone: Vec<Sight>, expected: &Expectation) -> Conclusion {
+pub(crate) fn conclude(
+    heard: &Heard<Sight>,
+    zone: Vec<Sight>,
+    expected: &Expectation,
+) -> Conclusion {
     let zone: Vec<Sight> = zone.into_iter().filter(|sight| !sight.is_partial()).collect();
-    let resolvers = || heard.sights.iter().map(|(_, sight)| sight);
+    let resolvers = || heard.words.iter().map(|(_, sight)| sight);
     if let Some((sight, finding)) = weakest(zone.iter(), expected) {
         let is_known = resolvers().any(|other| is_same(other, sight));
         let ground = if is_known { Ground::ZoneAgrees } else { Ground::ZoneDiffers };
@@ -92,14 +96,14 @@ fn weakest<'a>(
 
 /// Which resolvers `is_odd` is true of, unless they agree with each other.
 fn differing(
-    heard: &Heard,
+    heard: &Heard<Sight>,
     is_odd: impl Fn(&Sight) -> bool,
 ) -> Vec<(SocketAddr, BTreeSet<IpAddr>)> {
-    let mut pairs = heard.sights.iter().zip(heard.sights.iter().skip(1));
+    let mut pairs = heard.words.iter().zip(heard.words.iter().skip(1));
     if pairs.all(|((_, one), (_, other))| is_same(one, other)) {
         return Vec::new();
     }
-    let odd = heard.sights.iter().filter(|(_, sight)| is_odd(sight));
+    let odd = heard.words.iter().filter(|(_, sight)| is_odd(sight));
     odd.map(|(server, sight)| (*server, sight.addresses())).collect()
 }
 

@@ -2,6 +2,7 @@
 //! alone.
 
 use std::{
+    future::Future,
     net::SocketAddr,
     pin::pin,
     sync::{Mutex, PoisonError},
@@ -17,21 +18,28 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use crate::{
-    ask::{Asker, Resolver},
+    ask::Resolver,
     exchange::{Role, ask},
-    sight::{Sight, look},
 };
 
 /// How many resolvers are asked at a time.
 const AT_A_TIME: usize = 2;
 
+/// What one resolver says.
+pub(crate) trait Word {
+    /// Whether it is nothing.
+    fn is_silent(&self) -> bool;
+    /// Whether it is a refusal.
+    fn is_refused(&self) -> bool;
+}
+
 /// What resolvers said of a name.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Heard<T> {
     /// Who was asked.
     pub(crate) asked: Vec<SocketAddr>,
     /// Who answered, and what.
-    pub(crate) sights: Vec<(SocketAddr, Sight)>,
+    pub(crate) words: Vec<(SocketAddr, T)>,
     /// How many should have answered.
     pub(crate) wanted: usize,
     /// Whether one that has not is alive: then whom it asked is not.
@@ -48,17 +56,17 @@ pub(crate) enum SilentPart {
 }
 
 /// What came of asking one resolver.
-enum Voice {
-    Sight(SocketAddr, Sight),
+enum Voice<T> {
+    Word(SocketAddr, T),
     /// It has nothing to say and is alive.
     Waiting,
     /// It is dead, or refuses.
     Dead,
 }
 
-/// A name and who may be asked for it.
-struct Round<'a> {
-    name: &'a Name,
+/// A question and who may be asked.
+struct Round<'a, F> {
+    look: F,
     deadline: Instant,
     /// How long a resolver may be silent before it is asked whether it is alive, and how long it has
     /// for that; and how much later than the first one another may answer.
@@ -67,25 +75,25 @@ struct Round<'a> {
     asked: Mutex<Vec<SocketAddr>>,
 }
 
-/// Asks resolvers for a name's addresses.
-pub(crate) async fn hear(
+/// Asks resolvers by `look`.
+pub(crate) async fn hear<T: Word, Fut: Future<Output = T>>(
     resolvers: &[SocketAddr],
-    name: &Name,
     deadline: Instant,
     patience: Duration,
-) -> Heard {
+    look: impl Fn(Resolver) -> Fut,
+) -> Heard<T> {
     let spare = Mutex::new(resolvers.iter());
-    let round = Round { name, deadline, patience, spare, asked: Mutex::default() };
+    let round = Round { look, deadline, patience, spare, asked: Mutex::default() };
     let wanted = resolvers.len().min(AT_A_TIME);
     let mut voices: FuturesUnordered<_> = (0..wanted).map(|_| round.fill()).collect();
-    let mut sights = Vec::new();
+    let mut words = Vec::new();
     let mut silence = SilentPart::Resolvers;
     // A resolver's answer ends the patience with the other.
     let mut until = deadline + patience;
     while let Ok(Some(voice)) = timeout_at(until, voices.next()).await {
         match voice {
-            Voice::Sight(server, sight) => {
-                sights.push((server, sight));
+            Voice::Word(server, word) => {
+                words.push((server, word));
                 until = Instant::now() + patience;
             }
             Voice::Waiting => silence = SilentPart::Zone,
@@ -94,16 +102,16 @@ pub(crate) async fn hear(
     }
     drop(voices);
     let asked = round.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Heard { asked, sights, wanted, silence }
+    Heard { asked, words, wanted, silence }
 }
 
-impl Round<'_> {
+impl<T: Word, Fut: Future<Output = T>, F: Fn(Resolver) -> Fut> Round<'_, F> {
     /// Asks one resolver after the other until one is alive.
-    async fn fill(&self) -> Voice {
+    async fn fill(&self) -> Voice<T> {
         while let Some(server) = self.next() {
             match self.listen(server).await {
                 Voice::Dead => debug!(%server, "a resolver is dead or refuses"),
-                voice @ (Voice::Sight(..) | Voice::Waiting) => return voice,
+                voice @ (Voice::Word(..) | Voice::Waiting) => return voice,
             }
         }
         Voice::Dead
@@ -119,26 +127,25 @@ impl Round<'_> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).len() > 0
     }
 
-    async fn listen(&self, server: SocketAddr) -> Voice {
-        let asker = Asker::Resolver(Resolver { server, deadline: self.deadline });
-        let mut sight = pin!(look(&asker, self.name));
+    async fn listen(&self, server: SocketAddr) -> Voice<T> {
+        let mut word = pin!((self.look)(Resolver { server, deadline: self.deadline }));
         let mut is_alive = false;
-        let seen = tokio::select! {
-            seen = &mut sight => seen,
+        let word = tokio::select! {
+            word = &mut word => word,
             alive = self.is_alive(server) => {
                 is_alive = alive;
                 if !alive && self.has_spare() {
                     return Voice::Dead;
                 }
-                sight.await
+                word.await
             }
         };
-        if seen.is_refused() || (seen.is_silent() && !is_alive) {
+        if word.is_refused() || (word.is_silent() && !is_alive) {
             Voice::Dead
-        } else if seen.is_silent() {
+        } else if word.is_silent() {
             Voice::Waiting
         } else {
-            Voice::Sight(server, seen)
+            Voice::Word(server, word)
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     ask::Asker,
     evidence::LookupOutcome,
     names::shown,
+    resolvers::Word,
     walk::{End, Walk, own_cname, walk},
     zone::addresses,
 };
@@ -51,16 +52,6 @@ impl Sight {
         self.both().iter().any(|seen| seen.is_silent())
     }
 
-    /// Whether nothing was said at all.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.both().iter().all(|seen| seen.is_silent())
-    }
-
-    /// Whether whoever was asked has refused.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.both().iter().all(|seen| seen.outcome == LookupOutcome::Refused)
-    }
-
     /// Addresses at the hostname itself, although it has a CNAME.
     pub(crate) fn beside_cname(&self) -> BTreeSet<IpAddr> {
         if self.cname.is_none() {
@@ -68,6 +59,16 @@ impl Sight {
         }
         let direct = self.both().into_iter().filter(|seen| seen.chain.is_empty());
         direct.flat_map(|seen| seen.addresses.iter().copied()).collect()
+    }
+}
+
+impl Word for Sight {
+    fn is_silent(&self) -> bool {
+        self.both().iter().all(|seen| seen.is_silent())
+    }
+
+    fn is_refused(&self) -> bool {
+        self.both().iter().all(|seen| seen.outcome == LookupOutcome::Refused)
     }
 }
 

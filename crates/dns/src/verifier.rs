@@ -78,7 +78,7 @@ impl Verifier {
         deadline: Instant,
     ) -> SeenByAll {
         let Some(question) = question(name) else { return SeenByAll::impossible_name() };
-        let heard = hear(&self.config.resolvers, &question, deadline, self.patience()).await;
+        let heard = self.hear_addresses(&question, deadline).await;
         let asks_zone =
             self.config.zone_servers == ZoneServers::Asked && zone_should_tell(&heard, expected);
         if !asks_zone {
@@ -88,15 +88,23 @@ impl Verifier {
         SeenByAll { heard, zone_sights, zone }
     }
 
+    /// Asks resolvers for a name's addresses.
+    pub(crate) async fn hear_addresses(&self, name: &Name, deadline: Instant) -> Heard<Sight> {
+        hear(&self.config.resolvers, deadline, self.patience(), |resolver| async move {
+            look(&Asker::Resolver(resolver), name).await
+        })
+        .await
+    }
+
     /// Looks again by the zone's own servers, found by each resolver that answers: so none of them
     /// says alone which servers those are.
     pub(crate) async fn ask_zone(
         &self,
         name: &Name,
-        heard: &Heard,
+        heard: &Heard<Sight>,
         deadline: Instant,
     ) -> (Vec<Sight>, Option<(String, Vec<SocketAddr>)>) {
-        let looks = heard.sights.iter().enumerate().map(|(turn, (server, _))| async move {
+        let looks = heard.words.iter().enumerate().map(|(turn, (server, _))| async move {
             let resolver = Resolver { server: *server, deadline };
             let zones = Zones::new(&self.config, resolver, name.clone(), turn);
             let sight = look(&Asker::Zones(&zones), name).await;
@@ -138,7 +146,7 @@ impl Verifier {
 
 /// What resolvers and the zone's servers said.
 struct SeenByAll {
-    heard: Heard,
+    heard: Heard<Sight>,
     zone_sights: Vec<Sight>,
     zone: Option<(String, Vec<SocketAddr>)>,
 }
@@ -151,7 +159,7 @@ impl SeenByAll {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let heard = Heard {
             asked: Vec::new(),
-            sights: vec![(nobody, sight)],
+            words: vec![(nobody, sight)],
             wanted: 0,
             silence: SilentPart::Resolvers,
         };

@@ -1,0 +1,121 @@
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::time::Instant;
+
+use crate::{
+    LookupOutcome, TxtTokenEvidence, Verifier, ZoneServers,
+    ask::{Asker, Resolver},
+    names::{absolute, shown_text},
+    resolvers::{Heard, Word, hear},
+    walk::{End, walk},
+    zone::Zones,
+};
+
+/// How many values are shown, and how much of each.
+const MAX_VALUES: usize = 10;
+const MAX_VALUE_LEN: usize = 255;
+
+/// What one look at a TXT record showed.
+#[derive(Clone, Debug)]
+struct Texts {
+    outcome: LookupOutcome,
+    values: BTreeSet<Vec<u8>>,
+}
+
+impl Texts {
+    fn nothing(outcome: LookupOutcome) -> Self {
+        Self { outcome, values: BTreeSet::new() }
+    }
+
+    fn have(&self, token: &str) -> bool {
+        self.values.iter().any(|value| value.trim_ascii() == token.as_bytes())
+    }
+}
+
+impl Word for Texts {
+    fn is_silent(&self) -> bool {
+        self.outcome == LookupOutcome::Timeout
+    }
+
+    fn is_refused(&self) -> bool {
+        self.outcome == LookupOutcome::Refused
+    }
+}
+
+impl Verifier {
+    /// Looks for an ownership token in the TXT records of `name`, within the configured time. It is
+    /// found where every resolver that answers has it; where one has not, and where one would decide
+    /// alone, by the zone's own servers.
+    pub async fn txt_token(&self, name: &str, token: &str) -> TxtTokenEvidence {
+        let texts = match absolute(name) {
+            Some(question) => self.texts(&question, token).await,
+            None => Texts::nothing(LookupOutcome::NxDomain),
+        };
+        let values = texts.values.iter().take(MAX_VALUES);
+        let values = values.map(|value| {
+            let start: Vec<u8> = value.iter().copied().take(MAX_VALUE_LEN).collect();
+            shown_text(&start).chars().take(MAX_VALUE_LEN).collect()
+        });
+        TxtTokenEvidence {
+            name: name.to_owned(),
+            found: texts.have(token),
+            values: values.collect(),
+            outcome: texts.outcome,
+        }
+    }
+
+    async fn texts(&self, name: &Name, token: &str) -> Texts {
+        let deadline = Instant::now() + self.config.timeout;
+        let heard =
+            hear(&self.config.resolvers, deadline, self.patience(), |resolver| async move {
+                look(&Asker::Resolver(resolver), name).await
+            })
+            .await;
+        let found = heard.words.iter().all(|(_, texts)| texts.have(token));
+        let settled = found && heard.words.len() == heard.wanted;
+        if !settled && self.config.zone_servers == ZoneServers::Asked {
+            let zone = self.zone_texts(name, &heard, deadline).await;
+            if let Some(texts) = weakest(zone, token) {
+                return texts;
+            }
+        }
+        let words = heard.words.into_iter().map(|(_, texts)| texts);
+        weakest(words, token).unwrap_or_else(|| Texts::nothing(LookupOutcome::Timeout))
+    }
+
+    async fn zone_texts(
+        &self,
+        name: &Name,
+        heard: &Heard<Texts>,
+        deadline: Instant,
+    ) -> impl Iterator<Item = Texts> + use<> {
+        let looks = heard.words.iter().enumerate().map(|(turn, (server, _))| async move {
+            let resolver = Resolver { server: *server, deadline };
+            let zones = Zones::new(&self.config, resolver, name.clone(), turn);
+            look(&Asker::Zones(&zones), name).await
+        });
+        join_all(looks).await.into_iter().filter(|texts| !texts.is_silent())
+    }
+}
+
+/// One without the token, if there is one.
+fn weakest(texts: impl Iterator<Item = Texts>, token: &str) -> Option<Texts> {
+    texts.min_by_key(|texts| texts.have(token))
+}
+
+async fn look(asker: &Asker<'_>, name: &Name) -> Texts {
+    match walk(asker, name, RecordType::TXT).await.end {
+        End::Found(found) => Texts {
+            outcome: LookupOutcome::Found,
+            values: found.iter().filter_map(value).collect(),
+        },
+        End::Missing(outcome) => Texts::nothing(outcome),
+    }
+}
+
+/// A record's strings belong together (RFC 7208 section 3.3).
+fn value(data: &RData) -> Option<Vec<u8>> {
+    if let RData::TXT(text) = data { Some(text.txt_data.concat()) } else { None }
+}

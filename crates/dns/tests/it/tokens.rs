@@ -1,0 +1,167 @@
+//! Ownership tokens.
+
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    response::Redirect,
+    routing::get,
+};
+use landfall_dns::{DnsConfig, HttpTokenSlug, LookupOutcome, Verifier, ZoneServers};
+use landfall_tests::RecursiveResolver;
+
+use crate::support::World;
+
+const TOKEN: &str = "landfall-3f9c";
+
+async fn txt(world: &World, config: &DnsConfig) -> landfall_dns::TxtTokenEvidence {
+    let _ = world;
+    let verifier = Verifier::new(config).unwrap();
+    tokio::spawn(async move { verifier.txt_token("_landfall.shop.test", TOKEN).await })
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn finds_a_token_among_other_texts() {
+    let world =
+        World::start("_landfall TXT \"something else\"\n_landfall TXT \"landfall-\" \"3f9c\"")
+            .await;
+    let evidence = txt(&world, &world.config(&[world.resolver.address()])).await;
+    assert!(evidence.found, "{evidence:?}");
+    assert_eq!(evidence.values, ["landfall-3f9c", "something else"]);
+}
+
+#[tokio::test]
+async fn says_what_a_text_record_holds_instead() {
+    let world = World::start("_landfall TXT \"landfall-3f9\"\n_landfall TXT \"\\255\\000\"").await;
+    let evidence = txt(&world, &world.config(&[world.resolver.address()])).await;
+    assert!(!evidence.found);
+    assert_eq!(evidence.values, ["landfall-3f9", "\\255\\000"]);
+    assert_eq!(evidence.outcome, LookupOutcome::Found);
+}
+
+#[tokio::test]
+async fn finds_a_token_that_a_resolver_remembers_not_to_exist() {
+    let mut world = World::start("www A 192.0.2.1").await;
+    let config = world.config(&[world.resolver.address()]);
+    let before = txt(&world, &config).await;
+    assert_eq!((before.found, before.outcome), (false, LookupOutcome::NxDomain));
+    world.authority.set("shop.test", &format!("_landfall TXT {TOKEN}")).await;
+    assert!(txt(&world, &config).await.found);
+    let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    assert!(!txt(&world, &resolvers_alone).await.found);
+}
+
+#[tokio::test]
+async fn a_resolver_that_makes_up_a_token_does_not_decide() {
+    let world = World::start("www A 192.0.2.1").await;
+    let lie = format!("local-data: '_landfall.shop.test. TXT \"{TOKEN}\"'");
+    let liar = RecursiveResolver::start(&world.authority, &lie).await;
+    let config = world.config(&[liar.address(), world.resolver.address()]);
+    assert!(!txt(&world, &config).await.found);
+    let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    assert!(!txt(&world, &resolvers_alone).await.found);
+}
+
+/// A web server whose paths behave as their names say.
+async fn files() -> u16 {
+    let file = |body: &'static str| get(move || async move { body });
+    let router = Router::new()
+        .route("/right", file("\r\n  landfall-3f9c\n"))
+        .route("/wrong", file("landfall-3f9"))
+        .route("/long", get(|| async { "x".repeat(5000) }))
+        .route("/binary", get(|| async { [0xffu8, 0xfe].to_vec() }))
+        .route("/redirect", get(|| async { Redirect::to("/right") }))
+        .route("/missing", get(|| async { StatusCode::NOT_FOUND }))
+        .route("/silent", get(std::future::pending::<()>))
+        .route(
+            "/host",
+            get(|headers: HeaderMap| async move {
+                let host = headers["host"].to_str().unwrap_or_default().to_owned();
+                if host.starts_with("www.shop.test:") { TOKEN } else { "another host" }
+            }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    port
+}
+
+async fn fetch(config: &DnsConfig, path: &'static str) -> landfall_dns::HttpTokenEvidence {
+    let verifier = Verifier::new(config).unwrap();
+    let task = tokio::spawn(async move {
+        verifier.http_token(&"www.shop.test".parse().unwrap(), path, TOKEN).await
+    });
+    task.await.unwrap()
+}
+
+#[tokio::test]
+async fn finds_a_token_in_a_file() {
+    let world = World::start("www A 127.0.0.1").await;
+    let config =
+        DnsConfig { http_port: files().await, ..world.config(&[world.resolver.address()]) };
+    for path in ["/right", "/host"] {
+        let evidence = fetch(&config, path).await;
+        assert_eq!((evidence.file_found, evidence.error), (1, false), "{evidence:?}");
+        assert_eq!(evidence.error_info, "");
+        assert_eq!(evidence.url, format!("http://www.shop.test{path}"));
+    }
+}
+
+#[tokio::test]
+async fn says_by_its_slug_why_a_file_is_not_right() {
+    let world = World::start("www A 127.0.0.1").await;
+    let config =
+        DnsConfig { http_port: files().await, ..world.config(&[world.resolver.address()]) };
+    let cases = [
+        (
+            "/wrong",
+            HttpTokenSlug::WrongFileContent,
+            "The validation file was found, but the contents are wrong.",
+        ),
+        (
+            "/long",
+            HttpTokenSlug::BadFileContent,
+            "The validation file is longer than 1024 bytes, or no text.",
+        ),
+        (
+            "/binary",
+            HttpTokenSlug::BadFileContent,
+            "The validation file is longer than 1024 bytes, or no text.",
+        ),
+        ("/redirect", HttpTokenSlug::BadResponseCode, "Server responded with status code: 303"),
+        ("/missing", HttpTokenSlug::BadResponseCode, "Server responded with status code: 404"),
+        ("/silent", HttpTokenSlug::Timeout, "The server did not answer in time."),
+    ];
+    for (path, slug, info) in cases {
+        let evidence = fetch(&config, path).await;
+        assert_eq!((evidence.file_found, evidence.error), (0, true), "{path}");
+        assert_eq!(evidence.error_slug, Some(slug), "{path}");
+        assert_eq!(evidence.error_info, info, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn connects_to_no_address_that_is_not_public() {
+    let world = World::start("www A 127.0.0.1\nwww A 169.254.169.254\nwww AAAA ::1").await;
+    let config = DnsConfig {
+        http_port: files().await,
+        allowed_networks: Vec::new(),
+        ..world.config(&[world.resolver.address()])
+    };
+    let evidence = fetch(&config, "/right").await;
+    assert_eq!(evidence.error_slug, Some(HttpTokenSlug::HttpTransportFailed));
+    assert_eq!(evidence.error_info, "The host has no address on the public internet.");
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_is_a_transport_failure() {
+    let world = World::start("www A 127.0.0.1").await;
+    let [nobody] = landfall_tests::free_ports();
+    let config = DnsConfig { http_port: nobody, ..world.config(&[world.resolver.address()]) };
+    let evidence = fetch(&config, "/right").await;
+    assert_eq!(evidence.error_slug, Some(HttpTokenSlug::HttpTransportFailed));
+    let absent = World::start("other A 127.0.0.1").await;
+    let evidence = fetch(&absent.config(&[absent.resolver.address()]), "/right").await;
+    assert_eq!(evidence.error_info, "The host has no address in the DNS.");
+}
