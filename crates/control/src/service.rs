@@ -24,7 +24,7 @@ use crate::{
     certificate::CertificateSummary,
     config::{IssuancePolicy, OriginPolicy},
     hostname::{HostnameSpec, HostnameStatus, ManagedHostname},
-    store::{self, Change, Store, StoreError, verification::VerificationState},
+    store::{self, Change, Store, StoreError, job::JobState, verification::VerificationState},
 };
 
 /// The most different TLS policies of one property's hostnames, the default apart. An edge has
@@ -53,6 +53,9 @@ pub(crate) struct HostnameView {
     pub(crate) certificates: Vec<CertificateSummary>,
     /// Where its verification stands; `None` where it is never verified.
     pub(crate) verification: Option<VerificationState>,
+    /// Its newest job.
+    #[allow(dead_code, reason = "until jobs are done")]
+    pub(crate) job: Option<JobState>,
 }
 
 /// A hostname of another property is as unknown as none.

@@ -12,11 +12,13 @@ pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod held_name;
 pub(crate) mod hostname;
+#[allow(dead_code, reason = "until jobs are done")]
+pub(crate) mod job;
 pub(crate) mod pop;
 pub(crate) mod property;
 pub(crate) mod verification;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use landfall_model::{Epoch, Revision};
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,7 +30,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub(crate) use change::Change;
 
@@ -104,6 +106,7 @@ pub(crate) struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     head: watch::Sender<Head>,
+    jobs: Arc<Notify>,
 }
 
 impl Store {
@@ -122,7 +125,8 @@ impl Store {
         let writer = pool(1).connect_with(options.clone()).await.map_err(StoreError::Open)?;
         migrator().run(&writer).await.map_err(StoreError::Migrate)?;
         let readers = pool(READERS).connect_with(options).await.map_err(StoreError::Open)?;
-        let store = Self { writer, readers, head: watch::Sender::new(Head::default()) };
+        let head = watch::Sender::new(Head::default());
+        let store = Self { writer, readers, head, jobs: Arc::default() };
         store.refresh_head().await?;
         Ok(store)
     }
@@ -144,7 +148,7 @@ impl Store {
         // Deferred transactions that turn into writers fail at once instead of waiting.
         let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         let transaction = begun.map_err(StoreError::on("begin a change"))?;
-        Ok(Change::new(transaction, self.head.clone(), call))
+        Ok(Change::new(transaction, self.head.clone(), Arc::clone(&self.jobs), call))
     }
 
     /// Reads where the feed is, and tells those who wait.
@@ -158,6 +162,12 @@ impl Store {
     /// Follows where the feed is.
     pub(crate) fn follow(&self) -> watch::Receiver<Head> {
         self.head.subscribe()
+    }
+
+    /// Completes once a change of this process made a job since the last time.
+    #[allow(dead_code, reason = "until jobs are done")]
+    pub(crate) async fn jobs_made(&self) {
+        self.jobs.notified().await;
     }
 
     /// Ends the pools; SQLite then folds the write-ahead log into the file.

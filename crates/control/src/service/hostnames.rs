@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use landfall_feed::record::hostname_id;
-use landfall_model::{HostPattern, HostnameId, Origin, PropertyId, Route};
+use landfall_model::{HostPattern, Hostname, HostnameId, Origin, PropertyId, Route};
 use serde_json::json;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     property::Property,
     settings::{Fields, HostnameSettings, SettingsError},
     store::{
-        self, Change,
+        self, Change, Connection,
         audit::AuditEntry,
         event::EventKind,
         held_name::Standing,
@@ -101,10 +101,7 @@ impl Service {
         let mut connection = self.store.read_at_once().await?;
         let hostname = store::hostname::find(&mut connection, id).await?;
         let hostname = owned(hostname, property)?;
-        let certificates = store::certificate::summaries(&mut connection, id).await?;
-        let verification = store::verification::find(&mut connection, id).await?;
-        let system_hostname = owner.system_hostname;
-        Ok(HostnameView { hostname, system_hostname, certificates, verification })
+        load(&mut connection, hostname, owner.system_hostname).await
     }
 
     /// On how many PoPs a hostname is live: they have acknowledged it as it stands.
@@ -135,12 +132,15 @@ impl Service {
         let standing =
             store::verification::of_page(&mut connection, property, after, limit).await?;
         let mut standing: HashMap<_, _> = standing.into_iter().collect();
+        let jobs = store::job::newest_of_page(&mut connection, property, after, limit).await?;
+        let mut jobs: HashMap<_, _> = jobs.into_iter().map(|job| (job.hostname, job)).collect();
         let view = |hostname: ManagedHostname| {
             let own = found.iter().filter(|certificate| certificate.hostname == hostname.id);
             let certificates = own.cloned().collect();
             let system_hostname = owner.system_hostname.clone();
             let verification = standing.remove(&hostname.id);
-            HostnameView { hostname, system_hostname, certificates, verification }
+            let job = jobs.remove(&hostname.id);
+            HostnameView { hostname, system_hostname, certificates, verification, job }
         };
         Ok(hostnames.into_iter().map(view).collect())
     }
@@ -221,11 +221,21 @@ impl Service {
         id: HostnameId,
     ) -> Result<HostnameView, ServiceError> {
         let hostname = owned(store::hostname::find(change.on(), id).await?, owner.id)?;
-        let certificates = store::certificate::summaries(change.on(), id).await?;
-        let verification = store::verification::find(change.on(), id).await?;
         let system_hostname = self.system_hostname(&owner.name)?;
-        Ok(HostnameView { hostname, system_hostname, certificates, verification })
+        load(change.on(), hostname, system_hostname).await
     }
+}
+
+/// Reads what belongs to a hostname.
+async fn load(
+    on: &mut Connection,
+    hostname: ManagedHostname,
+    system_hostname: Hostname,
+) -> Result<HostnameView, ServiceError> {
+    let certificates = store::certificate::summaries(on, hostname.id).await?;
+    let verification = store::verification::find(on, hostname.id).await?;
+    let job = store::job::newest(on, hostname.id).await?;
+    Ok(HostnameView { hostname, system_hostname, certificates, verification, job })
 }
 
 /// Inserts a hostname with all that belongs to a new one, and publishes it if it has its name.

@@ -1,5 +1,7 @@
 //! One change: rows and feed records in one transaction.
 
+use std::sync::Arc;
+
 use landfall_feed::record::{
     HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, TicketRecord, WireRecord,
     encode_record, hostname_id, property_id, tickets_id,
@@ -8,7 +10,7 @@ use landfall_model::{Epoch, HostPattern, HostnameId, PropertyId, Revision};
 use serde_json::Value;
 use sqlx::{Sqlite, Transaction};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     Connection, Head, StoreError, advance,
@@ -22,6 +24,9 @@ use crate::call::Call;
 pub(crate) struct Change {
     transaction: Transaction<'static, Sqlite>,
     head: watch::Sender<Head>,
+    jobs: Arc<Notify>,
+    /// Who is woken once the change is made.
+    to_wake: Vec<Arc<Notify>>,
     call: Call,
 }
 
@@ -40,9 +45,10 @@ impl Change {
     pub(super) fn new(
         transaction: Transaction<'static, Sqlite>,
         head: watch::Sender<Head>,
+        jobs: Arc<Notify>,
         call: Call,
     ) -> Self {
-        Self { transaction, head, call }
+        Self { transaction, head, jobs, to_wake: Vec::new(), call }
     }
 
     /// What the statements of this change run on.
@@ -70,6 +76,11 @@ impl Change {
     ) -> Result<(), StoreError> {
         let now = self.call.now;
         event::add(self.on(), hostname, kind, detail, now).await
+    }
+
+    /// Wakes whoever does jobs once the change is made.
+    pub(super) fn wake_jobs(&mut self) {
+        self.to_wake.push(Arc::clone(&self.jobs));
     }
 
     /// Publishes what edges need to serve a hostname.
@@ -151,6 +162,7 @@ impl Change {
         let head = feed::state(self.on()).await?.head();
         self.transaction.commit().await.map_err(StoreError::on("commit a change"))?;
         advance(&self.head, head);
+        self.to_wake.iter().for_each(|sleeper| sleeper.notify_one());
         Ok(head)
     }
 

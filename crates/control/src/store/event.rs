@@ -10,6 +10,7 @@ use super::{Connection, StoreError};
 const KEPT: i64 = 200;
 
 /// What happened.
+#[allow(dead_code, reason = "until jobs are done")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
     Created,
@@ -17,6 +18,8 @@ pub(crate) enum EventKind {
     CertificateUploaded,
     CertificateRemoved,
     CertificateIssued,
+    CertificateRequested,
+    CertificateRequestCancelled,
 }
 
 impl EventKind {
@@ -28,6 +31,8 @@ impl EventKind {
             Self::CertificateUploaded => "certificate_uploaded",
             Self::CertificateRemoved => "certificate_removed",
             Self::CertificateIssued => "certificate_issued",
+            Self::CertificateRequested => "certificate_requested",
+            Self::CertificateRequestCancelled => "certificate_request_cancelled",
         }
     }
 }

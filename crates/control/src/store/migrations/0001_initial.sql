@@ -109,21 +109,28 @@ CREATE TABLE verification (
 ) STRICT;
 CREATE INDEX verification_due ON verification (lane, next_at) WHERE next_at IS NOT NULL;
 
--- What is to be done for a hostname, and was.
+-- Certificates that are to be issued, and were.
 CREATE TABLE job (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
-    -- 0: open, 1: done, 2: failed, 3: cancelled.
-    state       INTEGER NOT NULL,
-    attempts    INTEGER NOT NULL DEFAULT 0,
-    next_at     INTEGER NOT NULL,
-    created_at  INTEGER NOT NULL,
-    ended_at    INTEGER,
-    -- The last attempt's error in the CA's own words.
-    error       TEXT
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    hostname_id  INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
+    -- Who does it. 0: nobody yet, for no issuer is configured, 1: the internal CA.
+    issuer       INTEGER NOT NULL,
+    -- 0: open, 1: done, 2: cancelled.
+    state        INTEGER NOT NULL,
+    -- How many attempts failed.
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    -- When the last attempt failed.
+    attempted_at INTEGER,
+    -- Not before then is it attempted next.
+    next_at      INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    ended_at     INTEGER,
+    -- The last failed attempt's error in the CA's own words; of a cancelled job, why it is one.
+    error        TEXT
 ) STRICT;
 CREATE UNIQUE INDEX job_open ON job (hostname_id) WHERE state = 0;
-CREATE INDEX job_due ON job (next_at) WHERE state = 0;
+CREATE INDEX job_due ON job (issuer, next_at) WHERE state = 0;
+CREATE INDEX job_age ON job (issuer, created_at) WHERE state = 0;
 CREATE INDEX job_hostname ON job (hostname_id, id);
 
 -- What happened to a hostname, for its owner.

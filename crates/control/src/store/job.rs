@@ -1,0 +1,355 @@
+//! Certificates that are to be issued, and were: one open job per hostname, and its last ended ones.
+
+use landfall_model::{HostnameId, PropertyId};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use time::{Duration, OffsetDateTime};
+
+use super::{Change, Connection, StoreError, event::EventKind, from_sql, time_from_sql};
+
+/// The most ended jobs that a hostname keeps: the newest.
+const KEPT: i64 = 20;
+/// How far apart attempts are, whoever asks for another one: a CA counts them.
+const APART: Duration = Duration::minutes(12);
+
+/// A job's row. Ids grow: of two jobs of a hostname, the higher is the newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobId(pub(crate) i64);
+
+/// What became of asking for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enqueued {
+    /// There is now a job.
+    New(JobId),
+    /// There was one already, which is not put off any longer than it has to be.
+    Open(JobId),
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JobStage {
+    /// It is still to be done.
+    Open,
+    /// The certificate was issued.
+    Done,
+    /// It is no longer to be done.
+    Cancelled,
+}
+
+/// Who does a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JobIssuer {
+    /// Nobody yet: no issuer is configured for the hostname.
+    Nobody,
+    /// The internal CA.
+    Internal,
+}
+
+/// Why a job is no longer to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancellation {
+    /// The owner uploaded a certificate.
+    CertificateUploaded,
+    /// The hostname's DNS no longer leads here.
+    DnsLeft,
+    /// The hostname is not active.
+    NotActive,
+    /// Another property has the name.
+    NotHeld,
+}
+
+/// A job as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobState {
+    pub(crate) id: JobId,
+    pub(crate) hostname: HostnameId,
+    pub(crate) issuer: JobIssuer,
+    pub(crate) stage: JobStage,
+    /// How many attempts failed.
+    pub(crate) attempts: u32,
+    /// When the last attempt failed.
+    pub(crate) attempted_at: Option<OffsetDateTime>,
+    /// Not before then is it attempted next.
+    pub(crate) next_at: OffsetDateTime,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) ended_at: Option<OffsetDateTime>,
+    /// The last failed attempt's error in the CA's own words; of a cancelled job, why it is one.
+    pub(crate) error: Option<String>,
+}
+
+/// What open jobs there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlog {
+    /// Those that the internal CA is to do.
+    pub(crate) internal: u64,
+    /// Those without an issuer.
+    pub(crate) without_issuer: u64,
+    /// When the oldest job that has an issuer was made.
+    pub(crate) oldest: Option<OffsetDateTime>,
+}
+
+impl Cancellation {
+    /// As the API has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CertificateUploaded => "certificate_uploaded",
+            Self::DnsLeft => "dns_left",
+            Self::NotActive => "hostname_not_active",
+            Self::NotHeld => "name_not_held",
+        }
+    }
+}
+
+/// Asks for a certificate for a hostname: a job is made, or the open one made due. Whoever does jobs
+/// is woken once the change is made.
+pub(crate) async fn enqueue(
+    change: &mut Change,
+    hostname: HostnameId,
+) -> Result<Enqueued, StoreError> {
+    let now = change.now();
+    let enqueued = match newest(change.on(), hostname).await? {
+        Some(job) if job.stage == JobStage::Open => {
+            let soonest = job.attempted_at.map_or(now, |attempted| now.max(attempted + APART));
+            hasten(change.on(), job.id, soonest).await?;
+            Enqueued::Open(job.id)
+        }
+        _ => {
+            let id = insert(change.on(), hostname, now).await?;
+            let detail = json!({"job": id.0});
+            change.event(hostname, EventKind::CertificateRequested, &detail).await?;
+            Enqueued::New(id)
+        }
+    };
+    change.wake_jobs();
+    Ok(enqueued)
+}
+
+/// Cancels a hostname's open job, if there is one.
+pub(crate) async fn cancel(
+    change: &mut Change,
+    hostname: HostnameId,
+    reason: Cancellation,
+) -> Result<Option<JobId>, StoreError> {
+    let cancelled = sqlx::query_scalar::<_, i64>(
+        "UPDATE job SET state = ?, ended_at = ?, error = ? WHERE hostname_id = ? AND state = 0 \
+         RETURNING id",
+    )
+    .bind(stage_to_sql(JobStage::Cancelled))
+    .bind(change.now().unix_timestamp())
+    .bind(reason.name())
+    .bind(hostname.0)
+    .fetch_optional(change.on())
+    .await
+    .map_err(StoreError::on("cancel a job"))?
+    .map(JobId);
+    if let Some(job) = cancelled {
+        let detail = json!({"job": job.0, "reason": reason.name()});
+        change.event(hostname, EventKind::CertificateRequestCancelled, &detail).await?;
+    }
+    Ok(cancelled)
+}
+
+/// Ends an open job as done, and says whether it was open.
+pub(crate) async fn finish(
+    on: &mut Connection,
+    job: JobId,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE job SET state = ?, ended_at = ?, error = NULL WHERE id = ? AND state = 0",
+    )
+    .bind(stage_to_sql(JobStage::Done))
+    .bind(now.unix_timestamp())
+    .bind(job.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("end a job"))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Keeps why an attempt failed, and when the next one is. Says whether the job is open.
+pub(crate) async fn put_off(
+    on: &mut Connection,
+    job: JobId,
+    error: &str,
+    (now, next_at): (OffsetDateTime, OffsetDateTime),
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE job SET attempts = attempts + 1, attempted_at = ?, next_at = ?, error = ? \
+         WHERE id = ? AND state = 0",
+    )
+    .bind(now.unix_timestamp())
+    .bind(next_at.unix_timestamp())
+    .bind(error)
+    .bind(job.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("put a job off"))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// A hostname's newest job: the open one, or the one that ended last.
+pub(crate) async fn newest(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Option<JobState>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM job WHERE hostname_id = ? ORDER BY id DESC LIMIT 1");
+    let row = sqlx::query(AssertSqlSafe(query)).bind(hostname.0).fetch_optional(on).await;
+    row.map_err(StoreError::on("read a job"))?.as_ref().map(read).transpose()
+}
+
+/// A hostname's jobs, the newest first.
+pub(crate) async fn history(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<JobState>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM job WHERE hostname_id = ? ORDER BY id DESC");
+    let rows = sqlx::query(AssertSqlSafe(query)).bind(hostname.0).fetch_all(on).await;
+    rows.map_err(StoreError::on("read jobs"))?.iter().map(read).collect()
+}
+
+/// The newest job of each hostname of a page of [`super::hostname::list`] with the same arguments.
+pub(crate) async fn newest_of_page(
+    on: &mut Connection,
+    property: PropertyId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<JobState>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM job WHERE id IN \
+         (SELECT (SELECT max(job.id) FROM job WHERE hostname_id = hostname.id) FROM hostname \
+          WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?)"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(property.0)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("read jobs"))?;
+    rows.iter().map(read).collect()
+}
+
+/// At most `limit` open jobs of the internal CA that are due at `now`, the longest due first.
+pub(crate) async fn due(
+    on: &mut Connection,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<JobState>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM job WHERE state = 0 AND issuer = ? AND next_at <= ? \
+         ORDER BY next_at LIMIT ?"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(issuer_to_sql(JobIssuer::Internal))
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for jobs"))?;
+    rows.iter().map(read).collect()
+}
+
+/// What open jobs there are.
+pub(crate) async fn backlog(on: &mut Connection) -> Result<Backlog, StoreError> {
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM job WHERE state = 0 AND issuer = ?1), \
+                (SELECT count(*) FROM job WHERE state = 0 AND issuer = ?2), \
+                (SELECT min(created_at) FROM job WHERE state = 0 AND issuer = ?1)",
+    )
+    .bind(issuer_to_sql(JobIssuer::Internal))
+    .bind(issuer_to_sql(JobIssuer::Nobody))
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("count jobs"))?;
+    Ok(Backlog {
+        internal: from_sql(row.get(0), "count")?,
+        without_issuer: from_sql(row.get(1), "count")?,
+        oldest: row.get::<Option<i64>, _>(2).map(time_from_sql).transpose()?,
+    })
+}
+
+/// Adds an open job of the hostname's issuer, and removes what is more than a hostname keeps.
+async fn insert(
+    on: &mut Connection,
+    hostname: HostnameId,
+    now: OffsetDateTime,
+) -> Result<JobId, StoreError> {
+    // A hostname's issuer is the internal CA or none: its column has the numbers of ours.
+    let done = sqlx::query(
+        "INSERT INTO job (hostname_id, issuer, state, next_at, created_at) \
+         SELECT id, internal, 0, ?2, ?2 FROM hostname WHERE id = ?1",
+    )
+    .bind(hostname.0)
+    .bind(now.unix_timestamp())
+    .execute(&mut *on)
+    .await
+    .map_err(StoreError::on("add a job"))?;
+    sqlx::query(
+        "DELETE FROM job WHERE hostname_id = ?1 AND state <> 0 AND id <= \
+         (SELECT id FROM job WHERE hostname_id = ?1 AND state <> 0 \
+          ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )
+    .bind(hostname.0)
+    .bind(KEPT)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("remove old jobs"))?;
+    Ok(JobId(done.last_insert_rowid()))
+}
+
+async fn hasten(
+    on: &mut Connection,
+    job: JobId,
+    soonest: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET next_at = min(next_at, ?) WHERE id = ?")
+        .bind(soonest.unix_timestamp())
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("hasten a job"))?;
+    Ok(())
+}
+
+/// The columns that [`read`] reads.
+const COLUMNS: &str = "id, hostname_id, issuer, state, attempts, attempted_at, next_at, \
+     created_at, ended_at, error";
+
+fn read(row: &SqliteRow) -> Result<JobState, StoreError> {
+    let time = |seconds: Option<i64>| seconds.map(time_from_sql).transpose();
+    Ok(JobState {
+        id: JobId(row.get(0)),
+        hostname: HostnameId(row.get(1)),
+        issuer: match row.get::<i64, _>(2) {
+            0 => JobIssuer::Nobody,
+            _ => JobIssuer::Internal,
+        },
+        stage: match row.get::<i64, _>(3) {
+            0 => JobStage::Open,
+            1 => JobStage::Done,
+            _ => JobStage::Cancelled,
+        },
+        attempts: u32::try_from(row.get::<i64, _>(4)).map_err(|_| StoreError::Corrupt("count"))?,
+        attempted_at: time(row.get(5))?,
+        next_at: time_from_sql(row.get(6))?,
+        created_at: time_from_sql(row.get(7))?,
+        ended_at: time(row.get(8))?,
+        error: row.get(9),
+    })
+}
+
+fn stage_to_sql(stage: JobStage) -> i64 {
+    match stage {
+        JobStage::Open => 0,
+        JobStage::Done => 1,
+        JobStage::Cancelled => 2,
+    }
+}
+
+fn issuer_to_sql(issuer: JobIssuer) -> i64 {
+    match issuer {
+        JobIssuer::Nobody => 0,
+        JobIssuer::Internal => 1,
+    }
+}
