@@ -1,6 +1,7 @@
 //! A hostname as the control plane keeps it, and what its name means for others.
 
 pub(crate) mod metadata;
+pub(crate) mod refusal;
 pub(crate) mod wish;
 
 use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Route, TlsPolicy};

@@ -67,6 +67,13 @@ impl Hostname {
         rest.contains('.').then(|| Self(rest.into()))
     }
 
+    /// The name as people read it, with U-labels (RFC 5890 section 2.3.2.1); `None` where that is
+    /// the normal form.
+    pub fn to_unicode(&self) -> Option<String> {
+        let (unicode, _) = idna::domain_to_unicode(&self.0);
+        (unicode != *self.0).then_some(unicode)
+    }
+
     /// Whether the name ends in `.` and `suffix`. A name is not under itself.
     pub fn is_under(&self, suffix: &Self) -> bool {
         self.0.strip_suffix(suffix.as_str()).is_some_and(|head| head.ends_with('.'))
@@ -111,6 +118,15 @@ impl HostPattern {
         match self {
             Self::Exact(name) | Self::Wildcard(name) => name,
         }
+    }
+
+    /// As [`Hostname::to_unicode`].
+    pub fn to_unicode(&self) -> Option<String> {
+        let base = self.base().to_unicode()?;
+        Some(match self {
+            Self::Exact(_) => base,
+            Self::Wildcard(_) => format!("*.{base}"),
+        })
     }
 
     /// Whether a client that asks for `name` is answered by this pattern.
@@ -237,6 +253,10 @@ fn to_ascii(text: &str) -> Result<String, NameError> {
     let text = text.strip_suffix('.').unwrap_or(text);
     if text.is_empty() {
         return Err(NameError::Empty);
+    }
+    // No character of a U-label has more bytes than four; what is longer isn't even looked at.
+    if text.len() > 4 * MAX_NAME_LEN {
+        return Err(NameError::TooLong);
     }
     if is_ip_address(text) {
         return Err(NameError::IpAddress);

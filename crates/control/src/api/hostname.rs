@@ -31,6 +31,9 @@ use crate::{
 pub(super) struct HostnameBody {
     id: HostnameId,
     name: HostPattern,
+    /// With U-labels, where it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
     status: &'static str,
     status_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +71,7 @@ impl From<HostnameView> for HostnameBody {
         let settings = HostnameSettings::of(&hostname.spec());
         Self {
             id: hostname.id,
+            display_name: hostname.name.to_unicode(),
             name: hostname.name,
             status,
             status_code,

@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use landfall_feed::record::MAX_RECORD_LEN;
-use landfall_model::{OriginPoolError, RouteError};
+use landfall_model::{NameError, OriginPoolError, RouteError};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -91,6 +91,10 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The request is invalid", detail)
     }
 
+    fn invalid_hostname(error: NameError) -> Self {
+        Self::invalid("name", name_code(error), format!("{error}."))
+    }
+
     fn invalid_name(error: &dyn std::fmt::Display) -> Self {
         Self::invalid("name", "invalid_name", format!("{error}."))
     }
@@ -170,6 +174,16 @@ fn route_field(error: &RouteError) -> &'static str {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "what has no code of its own is malformed")]
+fn name_code(error: NameError) -> &'static str {
+    match error {
+        NameError::IpAddress => "name_is_ip_address",
+        NameError::SingleLabel => "name_has_one_label",
+        NameError::TooLong | NameError::LabelTooLong => "name_too_long",
+        _ => "invalid_name",
+    }
+}
+
 /// An error with all that caused it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -206,17 +220,17 @@ impl From<ServiceError> for Problem {
                 "hostname_taken",
                 "The hostname is in use, or answers for one that is, or is answered for by one.",
             ),
-            ServiceError::NameReserved => Self::conflict(
-                "hostname_reserved",
-                "The hostname is the system domain, or would answer for names that belong to it.",
-            ),
+            ServiceError::NameRefused(refusal) => {
+                let detail = format!("The hostname can't be added: {refusal}.");
+                Self::invalid("name", refusal.code(), detail)
+            }
             ServiceError::SystemHostname => Self::conflict(
                 "system_hostname",
                 "A property's system hostname stays for as long as the property.",
             ),
             ServiceError::Settings(source) => Self::settings(source),
             ServiceError::PropertyName(source) => Self::invalid_name(source),
-            ServiceError::HostnameName(source) => Self::invalid_name(source),
+            ServiceError::HostnameName(source) => Self::invalid_hostname(*source),
             ServiceError::OriginRefused(origin) => Self::unprocessable(
                 "origin_not_public",
                 format!(

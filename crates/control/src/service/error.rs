@@ -7,6 +7,7 @@ use super::{MAX_SETTINGS_LEN, MAX_TLS_POLICIES};
 use crate::{
     ca::CaError,
     certificate::upload::UploadError,
+    hostname::refusal::NameRefusal,
     property::PropertyNameError,
     settings::SettingsError,
     store::{StoreError, change::PublishError},
@@ -32,8 +33,8 @@ pub(crate) enum ServiceError {
     SystemName(#[source] NameError),
     #[error("the hostname is in use")]
     HostnameTaken,
-    #[error("the hostname is the system domain, or would answer for it")]
-    NameReserved,
+    #[error("nobody may have the hostname")]
+    NameRefused(#[source] NameRefusal),
     #[error("a property's system hostname stays for as long as the property")]
     SystemHostname,
     #[error("the settings can't be used")]

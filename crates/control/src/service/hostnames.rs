@@ -15,7 +15,7 @@ use crate::{
     config::IssuanceScope,
     hostname::{
         HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, ManagedHostname, Placement, Title,
-        names_of,
+        names_of, refusal,
     },
     property::Property,
     settings::{Fields, HostnameSettings, SettingsError},
@@ -64,10 +64,8 @@ impl Service {
         spec: HostnameSpec,
     ) -> Result<HostnameView, ServiceError> {
         self.check_origins(origins_of(&spec.route), &[])?;
-        let placement = &Placement::of(name, &self.system_domain);
-        if *placement == Placement::Reserved {
-            return Err(ServiceError::NameReserved);
-        }
+        let placement =
+            &refusal::place(name, &self.system_domain).map_err(ServiceError::NameRefused)?;
         let verified =
             placement.site().is_some() || self.issuance.scope == IssuanceScope::EveryHostname;
         let (status, issuance) = match (verified, self.issuance.scope) {
