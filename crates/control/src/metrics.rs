@@ -135,11 +135,11 @@ impl Metrics {
             family.reset();
         }
         for pop in pops {
-            let Some(ack) = pop.ack else { continue };
+            let Some(ack) = &pop.ack else { continue };
             let label = [pop.name.as_str()];
             self.pop_applied.with_label_values(&label).set(number(ack.applied.0));
             self.pop_seen.with_label_values(&label).set(ack.seen_at.unix_timestamp());
-            self.pop_rejected.with_label_values(&label).set(number(ack.rejected as u64));
+            self.pop_rejected.with_label_values(&label).set(number(ack.rejected.len() as u64));
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

@@ -30,6 +30,8 @@ use crate::{
 
 /// How long to wait before accepting again after the system refused to.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a PoP may ask for nothing before it is unhealthy. Edges ask every half minute.
+const POP_UNHEALTHY_AFTER: Duration = Duration::from_secs(120);
 
 /// A control plane whose port is bound.
 pub struct Control {
@@ -80,6 +82,7 @@ impl Control {
             system_domain: config.system_domain.clone(),
             issuance: config.issuance,
             origins: config.origins.clone(),
+            pop_unhealthy_after: POP_UNHEALTHY_AFTER,
         };
         let (stop, stopping) = watch::channel(false);
         let app = Arc::new(App {

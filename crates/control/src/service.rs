@@ -6,8 +6,9 @@ mod error;
 mod hostnames;
 mod properties;
 mod tickets;
+mod view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use landfall_feed::{
     record::{HostnameRecord, HostnameState, MAX_RECORD_LEN, WireRecord, encode_record},
@@ -18,13 +19,13 @@ use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Revision};
 pub(crate) use certificates::Upload;
 pub(crate) use error::{Missing, ServiceError};
 pub(crate) use properties::PropertyView;
+pub(crate) use view::HostnameView;
 
 use crate::{
     ca::InternalCa,
-    certificate::CertificateSummary,
     config::{IssuancePolicy, OriginPolicy},
     hostname::{HostnameSpec, HostnameStatus, ManagedHostname},
-    store::{self, Change, Store, StoreError, job::JobState, verification::VerificationState},
+    store::{self, Change, Store, StoreError},
 };
 
 /// The most different TLS policies of one property's hostnames, the default apart. An edge has
@@ -43,19 +44,8 @@ pub(crate) struct Service {
     pub(crate) system_domain: Hostname,
     pub(crate) issuance: IssuancePolicy,
     pub(crate) origins: OriginPolicy,
-}
-
-/// A hostname with what belongs to it.
-#[derive(Clone, Debug)]
-pub(crate) struct HostnameView {
-    pub(crate) hostname: ManagedHostname,
-    pub(crate) system_hostname: Hostname,
-    pub(crate) certificates: Vec<CertificateSummary>,
-    /// Where its verification stands; `None` where it is never verified.
-    pub(crate) verification: Option<VerificationState>,
-    /// Its newest job.
-    #[allow(dead_code, reason = "until jobs are done")]
-    pub(crate) job: Option<JobState>,
+    /// How long a PoP may ask for nothing before it is unhealthy.
+    pub(crate) pop_unhealthy_after: Duration,
 }
 
 /// A hostname of another property is as unknown as none.

@@ -111,7 +111,7 @@ fn pop_line(pop: &Pop) -> String {
             ack.epoch,
             ack.applied,
             words(ack.state),
-            ack.rejected,
+            ack.rejected.len(),
             at(ack.seen_at)
         ),
         None => "never seen".to_owned(),

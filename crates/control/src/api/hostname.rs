@@ -20,10 +20,9 @@ use super::{
 };
 use crate::{
     call::Call,
-    hostname::{HostnameOrigin, HostnameStatus},
+    hostname::{HostnameOrigin, HostnameStatus, deployment::Deployment},
     service::HostnameView,
     settings::HostnameSettings,
-    store::pop::PopCount,
 };
 
 #[derive(Serialize)]
@@ -44,11 +43,11 @@ pub(super) struct HostnameBody {
     settings: HostnameSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<VerificationBody>,
+    certificate_state: &'static str,
     certificates: Vec<CertificateBody>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pops: Option<PopsBody>,
+    pops: PopsBody,
 }
 
 /// On how many PoPs of the fleet the hostname is live as it stands.
@@ -60,6 +59,8 @@ struct PopsBody {
 
 impl From<HostnameView> for HostnameBody {
     fn from(view: HostnameView) -> Self {
+        let Deployment { live, total, .. } = view.deployment();
+        let certificate_state = view.certificate_state().name();
         let hostname = view.hostname;
         let (status, status_code) = match hostname.status {
             HostnameStatus::PendingValidation => ("PendingValidation", 0),
@@ -79,9 +80,10 @@ impl From<HostnameView> for HostnameBody {
             system_hostname: target.map(|name| name.to_string()),
             settings,
             verification: view.verification.map(VerificationBody::from),
+            certificate_state,
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
-            pops: None,
+            pops: PopsBody { live, total },
         }
     }
 }
@@ -114,8 +116,7 @@ pub(super) async fn show(
 ) -> Result<Json<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
     let view = app.service.hostname(property, id).await?;
-    let PopCount { live, total } = app.service.live_on(&view).await?;
-    Ok(Json(HostnameBody { pops: Some(PopsBody { live, total }), ..view.into() }))
+    Ok(Json(view.into()))
 }
 
 pub(super) async fn change(

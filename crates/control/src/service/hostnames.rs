@@ -1,10 +1,8 @@
 //! Hostnames: who may have which, and what becomes of them.
 
-use std::collections::HashMap;
-
-use landfall_feed::record::hostname_id;
-use landfall_model::{HostPattern, Hostname, HostnameId, Origin, PropertyId, Route};
+use landfall_model::{HostPattern, HostnameId, Origin, PropertyId, Route};
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::{
     HostnameView, Service, ServiceError, check_share, or_taken, owned, properties, publish,
@@ -20,12 +18,11 @@ use crate::{
     property::Property,
     settings::{Fields, HostnameSettings, SettingsError},
     store::{
-        self, Change, Connection,
+        self, Change,
         audit::AuditEntry,
         event::EventKind,
         held_name::Standing,
         hostname::{HostnameIds, NewHostname},
-        pop::PopCount,
     },
     token::{random_id, random_uuid},
 };
@@ -99,20 +96,8 @@ impl Service {
         let mut connection = self.store.read_at_once().await?;
         let hostname = store::hostname::find(&mut connection, id).await?;
         let hostname = owned(hostname, property)?;
-        load(&mut connection, hostname, owner.system_hostname).await
-    }
-
-    /// On how many PoPs a hostname is live: they have acknowledged it as it stands.
-    pub(crate) async fn live_on(&self, view: &HostnameView) -> Result<PopCount, ServiceError> {
-        let mut connection = self.store.read_at_once().await?;
-        let epoch = store::feed::state(&mut connection).await?.epoch;
-        let id = hostname_id(&view.hostname.name);
-        let count = store::pop::count_current(&mut connection, &id, epoch).await?;
-        // Without a certificate its handshakes are refused, wherever it is known; and what is known
-        // under a name that is only claimed is somebody else's.
-        let is_served = !view.certificates.is_empty() && view.hostname.title == Title::Held;
-        let live = if is_served { count.live } else { 0 };
-        Ok(PopCount { live, ..count })
+        let now = OffsetDateTime::now_utc();
+        self.view_of(&mut connection, hostname, owner.system_hostname, now).await
     }
 
     /// At most `limit` hostnames of a property with ids above `after`.
@@ -124,23 +109,8 @@ impl Service {
     ) -> Result<Vec<HostnameView>, ServiceError> {
         let owner = self.property(property).await?;
         let mut connection = self.store.read_at_once().await?;
-        let hostnames = store::hostname::list(&mut connection, property, after, limit).await?;
-        let found =
-            store::certificate::summaries_of_page(&mut connection, property, after, limit).await?;
-        let standing =
-            store::verification::of_page(&mut connection, property, after, limit).await?;
-        let mut standing: HashMap<_, _> = standing.into_iter().collect();
-        let jobs = store::job::newest_of_page(&mut connection, property, after, limit).await?;
-        let mut jobs: HashMap<_, _> = jobs.into_iter().map(|job| (job.hostname, job)).collect();
-        let view = |hostname: ManagedHostname| {
-            let own = found.iter().filter(|certificate| certificate.hostname == hostname.id);
-            let certificates = own.cloned().collect();
-            let system_hostname = owner.system_hostname.clone();
-            let verification = standing.remove(&hostname.id);
-            let job = jobs.remove(&hostname.id);
-            HostnameView { hostname, system_hostname, certificates, verification, job }
-        };
-        Ok(hostnames.into_iter().map(view).collect())
+        let page = (property, after, limit);
+        self.views_of_page(&mut connection, &owner.system_hostname, page).await
     }
 
     /// Changes what `patch` says of a hostname's settings.
@@ -220,20 +190,9 @@ impl Service {
     ) -> Result<HostnameView, ServiceError> {
         let hostname = owned(store::hostname::find(change.on(), id).await?, owner.id)?;
         let system_hostname = self.system_hostname(&owner.name)?;
-        load(change.on(), hostname, system_hostname).await
+        let now = change.now();
+        self.view_of(change.on(), hostname, system_hostname, now).await
     }
-}
-
-/// Reads what belongs to a hostname.
-async fn load(
-    on: &mut Connection,
-    hostname: ManagedHostname,
-    system_hostname: Hostname,
-) -> Result<HostnameView, ServiceError> {
-    let certificates = store::certificate::summaries(on, hostname.id).await?;
-    let verification = store::verification::find(on, hostname.id).await?;
-    let job = store::job::newest(on, hostname.id).await?;
-    Ok(HostnameView { hostname, system_hostname, certificates, verification, job })
 }
 
 /// Inserts a hostname with all that belongs to a new one, and publishes it if it has its name.

@@ -195,6 +195,7 @@ mod tests {
             system_domain: "edge.test".parse().unwrap(),
             issuance: IssuancePolicy { scope, lifetime: Duration::from_secs(3_600) },
             origins: OriginPolicy::default(),
+            pop_unhealthy_after: std::time::Duration::from_secs(120),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Who has a name.
 
-use landfall_model::{HostPattern, HostnameId, PropertyId};
-use sqlx::Row;
+use landfall_model::{HostPattern, HostnameId, PropertyId, Revision};
+use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Connection, StoreError};
-use crate::hostname::{Placement, parent_of};
+use super::{Connection, StoreError, from_sql, time_from_sql};
+use crate::hostname::{Placement, deployment::Publication, parent_of};
 
 /// What stands against giving a name to a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,52 @@ pub(crate) async fn holder(
         .await
         .map_err(StoreError::on("look for a name's holder"))?;
     Ok(row.map(|row| (HostnameId(row.get(0)), PropertyId(row.get(1)))))
+}
+
+/// The feed records of the names that a hostname has.
+pub(crate) async fn publications(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<Publication>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT hostname_id, feed_record.id, revision, changed_at FROM held_name \
+         JOIN feed_record ON feed_record.id = 'hostname/' || name WHERE hostname_id = ?",
+    )
+    .bind(hostname.0)
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read a hostname's records"))?;
+    rows.iter().map(|row| Ok(read_publication(row)?.1)).collect()
+}
+
+/// The same for a page of [`super::hostname::list`] with the same arguments, each with its hostname.
+pub(crate) async fn publications_of_page(
+    on: &mut Connection,
+    property: PropertyId,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<(HostnameId, Publication)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT hostname_id, feed_record.id, revision, changed_at FROM held_name \
+         JOIN feed_record ON feed_record.id = 'hostname/' || name WHERE hostname_id IN \
+         (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?)",
+    )
+    .bind(property.0)
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read hostnames' records"))?;
+    rows.iter().map(read_publication).collect()
+}
+
+fn read_publication(row: &SqliteRow) -> Result<(HostnameId, Publication), StoreError> {
+    let publication = Publication {
+        id: row.get(1),
+        revision: Revision(from_sql(row.get(2), "revision")?),
+        at: time_from_sql(row.get(3))?,
+    };
+    Ok((HostnameId(row.get(0)), publication))
 }
 
 /// What stands against giving `name` to `property`.

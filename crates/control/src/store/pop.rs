@@ -1,13 +1,13 @@
 //! PoPs and what they have acknowledged.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use landfall_feed::protocol::{Ack, AckState, Rejected};
 use landfall_model::{Epoch, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_sql, time_from_sql, to_sql};
+use super::{Connection, StoreError, from_json, from_sql, time_from_sql, to_sql};
 use crate::token::{PopId, SecretHash};
 
 /// A PoP of the fleet.
@@ -17,14 +17,49 @@ pub struct Pop {
     pub name: String,
     /// The public addresses that customers' DNS leads to.
     pub addresses: Vec<IpAddr>,
+    /// Whether hostnames may lead to it.
+    pub traffic: Traffic,
+    /// When it last asked for anything, within half a minute; `None`: never.
+    pub seen_at: Option<OffsetDateTime>,
     /// When it was added.
     pub created_at: OffsetDateTime,
     /// What it said last; `None` while it has never said anything.
     pub ack: Option<PopAck>,
 }
 
+/// Whether hostnames may lead to a PoP, as its operator has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// They may.
+    On,
+    /// They may not, though it serves whoever comes.
+    Off,
+}
+
+/// Whether hostnames may lead to a PoP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PopActivity {
+    /// They may.
+    Active,
+    /// It has asked for nothing for too long, or never.
+    Unhealthy,
+    /// Its operator keeps traffic off it.
+    Off,
+}
+
+impl Pop {
+    pub(crate) fn activity(&self, now: OffsetDateTime, unhealthy_after: Duration) -> PopActivity {
+        let is_healthy = self.seen_at.is_some_and(|seen| now - seen < unhealthy_after);
+        match (self.traffic, is_healthy) {
+            (Traffic::Off, _) => PopActivity::Off,
+            (Traffic::On, true) => PopActivity::Active,
+            (Traffic::On, false) => PopActivity::Unhealthy,
+        }
+    }
+}
+
 /// What a PoP said last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PopAck {
     /// The epoch of `applied`.
     pub epoch: Epoch,
@@ -32,8 +67,8 @@ pub struct PopAck {
     pub applied: Revision,
     /// Whether it then held what it should.
     pub state: AckState,
-    /// How many records it could not use.
-    pub rejected: usize,
+    /// Which records it could not use.
+    pub rejected: Vec<Rejected>,
     /// When it said so.
     pub seen_at: OffsetDateTime,
 }
@@ -91,7 +126,9 @@ pub(crate) async fn name(on: &mut Connection, id: PopId) -> Result<Option<String
 /// Every PoP with its last ack, by name. A fleet has hundreds at most.
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     let rows = sqlx::query(
-        "SELECT name, addresses, created_at, epoch, applied, state, rejected, pop_ack.seen_at \
+        "SELECT name, addresses, created_at, epoch, applied, state, rejected, pop_ack.seen_at, \
+         traffic, max(coalesce(pop.seen_at, pop_ack.seen_at), \
+                      coalesce(pop_ack.seen_at, pop.seen_at)) \
          FROM pop LEFT JOIN pop_ack ON pop_ack.pop_id = pop.id ORDER BY name",
     )
     .fetch_all(on)
@@ -143,42 +180,17 @@ pub(crate) async fn acked_revision(
     from_sql(applied.unwrap_or_default(), "revision").map(Revision)
 }
 
-/// How many PoPs serve a hostname as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PopCount {
-    /// Those that acknowledged its record and could use it.
-    pub(crate) live: u32,
-    /// All.
-    pub(crate) total: u32,
-}
-
-/// Counts the PoPs that have the feed record `id` as it stands in `epoch`.
-pub(crate) async fn count_current(
-    on: &mut Connection,
-    id: &str,
-    epoch: Epoch,
-) -> Result<PopCount, StoreError> {
-    let row = sqlx::query(
-        "SELECT coalesce(sum(ack.epoch = ?1 AND ack.applied >= record.revision AND NOT EXISTS \
-         (SELECT 1 FROM json_each(ack.rejected) WHERE json_extract(value, '$.id') = ?2)), 0), \
-         count(*) FROM pop LEFT JOIN pop_ack AS ack ON ack.pop_id = pop.id \
-         LEFT JOIN feed_record AS record ON record.id = ?2",
-    )
-    .bind(to_sql(epoch.0))
-    .bind(id)
-    .fetch_one(on)
-    .await
-    .map_err(StoreError::on("count PoPs"))?;
-    let count = |value: i64| u32::try_from(value).map_err(|_| StoreError::Corrupt("PoP count"));
-    Ok(PopCount { live: count(row.get(0))?, total: count(row.get(1))? })
-}
-
 fn read(row: &SqliteRow) -> Result<Pop, StoreError> {
     let addresses: &str = row.get(1);
     let addresses: Result<Vec<IpAddr>, _> = addresses.split_whitespace().map(str::parse).collect();
     Ok(Pop {
         name: row.get(0),
         addresses: addresses.map_err(|_| StoreError::Corrupt("PoP address"))?,
+        traffic: match row.get::<i64, _>(8) {
+            0 => Traffic::Off,
+            _ => Traffic::On,
+        },
+        seen_at: row.get::<Option<i64>, _>(9).map(time_from_sql).transpose()?,
         created_at: time_from_sql(row.get(2))?,
         ack: read_ack(row)?,
     })
@@ -188,13 +200,11 @@ fn read_ack(row: &SqliteRow) -> Result<Option<PopAck>, StoreError> {
     let Some(seen_at) = row.get::<Option<i64>, _>(7) else {
         return Ok(None);
     };
-    let rejected: Vec<Rejected> =
-        serde_json::from_str(row.get(6)).map_err(|_| StoreError::Corrupt("rejected records"))?;
     Ok(Some(PopAck {
         epoch: Epoch(from_sql(row.get(3), "epoch")?),
         applied: Revision(from_sql(row.get(4), "revision")?),
         state: state_from_sql(row.get(5))?,
-        rejected: rejected.len(),
+        rejected: from_json(row.get(6), "rejected records")?,
         seen_at: time_from_sql(seen_at)?,
     }))
 }

@@ -1,0 +1,147 @@
+//! A hostname with all that belongs to it, as it is read and shown.
+
+use std::{collections::HashMap, sync::Arc};
+
+use landfall_model::{Hostname, HostnameId, PropertyId};
+use time::OffsetDateTime;
+
+use super::{Service, ServiceError};
+use crate::{
+    certificate::CertificateSummary,
+    hostname::{
+        ManagedHostname,
+        certificate_state::{CertificateState, PublicStatus, Situation},
+        deployment::{Deployment, Fleet, Publication, Published},
+    },
+    store::{self, Connection, job::JobState, verification::VerificationState},
+};
+
+/// A hostname with what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct HostnameView {
+    pub(crate) hostname: ManagedHostname,
+    pub(crate) system_hostname: Hostname,
+    pub(crate) certificates: Vec<CertificateSummary>,
+    /// Where its verification stands; `None` where it is never verified.
+    pub(crate) verification: Option<VerificationState>,
+    /// Its newest job.
+    pub(crate) job: Option<JobState>,
+    /// What PoPs may have of it.
+    pub(crate) published: Published,
+}
+
+impl HostnameView {
+    /// How far it has got. Without a certificate its handshakes are refused, wherever it is known.
+    pub(crate) fn deployment(&self) -> Deployment {
+        let deployment = self.published.deployment();
+        let live = if self.certificates.is_empty() { 0 } else { deployment.live };
+        Deployment { live, ..deployment }
+    }
+
+    /// What state its certificate is in.
+    pub(crate) fn certificate_state(&self) -> CertificateState {
+        let situation = Situation {
+            status: self.hostname.status,
+            title: self.hostname.title,
+            left_at: self.left_at(),
+            job: self.job.as_ref(),
+            certificates: &self.certificates,
+            deployment: self.deployment(),
+            now: self.published.fleet.at,
+        };
+        situation.certificate_state()
+    }
+
+    /// Its status in the Cloudflare-compatible API.
+    #[allow(dead_code, reason = "for the Cloudflare-compatible API")]
+    pub(crate) fn public_status(&self) -> PublicStatus {
+        PublicStatus::of(self.hostname.status, self.left_at())
+    }
+
+    /// When its DNS was found to have left.
+    pub(crate) fn left_at(&self) -> Option<OffsetDateTime> {
+        self.verification.as_ref().and_then(|state| state.left_at)
+    }
+}
+
+impl Service {
+    /// Every PoP and what each has acknowledged. `at` is now.
+    pub(crate) async fn fleet(
+        &self,
+        on: &mut Connection,
+        at: OffsetDateTime,
+    ) -> Result<Arc<Fleet>, ServiceError> {
+        let epoch = store::feed::state(on).await?.epoch;
+        let pops = store::pop::list(on).await?;
+        Ok(Arc::new(Fleet { at, epoch, pops, unhealthy_after: self.pop_unhealthy_after }))
+    }
+
+    /// Reads what belongs to a hostname.
+    pub(super) async fn view_of(
+        &self,
+        on: &mut Connection,
+        hostname: ManagedHostname,
+        system_hostname: Hostname,
+        now: OffsetDateTime,
+    ) -> Result<HostnameView, ServiceError> {
+        let fleet = self.fleet(on, now).await?;
+        view_with(on, hostname, system_hostname, fleet).await
+    }
+
+    /// Reads what belongs to the hostnames of a page of [`store::hostname::list`].
+    pub(super) async fn views_of_page(
+        &self,
+        on: &mut Connection,
+        system_hostname: &Hostname,
+        (property, after, limit): (PropertyId, i64, u32),
+    ) -> Result<Vec<HostnameView>, ServiceError> {
+        let hostnames = store::hostname::list(on, property, after, limit).await?;
+        let certificates =
+            store::certificate::summaries_of_page(on, property, after, limit).await?;
+        let mut certificates = grouped(certificates, |own| own.hostname);
+        let found = store::verification::of_page(on, property, after, limit).await?;
+        let mut verifications: HashMap<_, _> = found.into_iter().collect();
+        let jobs = store::job::newest_of_page(on, property, after, limit).await?;
+        let mut jobs: HashMap<_, _> = jobs.into_iter().map(|job| (job.hostname, job)).collect();
+        let records = store::held_name::publications_of_page(on, property, after, limit).await?;
+        let mut records = grouped(records, |(hostname, _)| *hostname);
+        let fleet = self.fleet(on, OffsetDateTime::now_utc()).await?;
+        let view = |hostname: ManagedHostname| {
+            let records = records.remove(&hostname.id).unwrap_or_default();
+            let records: Vec<Publication> = records.into_iter().map(|(_, record)| record).collect();
+            HostnameView {
+                system_hostname: system_hostname.clone(),
+                certificates: certificates.remove(&hostname.id).unwrap_or_default(),
+                verification: verifications.remove(&hostname.id),
+                job: jobs.remove(&hostname.id),
+                published: Published { fleet: Arc::clone(&fleet), records },
+                hostname,
+            }
+        };
+        Ok(hostnames.into_iter().map(view).collect())
+    }
+}
+
+/// Reads what belongs to a hostname, with a fleet that was read at the same time.
+pub(super) async fn view_with(
+    on: &mut Connection,
+    hostname: ManagedHostname,
+    system_hostname: Hostname,
+    fleet: Arc<Fleet>,
+) -> Result<HostnameView, ServiceError> {
+    let id = hostname.id;
+    let certificates = store::certificate::summaries(on, id).await?;
+    let verification = store::verification::find(on, id).await?;
+    let job = store::job::newest(on, id).await?;
+    let records = store::held_name::publications(on, id).await?;
+    let published = Published { fleet, records };
+    Ok(HostnameView { hostname, system_hostname, certificates, verification, job, published })
+}
+
+fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> HostnameId) -> HashMap<HostnameId, Vec<T>> {
+    let mut groups: HashMap<HostnameId, Vec<T>> = HashMap::new();
+    for row in rows {
+        groups.entry(key(&row)).or_default().push(row);
+    }
+    groups
+}
