@@ -115,7 +115,8 @@ impl LabBuilder {
         write(&control_config, config, &self.control);
 
         let control = text(&control_config);
-        let key = must(&["api-key", "add", "lab", "--config", control]).await.stdout;
+        let key =
+            must(&["api-key", "add", "lab", "--scope", "admin", "--config", control]).await.stdout;
         let with_environment = |node: Node| {
             let set = |node: Node, (key, value): &(String, String)| node.environment(key, value);
             self.environment.iter().fold(node, set)

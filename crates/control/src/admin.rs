@@ -7,27 +7,28 @@ use std::{
 };
 
 use landfall_feed::{record::PopRecord, seal::GroupKeyFiles, secret_file, sign::VerifyingKey};
-use landfall_model::Epoch;
+use landfall_model::{Epoch, PropertyId};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
+    api_key::PlainName,
     call::{Actor, Call},
     config::ControlConfig,
     error::ControlError,
+    service::keys::{self, KeyError},
     state,
     store::{Change, Store, StoreError, change::PublishError},
     token::NewSecret,
 };
 
-pub use crate::store::{
-    api_key::ApiKey,
-    pop::{Pop, PopAck},
+pub use crate::{
+    api_key::{ApiKey, Grant, Scope},
+    store::pop::{Pop, PopAck},
 };
 
 /// For how long [`allow_shrink`] holds.
 pub const SHRINK_WINDOW: Duration = Duration::from_secs(3_600);
-const MAX_NAME_LEN: usize = 63;
 const MAX_ADDRESSES: usize = 16;
 
 /// What a new PoP needs to read the feed.
@@ -47,7 +48,7 @@ pub async fn add_pop(
     name: &str,
     addresses: &[IpAddr],
 ) -> Result<PopEnrolment, ControlError> {
-    check_name(name)?;
+    plain_name(name)?;
     if !(1..=MAX_ADDRESSES).contains(&addresses.len()) {
         return Err(ControlError::Addresses);
     }
@@ -101,16 +102,15 @@ pub async fn remove_pop(config: &ControlConfig, name: &str) -> Result<(), Contro
 pub async fn add_api_key(
     config: &ControlConfig,
     name: &str,
+    grant: Grant,
 ) -> Result<Zeroizing<String>, ControlError> {
-    check_name(name)?;
+    let parsed = plain_name(name)?;
     let store = state::open_store(config).await?;
-    let secret = NewSecret::generate().map_err(ControlError::Random)?;
     let mut change = begin(&store).await?;
-    let now = change.now();
-    let inserted = crate::store::api_key::insert(change.on(), name, &secret.hash(), now).await;
-    let id = inserted.map_err(|error| exists_or(error, "an API key", name))?;
+    let added = keys::add(&mut change, &parsed, &grant).await;
+    let added = added.map_err(|error| key_error(error, name, grant.property))?;
     finish(change, &store).await?;
-    Ok(secret.token(&id))
+    Ok(added.token)
 }
 
 /// Every key to the API, by name, without its secret.
@@ -120,23 +120,31 @@ pub async fn add_api_key(
 pub async fn list_api_keys(config: &ControlConfig) -> Result<Vec<ApiKey>, ControlError> {
     let store = state::open_store(config).await?;
     let mut connection = store.read().await.map_err(ControlError::Store)?;
-    let keys = crate::store::api_key::list(&mut connection).await.map_err(ControlError::Store);
+    let keys = crate::store::api_key::list(&mut connection, None, 0, u32::MAX).await;
     drop(connection);
     store.close().await;
-    keys
+    let mut keys = keys.map_err(ControlError::Store)?;
+    keys.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(keys)
 }
 
-/// Ends a key to the API at once. Its name stays taken.
+/// Ends a key to the API at once: one for all properties, or for `property`. Its name stays taken.
 ///
 /// # Errors
 /// An unknown or already revoked name, and the state's own errors.
-pub async fn revoke_api_key(config: &ControlConfig, name: &str) -> Result<(), ControlError> {
+pub async fn revoke_api_key(
+    config: &ControlConfig,
+    name: &str,
+    property: Option<PropertyId>,
+) -> Result<(), ControlError> {
+    let unknown = || ControlError::Unknown { what: "valid API key", name: name.to_owned() };
     let store = state::open_store(config).await?;
     let mut change = begin(&store).await?;
-    let now = change.now();
-    let revoked = crate::store::api_key::revoke(change.on(), name, now).await;
+    let found = crate::store::api_key::find_by_name(change.on(), name, property).await;
+    let key = found.map_err(ControlError::Store)?.ok_or_else(unknown)?;
+    let revoked = keys::revoke(&mut change, &key).await;
     if !revoked.map_err(ControlError::Store)? {
-        return Err(ControlError::Unknown { what: "valid API key", name: name.to_owned() });
+        return Err(unknown());
     }
     finish(change, &store).await
 }
@@ -194,7 +202,7 @@ pub fn init_group_keys(directory: &Path) -> Result<GroupKeyPaths, ControlError> 
 }
 
 async fn begin(store: &Store) -> Result<Change, ControlError> {
-    let call = Call { now: OffsetDateTime::now_utc(), actor: Actor::Operator };
+    let call = Call::by(Actor::Operator, OffsetDateTime::now_utc());
     store.change(call).await.map_err(ControlError::Store)
 }
 
@@ -211,10 +219,18 @@ fn exists_or(error: StoreError, what: &'static str, name: &str) -> ControlError 
     }
 }
 
-fn check_name(name: &str) -> Result<(), ControlError> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    match (1..=MAX_NAME_LEN).contains(&name.len()) && name.bytes().all(allowed) {
-        true => Ok(()),
-        false => Err(ControlError::Name(name.to_owned())),
+fn key_error(error: KeyError, name: &str, property: Option<PropertyId>) -> ControlError {
+    match error {
+        KeyError::NameTaken => ControlError::Exists { what: "an API key", name: name.to_owned() },
+        KeyError::NoProperty => ControlError::Unknown {
+            what: "property",
+            name: property.map_or_else(String::new, |property| property.0.to_string()),
+        },
+        KeyError::Store(error) => ControlError::Store(error),
+        KeyError::Random(error) => ControlError::Random(error),
     }
+}
+
+fn plain_name(name: &str) -> Result<PlainName, ControlError> {
+    name.parse().map_err(|_| ControlError::Name(name.to_owned()))
 }

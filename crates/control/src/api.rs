@@ -2,19 +2,18 @@
 
 pub(crate) mod body;
 mod certificate;
+pub(crate) mod condition;
+pub(crate) mod guard;
 mod health;
 mod hostname;
+mod key;
+pub(crate) mod key_uses;
 mod list;
 pub(crate) mod problem;
 mod property;
 mod verification;
 
-use std::{
-    any::Any,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,22 +22,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use landfall_feed::sign::SigningKey;
-use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    call::{Actor, Call},
     config::ApiConfig,
     feed::{self, snapshot::SnapshotRequests},
     metrics::{Metrics, RouteClass},
     refusals::Refusals,
     service::Service,
-    store::{self, StoreError},
-    token::{ApiKeyId, Presented},
 };
+use guard::{GuardedRoutes, Need, Verb};
+use key_uses::KeyUses;
 use problem::Problem;
 
 /// What every handler can reach.
@@ -52,6 +49,7 @@ pub(crate) struct App {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) refused_pops: Refusals,
     pub(crate) refused_api_keys: Refusals,
+    pub(crate) key_uses: KeyUses,
     pub(crate) metrics: Metrics,
     pub(crate) limits: ApiConfig,
 }
@@ -61,19 +59,8 @@ pub(crate) type SharedApp = Arc<App>;
 
 /// Every route with its guards.
 pub(crate) fn router(app: SharedApp) -> Router {
-    let api = Router::new()
-        .route("/api/Property", get(property::list).post(property::create))
-        .route("/api/Property/{property}", get(property::show).patch(property::change))
-        .route("/api/Property/{property}/hostname", get(hostname::list).post(hostname::create))
-        .route(
-            "/api/Property/{property}/hostname/{hostname}",
-            get(hostname::show).patch(hostname::change).delete(hostname::delete),
-        )
-        .route(
-            "/api/Property/{property}/hostname/{hostname}/certificate",
-            get(certificate::show).post(certificate::upload).delete(certificate::remove),
-        )
-        .route_layer(middleware::from_fn_with_state(app.clone(), require_api_key))
+    let api = native(&app)
+        .into_router()
         .route_layer(middleware::from_fn_with_state(app.clone(), bound_time));
     let health = Router::new()
         .route("/livez", get(health::live))
@@ -89,6 +76,31 @@ pub(crate) fn router(app: SharedApp) -> Router {
         .layer(CatchPanicLayer::custom(caught))
         .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app)
+}
+
+/// The native API, each endpoint with what a key needs to call it.
+fn native(app: &SharedApp) -> GuardedRoutes {
+    const PROPERTY: &str = "/api/Property/{property}";
+    const HOSTNAMES: &str = "/api/Property/{property}/hostname";
+    const HOSTNAME: &str = "/api/Property/{property}/hostname/{hostname}";
+    const CERTIFICATE: &str = "/api/Property/{property}/hostname/{hostname}/certificate";
+    GuardedRoutes::new(app, Problem::into_response)
+        .route(Verb::Get, "/api/Property", Need::READ, property::list)
+        .route(Verb::Post, "/api/Property", Need::WRITE_EVERYTHING, property::create)
+        .route(Verb::Get, PROPERTY, Need::READ, property::show)
+        .route(Verb::Patch, PROPERTY, Need::WRITE, property::change)
+        .route(Verb::Get, HOSTNAMES, Need::READ, hostname::list)
+        .route(Verb::Post, HOSTNAMES, Need::WRITE, hostname::create)
+        .route(Verb::Get, HOSTNAME, Need::READ, hostname::show)
+        .route(Verb::Patch, HOSTNAME, Need::WRITE, hostname::change)
+        .route(Verb::Delete, HOSTNAME, Need::WRITE, hostname::delete)
+        .route(Verb::Get, CERTIFICATE, Need::READ, certificate::show)
+        .route(Verb::Post, CERTIFICATE, Need::WRITE, certificate::upload)
+        .route(Verb::Delete, CERTIFICATE, Need::WRITE, certificate::remove)
+        .route(Verb::Get, "/api/Key", Need::ADMIN, key::list)
+        .route(Verb::Post, "/api/Key", Need::ADMIN, key::create)
+        .route(Verb::Get, "/api/Key/{key}", Need::ADMIN, key::show)
+        .route(Verb::Delete, "/api/Key/{key}", Need::ADMIN, key::revoke)
 }
 
 async fn not_found() -> Problem {
@@ -130,46 +142,4 @@ pub(crate) async fn within(limit: Duration, request: Request, next: Next) -> Res
             Problem::unavailable("timeout", detail).into_response()
         }
     }
-}
-
-/// Lets whoever has an API key in, and tells the handler who it is.
-async fn require_api_key(
-    State(app): State<SharedApp>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match caller(&app, request.headers()).await {
-        Ok(Some(key)) => {
-            let call = Call { now: OffsetDateTime::now_utc(), actor: Actor::Key(key) };
-            request.extensions_mut().insert(call);
-            next.run(request).await
-        }
-        Ok(None) => {
-            if let Some(refused) = app.refused_api_keys.count(Instant::now()) {
-                tracing::warn!(refused, "requests to the API came without a valid API key");
-            }
-            Problem::unauthorized("a valid API key in `X-API-Key` or as bearer token")
-                .into_response()
-        }
-        Err(error) => Problem::internal(&error).into_response(),
-    }
-}
-
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<ApiKeyId>, StoreError> {
-    let header = headers.get("x-api-key").and_then(|value| value.to_str().ok());
-    let Some(presented) = header.or_else(|| bearer(headers)).and_then(Presented::<ApiKeyId>::parse)
-    else {
-        return Ok(None);
-    };
-    let mut connection = app.service.store.read().await?;
-    let stored = store::api_key::secret_hash(&mut connection, presented.id).await?;
-    let proven = stored.is_some_and(|stored| presented.matches(&stored));
-    Ok(proven.then_some(presented.id))
-}
-
-/// The token of `Authorization: Bearer` (RFC 6750 section 2.1).
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -17,7 +17,7 @@ use axum::{
 use landfall_feed::protocol::{ACK_PATH, CHANGES_PATH, MAX_WAIT_SECONDS, SNAPSHOT_PATH};
 
 use crate::{
-    api::{SharedApp, bearer, problem::Problem, within},
+    api::{SharedApp, guard::bearer, problem::Problem, within},
     store::{self, StoreError},
     token::{PopId, Presented},
 };

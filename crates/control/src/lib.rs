@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod api;
+mod api_key;
 mod ca;
 mod call;
 mod certificate;
@@ -28,7 +29,7 @@ mod token;
 pub use ca::CaError;
 pub use error::ControlError;
 pub use landfall_feed::{protocol::AckState, sign::VerifyingKey};
-pub use landfall_model::{Epoch, Revision, config::Problem};
+pub use landfall_model::{Epoch, PropertyId, Revision, config::Problem};
 pub use server::{Control, run};
 pub use store::StoreError;
 pub use token::RandomError;

@@ -52,6 +52,8 @@ pub(crate) struct Property {
     /// 32 hexadecimal digits.
     pub(crate) zone_id: String,
     pub(crate) pool: OriginPool,
+    /// Counts changes.
+    pub(crate) version: i64,
     pub(crate) created_at: OffsetDateTime,
 }
 

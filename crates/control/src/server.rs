@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{self, App, SharedApp},
+    api::{self, App, SharedApp, key_uses::KeyUses},
     config::ControlConfig,
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
@@ -94,6 +94,7 @@ impl Control {
             stopping,
             refused_pops: Refusals::default(),
             refused_api_keys: Refusals::default(),
+            key_uses: KeyUses::default(),
             metrics,
             limits: config.api,
         });
@@ -105,6 +106,11 @@ impl Control {
     /// Where it listens: the real port where port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> SharedApp {
+        Arc::clone(&self.app)
     }
 
     /// Serves until `shutdown` completes, then lets requests in progress end.
@@ -126,9 +132,11 @@ impl Control {
         spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
         spawn(&mut background, "renew certificates", tasks::renew(Arc::clone(&self.app)));
         spawn(&mut background, "rotate tickets", tasks::rotate_tickets(Arc::clone(&self.app)));
+        spawn(&mut background, "note key uses", tasks::note_key_uses(Arc::clone(&self.app)));
         spawn(&mut background, "build snapshots", self.builder.run());
 
         let router = api::router(Arc::clone(&self.app));
+        let app = Arc::clone(&self.app);
         let mut connections = Connections::new(self.app);
         let ended = tokio::select! {
             () = shutdown => Ok(()),
@@ -139,6 +147,7 @@ impl Control {
         self.stop.send_replace(true);
         connections.drain(self.config.api.drain).await;
         background.shutdown().await;
+        tasks::note_key_uses_once(&app, OffsetDateTime::now_utc()).await;
         store.close().await;
         ended
     }

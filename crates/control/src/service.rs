@@ -4,6 +4,7 @@
 mod certificates;
 mod error;
 mod hostnames;
+pub(crate) mod keys;
 mod properties;
 mod tickets;
 mod view;
@@ -56,6 +57,14 @@ fn owned(
     hostname
         .filter(|hostname| hostname.property == property)
         .ok_or(ServiceError::Missing(Missing::Hostname))
+}
+
+/// Checks that what is to be changed is in the state that the caller expects.
+fn check_version(change: &Change, version: i64) -> Result<(), ServiceError> {
+    match change.conditions().expected.admits(version) {
+        true => Ok(()),
+        false => Err(ServiceError::Stale { version }),
+    }
 }
 
 /// Checks that settings leave room for certificates in their record, and that a property's policies

@@ -61,7 +61,7 @@ struct OriginSettings {
 }
 
 /// Reads settings.
-fn read<T: DeserializeOwned>(fields: Fields) -> Result<T, SettingsError> {
+pub(crate) fn read<T: DeserializeOwned>(fields: Fields) -> Result<T, SettingsError> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let mut path = error.path().to_string();
         path.truncate(path.floor_char_boundary(MAX_PATH));

@@ -24,6 +24,8 @@ const COMMANDS_EVERY: Duration = Duration::from_secs(2);
 /// How often secrets for session tickets are looked at: after the clock jumped, edges are without
 /// the right one for so long.
 const TICKETS_EVERY: Duration = Duration::from_secs(60);
+/// How often it is written down when keys were last used.
+const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 /// The most certificates that one round issues. What is left comes next, the most urgent first.
 const ISSUED_PER_ROUND: u32 = 1_000;
@@ -118,6 +120,26 @@ pub(crate) async fn ticket_round(service: &Service, metrics: &Metrics, now: Offs
         }
     };
     metrics.ticket_rotations.with_label_values(&[label]).inc();
+}
+
+/// Writes down when keys were last used. Never ends.
+pub(crate) async fn note_key_uses(app: SharedApp) {
+    let mut ticks = every(KEY_USES_EVERY);
+    loop {
+        ticks.tick().await;
+        note_key_uses_once(&app, OffsetDateTime::now_utc()).await;
+    }
+}
+
+pub(crate) async fn note_key_uses_once(app: &SharedApp, now: OffsetDateTime) {
+    let uses = app.key_uses.take();
+    if uses.is_empty() {
+        return;
+    }
+    if let Err(error) = app.service.note_key_uses(&uses, now).await {
+        uses.into_iter().for_each(|(key, at)| app.key_uses.note(key, at));
+        tracing::warn!(error = %chain(&error), "cannot write down when keys were last used");
+    }
 }
 
 async fn due(service: &Service, now: OffsetDateTime) -> Result<Vec<HostnameId>, StoreError> {

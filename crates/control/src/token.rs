@@ -19,7 +19,7 @@ const MAX_LEN: usize = 100;
 pub(crate) struct PopId(pub(crate) i64);
 
 /// An API key's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ApiKeyId(pub(crate) i64);
 
 /// An id that has tokens.

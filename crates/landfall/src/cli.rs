@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -97,13 +97,16 @@ pub(crate) enum KeysCommand {
 /// `landfall pop`
 #[derive(Debug, Subcommand)]
 pub(crate) enum PopCommand {
-    /// Enrols a PoP; its token goes to standard output, this once
+    /// Enrols a PoP; its token goes to standard output or into a file, this once
     Add {
         /// A name, such as fra1
         name: String,
         /// An address that clients reach the PoP at; may be given several times
         #[arg(long = "address", value_name = "IP", required = true, num_args = 1..)]
         addresses: Vec<IpAddr>,
+        /// A new file to write the token to, readable by its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -121,10 +124,22 @@ pub(crate) enum PopCommand {
 /// `landfall api-key`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApiKeyCommand {
-    /// Makes a key; it goes to standard output, this once
+    /// Makes a key; it goes to standard output or into a file, this once
     Add {
         /// A name to tell it by
         name: String,
+        /// What it may do; each may do what those before it may
+        #[arg(long, value_enum, default_value_t = ScopeArg::Write)]
+        scope: ScopeArg,
+        /// The id of the one property that it is for [default: all]
+        #[arg(long, value_name = "ID")]
+        property: Option<i64>,
+        /// How long it is valid, such as 90d [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+        /// A new file to write it to, readable by its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -134,9 +149,23 @@ pub(crate) enum ApiKeyCommand {
     Revoke {
         /// The key's name
         name: String,
+        /// The id of the property that it is for, where it is for one
+        #[arg(long, value_name = "ID")]
+        property: Option<i64>,
         #[command(flatten)]
         config: ConfigArg,
     },
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeArg {
+    /// Look.
+    Read,
+    /// Change properties, hostnames and certificates.
+    Write,
+    /// Manage keys, and read the audit log.
+    Admin,
 }
 
 /// `landfall feed`
@@ -178,7 +207,7 @@ mod tests {
     fn takes_several_addresses_of_a_pop() {
         let line = "landfall pop add fra1 --address 192.0.2.1 2001:db8::1 --config control.toml";
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-        let Command::Pop(PopCommand::Add { name, addresses, config }) = cli.command else {
+        let Command::Pop(PopCommand::Add { name, addresses, config, .. }) = cli.command else {
             panic!("{cli:?}");
         };
         assert_eq!((name.as_str(), addresses.len()), ("fra1", 2));

@@ -4,20 +4,22 @@
 //! goes to standard error.
 
 use std::{
-    fs::DirBuilder,
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::Duration,
 };
 
 use anyhow::Context;
 use landfall_control::{
-    AckState,
-    admin::{self, ApiKey, Pop, PopEnrolment},
+    AckState, PropertyId,
+    admin::{self, ApiKey, Grant, Pop, PopEnrolment, Scope},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    cli::{ApiKeyCommand, FeedCommand, KeysCommand, PopCommand},
+    cli::{ApiKeyCommand, FeedCommand, KeysCommand, PopCommand, ScopeArg},
     control_config,
 };
 
@@ -41,13 +43,14 @@ pub(crate) fn keys(command: &KeysCommand) -> anyhow::Result<()> {
 /// `landfall pop`
 pub(crate) async fn pop(command: &PopCommand) -> anyhow::Result<()> {
     match command {
-        PopCommand::Add { name, addresses, config } => {
+        PopCommand::Add { name, addresses, output, config } => {
             let config = control_config(&config.config)?;
-            let PopEnrolment { token, signing_key } =
-                admin::add_pop(&config, name, addresses).await?;
-            print(token.as_str())?;
+            let output = SecretOutput::open(output.as_deref())?;
+            let added = admin::add_pop(&config, name, addresses).await;
+            let PopEnrolment { token, signing_key } = added.inspect_err(|_| output.discard())?;
+            let place = output.write(&token)?;
             tell(&format!(
-                "Added the PoP {name}. The line on standard output is its token, shown this once:
+                "Added the PoP {name}. {place} is its token, shown this once:
 put it into a file of mode 0600 on the PoP, and this into the PoP's edge.toml:
 
 [feed]
@@ -70,19 +73,29 @@ signing_keys = [\"{signing_key}\"]"
 /// `landfall api-key`
 pub(crate) async fn api_key(command: &ApiKeyCommand) -> anyhow::Result<()> {
     match command {
-        ApiKeyCommand::Add { name, config } => {
-            let key = admin::add_api_key(&control_config(&config.config)?, name).await?;
-            print(key.as_str())?;
+        ApiKeyCommand::Add { name, scope, property, expires, output, config } => {
+            let config = control_config(&config.config)?;
+            let grant = Grant {
+                scope: (*scope).into(),
+                property: property.map(PropertyId),
+                expires_at: expires.as_ref().map(after).transpose()?,
+            };
+            let output = SecretOutput::open(output.as_deref())?;
+            let added = admin::add_api_key(&config, name, grant).await;
+            let key = added.inspect_err(|_| output.discard())?;
+            let place = output.write(&key)?;
             tell(&format!(
-                "Added the API key {name}. The line on standard output is shown this once."
+                "Added the API key {name} ({scope}). {place} is shown this once.",
+                scope = grant.scope
             ))
         }
         ApiKeyCommand::List(arg) => {
             let keys = admin::list_api_keys(&control_config(&arg.config)?).await?;
             keys.iter().try_for_each(|key| print(&key_line(key)))
         }
-        ApiKeyCommand::Revoke { name, config } => {
-            admin::revoke_api_key(&control_config(&config.config)?, name).await?;
+        ApiKeyCommand::Revoke { name, property, config } => {
+            let property = property.map(PropertyId);
+            admin::revoke_api_key(&control_config(&config.config)?, name, property).await?;
             tell(&format!("Revoked the API key {name}."))
         }
     }
@@ -128,11 +141,73 @@ fn words(state: AckState) -> &'static str {
 }
 
 fn key_line(key: &ApiKey) -> String {
-    let state = match key.revoked_at {
-        Some(time) => format!("revoked {}", at(time)),
-        None => "valid".to_owned(),
+    let Grant { scope, property, expires_at } = key.grant;
+    let reach = property.map_or("all".to_owned(), |PropertyId(id)| format!("property {id}"));
+    let used =
+        key.last_used_at.map_or("never used".to_owned(), |time| format!("used {}", at(time)));
+    let state = match (key.revoked_at, expires_at) {
+        (Some(time), _) => format!("revoked {}", at(time)),
+        (None, Some(time)) if time <= OffsetDateTime::now_utc() => format!("expired {}", at(time)),
+        (None, Some(time)) => format!("valid until {}", at(time)),
+        (None, None) => "valid".to_owned(),
     };
-    format!("{}\tmade {}\t{state}", key.name, at(key.created_at))
+    format!("{}\t{scope}\t{reach}\tmade {}\t{used}\t{state}", key.name, at(key.created_at))
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Self {
+        match scope {
+            ScopeArg::Read => Self::Read,
+            ScopeArg::Write => Self::Write,
+            ScopeArg::Admin => Self::Admin,
+        }
+    }
+}
+
+/// Where a secret goes. A file is made before there is a secret: one that can't be written would
+/// cost it.
+enum SecretOutput<'a> {
+    Standard,
+    File { path: &'a Path, file: File },
+}
+
+impl<'a> SecretOutput<'a> {
+    /// An existing file is never overwritten.
+    fn open(path: Option<&'a Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::Standard) };
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = opened.with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self::File { path, file })
+    }
+
+    /// Takes the file back: there is no secret for it.
+    fn discard(&self) {
+        if let Self::File { path, .. } = self {
+            // At worst an empty file stays.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Writes it, and says where it is.
+    fn write(self, secret: &str) -> anyhow::Result<String> {
+        match self {
+            Self::Standard => {
+                print(secret)?;
+                Ok("The line on standard output".to_owned())
+            }
+            Self::File { path, mut file } => {
+                let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
+                written.with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(format!("The line in {}", path.display()))
+            }
+        }
+    }
+}
+
+fn after(time: &Duration) -> anyhow::Result<OffsetDateTime> {
+    let time = time::Duration::try_from(*time).ok();
+    let at = time.and_then(|time| OffsetDateTime::now_utc().checked_add(time));
+    at.context("`--expires` is too long a time")
 }
 
 /// RFC 3339, in whole seconds.

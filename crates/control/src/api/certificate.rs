@@ -1,7 +1,7 @@
 //! `/api/Property/{property}/hostname/{hostname}/certificate`
 
 use axum::{
-    Extension, Json,
+    Extension,
     extract::{Path, Request, State, rejection::PathRejection},
 };
 use landfall_model::{HostPattern, KeyType};
@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::{
     SharedApp,
     body::{SecretText, read_secret_json},
+    condition::Tagged,
     hostname::{HostnameBody, ids},
     problem::Problem,
 };
@@ -117,28 +118,29 @@ pub(super) async fn upload(
     Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
     request: Request,
-) -> Result<Json<HostnameBody>, Problem> {
+) -> Result<Tagged<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
     let body: UploadBody = read_secret_json(request, app.limits.max_body, EXPECTED).await?;
     let pairs = body.pairs().ok_or_else(|| Problem::incomplete(EXPECTED))?;
-    Ok(Json(app.service.upload_certificates(call, property, id, pairs).await?.into()))
+    Ok(app.service.upload_certificates(call, property, id, pairs).await?.into())
 }
 
 pub(super) async fn show(
     State(app): State<SharedApp>,
     path: Result<Path<(i64, i64)>, PathRejection>,
-) -> Result<Json<CertificatesBody>, Problem> {
+) -> Result<Tagged<CertificatesBody>, Problem> {
     let (property, id) = ids(path)?;
     let view = app.service.hostname(property, id).await?;
     let certificates = view.certificates.iter().map(CertificateBody::from).collect();
-    Ok(Json(CertificatesBody { certificates }))
+    let body = CertificatesBody { certificates };
+    Ok(Tagged { version: view.hostname.version, body })
 }
 
 pub(super) async fn remove(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
-) -> Result<Json<HostnameBody>, Problem> {
+) -> Result<Tagged<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
-    Ok(Json(app.service.remove_certificate(call, property, id).await?.into()))
+    Ok(app.service.remove_certificate(call, property, id).await?.into())
 }

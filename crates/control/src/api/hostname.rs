@@ -13,6 +13,7 @@ use super::{
     SharedApp,
     body::read_json,
     certificate::CertificateBody,
+    condition::Tagged,
     list::{Page, Wanted},
     problem::Problem,
     property::property_id,
@@ -57,6 +58,12 @@ struct PopsBody {
     total: u32,
 }
 
+impl From<HostnameView> for Tagged<HostnameBody> {
+    fn from(view: HostnameView) -> Self {
+        Self { version: view.hostname.version, body: view.into() }
+    }
+}
+
 impl From<HostnameView> for HostnameBody {
     fn from(view: HostnameView) -> Self {
         let Deployment { live, total, .. } = view.deployment();
@@ -93,11 +100,11 @@ pub(super) async fn create(
     Extension(call): Extension<Call>,
     path: Result<Path<i64>, PathRejection>,
     request: Request,
-) -> Result<(StatusCode, Json<HostnameBody>), Problem> {
+) -> Result<(StatusCode, Tagged<HostnameBody>), Problem> {
     let property = property_id(path)?;
     let settings = read_json(request, app.limits.max_body).await?;
     let view = app.service.add_hostname(call, property, settings).await?;
-    Ok((StatusCode::CREATED, Json(view.into())))
+    Ok((StatusCode::CREATED, view.into()))
 }
 
 pub(super) async fn list(
@@ -113,10 +120,10 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<SharedApp>,
     path: Result<Path<(i64, i64)>, PathRejection>,
-) -> Result<Json<HostnameBody>, Problem> {
+) -> Result<Tagged<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
     let view = app.service.hostname(property, id).await?;
-    Ok(Json(view.into()))
+    Ok(view.into())
 }
 
 pub(super) async fn change(
@@ -124,10 +131,10 @@ pub(super) async fn change(
     Extension(call): Extension<Call>,
     path: Result<Path<(i64, i64)>, PathRejection>,
     request: Request,
-) -> Result<Json<HostnameBody>, Problem> {
+) -> Result<Tagged<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
     let patch = read_json(request, app.limits.max_body).await?;
-    Ok(Json(app.service.change_hostname(call, property, id, patch).await?.into()))
+    Ok(app.service.change_hostname(call, property, id, patch).await?.into())
 }
 
 pub(super) async fn delete(

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     certificate::{roots::RootsError, upload::UploadError},
-    service::{MAX_SETTINGS_LEN, MAX_TLS_POLICIES, Missing, ServiceError},
+    service::{MAX_SETTINGS_LEN, MAX_TLS_POLICIES, ServiceError},
     settings::SettingsError,
     store::StoreError,
 };
@@ -51,6 +51,12 @@ impl Problem {
     pub(crate) fn invalid(field: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, "The request is invalid", detail)
             .with("field", field)
+    }
+
+    /// A header field of the request that can't be used.
+    pub(crate) fn bad_header(name: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, "The request is malformed", detail)
+            .with("header", name)
     }
 
     pub(crate) fn unauthorized(expected: &str) -> Self {
@@ -120,7 +126,7 @@ impl Problem {
         Self::unprocessable("invalid_field", format!("Expected {expected}."))
     }
 
-    fn settings(error: &SettingsError) -> Self {
+    pub(super) fn settings(error: &SettingsError) -> Self {
         let invalid = |field: &str, detail: String| {
             Self::unprocessable("invalid_field", detail).with("field", field)
         };
@@ -204,11 +210,18 @@ fn is_busy(error: &(dyn std::error::Error + 'static)) -> bool {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match &error {
-            ServiceError::Missing(Missing::Property) => Self::not_found("property"),
-            ServiceError::Missing(Missing::Hostname) => Self::not_found("hostname"),
-            ServiceError::Missing(Missing::UploadedCertificate) => {
-                Self::not_found("uploaded certificate")
-            }
+            ServiceError::Missing(missing) => Self::not_found(missing.name()),
+            ServiceError::Stale { version } => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The object was changed",
+                format!("`If-Match` names another version; the current one is {version}."),
+            )
+            .with("version", *version),
+            ServiceError::KeyNameTaken => Self::conflict(
+                "key_name_taken",
+                "Another key has this name, revoked ones included.",
+            ),
             ServiceError::PropertyNameTaken => {
                 Self::conflict("property_name_taken", "The property's name is in use.")
             }

@@ -12,10 +12,11 @@ use time::OffsetDateTime;
 use super::{
     SharedApp,
     body::read_json,
+    condition::Tagged,
     list::{Page, Wanted},
     problem::Problem,
 };
-use crate::{call::Call, service::PropertyView, settings::PropertySettings};
+use crate::{api_key::Caller, call::Call, service::PropertyView, settings::PropertySettings};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +29,12 @@ pub(super) struct PropertyBody {
     settings: PropertySettings,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
+}
+
+impl From<PropertyView> for Tagged<PropertyBody> {
+    fn from(view: PropertyView) -> Self {
+        Self { version: view.property.version, body: view.into() }
+    }
 }
 
 impl From<PropertyView> for PropertyBody {
@@ -47,26 +54,27 @@ pub(super) async fn create(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
     request: Request,
-) -> Result<(StatusCode, Json<PropertyBody>), Problem> {
+) -> Result<(StatusCode, Tagged<PropertyBody>), Problem> {
     let settings = read_json(request, app.limits.max_body).await?;
     let view = app.service.create_property(call, settings).await?;
-    Ok((StatusCode::CREATED, Json(view.into())))
+    Ok((StatusCode::CREATED, view.into()))
 }
 
 pub(super) async fn list(
     State(app): State<SharedApp>,
+    Extension(caller): Extension<Caller>,
     wanted: Wanted,
 ) -> Result<Json<Page<PropertyBody>>, Problem> {
-    let rows = app.service.properties(wanted.after, wanted.rows()).await?;
+    let rows = app.service.properties(caller.property, wanted.after, wanted.rows()).await?;
     Ok(Json(wanted.page(rows, |view| view.property.id.0, PropertyBody::from)))
 }
 
 pub(super) async fn show(
     State(app): State<SharedApp>,
     path: Result<Path<i64>, PathRejection>,
-) -> Result<Json<PropertyBody>, Problem> {
+) -> Result<Tagged<PropertyBody>, Problem> {
     let id = property_id(path)?;
-    Ok(Json(app.service.property(id).await?.into()))
+    Ok(app.service.property(id).await?.into())
 }
 
 pub(super) async fn change(
@@ -74,10 +82,10 @@ pub(super) async fn change(
     Extension(call): Extension<Call>,
     path: Result<Path<i64>, PathRejection>,
     request: Request,
-) -> Result<Json<PropertyBody>, Problem> {
+) -> Result<Tagged<PropertyBody>, Problem> {
     let id = property_id(path)?;
     let patch = read_json(request, app.limits.max_body).await?;
-    Ok(Json(app.service.change_property(call, id, patch).await?.into()))
+    Ok(app.service.change_property(call, id, patch).await?.into())
 }
 
 /// An id that is no number names nothing.

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{
-    HostnameView, Missing, Service, ServiceError, hostnames::tell, owned, properties, publish,
+    HostnameView, Missing, Service, ServiceError, check_version, hostnames::tell, owned,
+    properties, publish,
 };
 use crate::{
     call::Call,
@@ -41,6 +42,7 @@ impl Service {
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        check_version(&change, hostname.version)?;
         for issuer in [CertificateIssuer::Internal, CertificateIssuer::Inherited] {
             store::certificate::remove(change.on(), id, issuer).await?;
         }
@@ -77,6 +79,7 @@ impl Service {
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        check_version(&change, hostname.version)?;
         let uploaded = CertificateIssuer::Uploaded;
         if store::certificate::remove(change.on(), id, uploaded).await? == 0 {
             return Err(ServiceError::Missing(Missing::UploadedCertificate));

@@ -20,6 +20,19 @@ pub(crate) enum Missing {
     Property,
     Hostname,
     UploadedCertificate,
+    Key,
+}
+
+impl Missing {
+    /// As errors call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Property => "property",
+            Self::Hostname => "hostname",
+            Self::UploadedCertificate => "uploaded certificate",
+            Self::Key => "key",
+        }
+    }
 }
 
 /// Why the service did not do what it was asked for.
@@ -29,6 +42,10 @@ pub(crate) enum ServiceError {
     Missing(Missing),
     #[error("the property's name is in use")]
     PropertyNameTaken,
+    #[error("the object has the version {version}, which is not the expected one")]
+    Stale { version: i64 },
+    #[error("the key's name is in use")]
+    KeyNameTaken,
     #[error("the property's system hostname is not a hostname")]
     SystemName(#[source] NameError),
     #[error("the hostname is in use")]

@@ -5,7 +5,8 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    HostnameView, Service, ServiceError, check_share, or_taken, owned, properties, publish,
+    HostnameView, Service, ServiceError, check_share, check_version, or_taken, owned, properties,
+    publish,
 };
 use crate::{
     call::Call,
@@ -136,6 +137,7 @@ impl Service {
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        check_version(&change, hostname.version)?;
         let current = hostname.spec();
         let spec = edit(&current)?;
         let kept: Vec<&Origin> = origins_of(&hostname.route).collect();
@@ -166,6 +168,7 @@ impl Service {
         let mut change = self.store.change(call).await?;
         properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        check_version(&change, hostname.version)?;
         if hostname.origin == HostnameOrigin::System {
             return Err(ServiceError::SystemHostname);
         }

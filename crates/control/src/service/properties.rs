@@ -5,7 +5,7 @@ use landfall_model::{HostPattern, Hostname, Origin, OriginPool, PropertyId, Rout
 use serde_json::json;
 
 use super::{
-    Missing, Service, ServiceError,
+    Missing, Service, ServiceError, check_version,
     hostnames::{Addition, insert},
     or_taken,
 };
@@ -82,6 +82,7 @@ impl Service {
     ) -> Result<PropertyView, ServiceError> {
         let mut change = self.store.change(call).await?;
         let property = find(&mut change, id).await?;
+        check_version(&change, property.version)?;
         let pool = PropertySettings::change(&property.pool, patch, call.now)?;
         let kept: Vec<&Origin> = origins_of(&property.pool).collect();
         self.check_origins(origins_of(&pool), &kept)?;
@@ -89,7 +90,7 @@ impl Service {
             return self.view(property);
         }
         store::property::set_pool(change.on(), id, &pool).await?;
-        let property = Property { pool, ..property };
+        let property = find(&mut change, id).await?;
         tell(&mut change, &property, "property.change").await?;
         publish(&mut change, &property).await?;
         let revision = change.commit().await?.revision.0;
@@ -104,14 +105,15 @@ impl Service {
         self.view(property.ok_or(ServiceError::Missing(Missing::Property))?)
     }
 
-    /// At most `limit` properties with ids above `after`.
+    /// At most `limit` properties with ids above `after`: only one, or of all.
     pub(crate) async fn properties(
         &self,
+        only: Option<PropertyId>,
         after: i64,
         limit: u32,
     ) -> Result<Vec<PropertyView>, ServiceError> {
         let mut connection = self.store.read().await?;
-        let found = store::property::list(&mut connection, after, limit).await?;
+        let found = store::property::list(&mut connection, only, after, limit).await?;
         found.into_iter().map(|property| self.view(property)).collect()
     }
 

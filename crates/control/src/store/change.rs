@@ -18,7 +18,7 @@ use super::{
     event::{self, EventKind},
     feed,
 };
-use crate::call::Call;
+use crate::call::{Call, Conditions};
 
 /// A change in progress. Nothing of it is seen by others before [`Self::commit`].
 pub(crate) struct Change {
@@ -59,6 +59,11 @@ impl Change {
     /// When the change is made.
     pub(crate) fn now(&self) -> OffsetDateTime {
         self.call.now
+    }
+
+    /// What the caller makes the change depend on.
+    pub(crate) fn conditions(&self) -> Conditions {
+        self.call.conditions
     }
 
     /// Adds to the audit log who changes what.

@@ -135,8 +135,8 @@ pub(crate) async fn set(
     spec: &HostnameSpec,
 ) -> Result<(), StoreError> {
     let text = to_json(&spec.tls)?;
-    let query = "UPDATE hostname SET route = ?, tls = ?, policy = ?, metadata = ?, wish = ?, \
-                 version = version + 1 WHERE id = ?";
+    let query = "UPDATE hostname SET route = ?, tls = ?, policy = ?, metadata = ?, wish = ? \
+                 WHERE id = ?";
     sqlx::query(query)
         .bind(to_json(&spec.route)?)
         .bind(&text)

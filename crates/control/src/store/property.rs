@@ -52,21 +52,24 @@ pub(crate) async fn find(
     on: &mut Connection,
     id: PropertyId,
 ) -> Result<Option<Property>, StoreError> {
-    let query = "SELECT id, name, zone_id, pool, created_at FROM property WHERE id = ?";
+    let query = "SELECT id, name, zone_id, pool, version, created_at FROM property WHERE id = ?";
     let row = sqlx::query(query).bind(id.0).fetch_optional(on).await;
     row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
 }
 
-/// At most `limit` properties with ids above `after`, in the order of ids.
+/// At most `limit` properties with ids above `after`, in the order of ids: only one, or of all.
 pub(crate) async fn list(
     on: &mut Connection,
+    only: Option<PropertyId>,
     after: i64,
     limit: u32,
 ) -> Result<Vec<Property>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, name, zone_id, pool, created_at FROM property WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT id, name, zone_id, pool, version, created_at FROM property \
+         WHERE id > ?1 AND (?2 IS NULL OR id = ?2) ORDER BY id LIMIT ?3",
     )
     .bind(after)
+    .bind(only.map(|property| property.0))
     .bind(i64::from(limit))
     .fetch_all(on)
     .await
@@ -81,6 +84,7 @@ fn read(row: &SqliteRow) -> Result<Property, StoreError> {
         name: name.parse().map_err(|_| StoreError::Corrupt("property name"))?,
         zone_id: row.get(2),
         pool: from_json(row.get(3), "pool of origins")?,
-        created_at: time_from_sql(row.get(4))?,
+        version: row.get(4),
+        created_at: time_from_sql(row.get(5))?,
     })
 }

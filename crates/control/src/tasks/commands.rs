@@ -18,8 +18,8 @@ struct Seen {
     revision: Revision,
     shrink_until: i64,
     pops: BTreeSet<String>,
-    /// By name, with whether it still holds.
-    api_keys: BTreeMap<String, Validity>,
+    /// By id: its name, and whether it still holds.
+    api_keys: BTreeMap<i64, (String, Validity)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +60,13 @@ async fn look(store: &Store) -> Result<Seen, StoreError> {
     let mut connection = store.read_at_once().await?;
     let state = store::feed::state(&mut connection).await?;
     let pops = store::pop::names(&mut connection).await?;
-    let api_keys = store::api_key::list(&mut connection).await?.into_iter().map(|key| {
+    let api_keys = store::api_key::list(&mut connection, None, 0, u32::MAX).await?;
+    let api_keys = api_keys.into_iter().map(|key| {
         let validity = match key.revoked_at {
             None => Validity::Valid,
             Some(_) => Validity::Revoked,
         };
-        (key.name, validity)
+        (key.id, (key.name, validity))
     });
     Ok(Seen {
         epoch: state.epoch,
@@ -87,8 +88,9 @@ impl Seen {
         }
         told.extend(self.pops.difference(&before.pops).map(|name| Told::PopAdded(name)));
         told.extend(before.pops.difference(&self.pops).map(|name| Told::PopRemoved(name)));
-        for (name, validity) in &self.api_keys {
-            match (before.api_keys.get(name), validity) {
+        for (id, (name, validity)) in &self.api_keys {
+            let earlier = before.api_keys.get(id).map(|(_, validity)| validity);
+            match (earlier, validity) {
                 (None, Validity::Valid) => told.push(Told::ApiKeyAdded(name)),
                 (Some(Validity::Valid), Validity::Revoked) => told.push(Told::ApiKeyRevoked(name)),
                 _ => {}
@@ -118,12 +120,12 @@ mod tests {
 
     #[test]
     fn tells_each_difference_once() {
-        let keys = |table: &[(&str, Validity)]| {
-            table.iter().map(|(name, validity)| ((*name).to_owned(), *validity)).collect()
+        let keys = |table: &[(i64, &str, Validity)]| {
+            table.iter().map(|(id, name, own)| (*id, ((*name).to_owned(), *own))).collect()
         };
         let before = Seen {
             pops: ["a".to_owned(), "b".to_owned()].into(),
-            api_keys: keys(&[("old", Validity::Revoked), ("ops", Validity::Valid)]),
+            api_keys: keys(&[(1, "old", Validity::Revoked), (2, "ops", Validity::Valid)]),
             ..Seen::default()
         };
         let now = Seen {
@@ -132,9 +134,9 @@ mod tests {
             shrink_until: 9,
             pops: ["b".to_owned(), "c".to_owned()].into(),
             api_keys: keys(&[
-                ("new", Validity::Valid),
-                ("old", Validity::Revoked),
-                ("ops", Validity::Revoked),
+                (1, "old", Validity::Revoked),
+                (2, "ops", Validity::Revoked),
+                (3, "new", Validity::Valid),
             ]),
         };
         let expected = [
@@ -142,8 +144,8 @@ mod tests {
             Told::ShrinkAllowed,
             Told::PopAdded("c"),
             Told::PopRemoved("a"),
-            Told::ApiKeyAdded("new"),
             Told::ApiKeyRevoked("ops"),
+            Told::ApiKeyAdded("new"),
         ];
         assert_eq!(now.since(&before), expected);
         assert_eq!(now.since(&now), []);

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use landfall_control::{Control, ControlError, admin};
 use serde_json::json;
 
-use crate::support::{Plane, config};
+use crate::support::{EVERYTHING, Plane, config};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -24,7 +24,7 @@ async fn commands_work_before_the_first_start() {
     let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
 
     let enrolment = admin::add_pop(&config, "pop-1", &addresses).await.unwrap();
-    let key = admin::add_api_key(&config, "ops").await.unwrap();
+    let key = admin::add_api_key(&config, "ops", EVERYTHING).await.unwrap();
 
     assert!(enrolment.token.starts_with("lfp_") && key.starts_with("lf_"));
     let pops = admin::list_pops(&config).await.unwrap();
@@ -40,7 +40,7 @@ async fn names_are_checked_and_unique_and_removal_is_noticed() {
     let config = config(dir.path(), json!({}));
     let one = ["192.0.2.1".parse().unwrap()];
     admin::add_pop(&config, "pop-1", &one).await.unwrap();
-    admin::add_api_key(&config, "ops").await.unwrap();
+    admin::add_api_key(&config, "ops", EVERYTHING).await.unwrap();
     let error = |result: Result<(), ControlError>| result.unwrap_err();
     let add_pop = async |name: &str| admin::add_pop(&config, name, &one).await.map(drop);
     assert!(matches!(error(add_pop("pop-1").await), ControlError::Exists { .. }));
@@ -48,15 +48,15 @@ async fn names_are_checked_and_unique_and_removal_is_noticed() {
     assert!(matches!(error(add_pop("").await), ControlError::Name(_)));
     let none = admin::add_pop(&config, "pop-2", &[]).await.map(drop);
     assert!(matches!(error(none), ControlError::Addresses));
-    let again = admin::add_api_key(&config, "ops").await.map(drop);
+    let again = admin::add_api_key(&config, "ops", EVERYTHING).await.map(drop);
     assert!(matches!(error(again), ControlError::Exists { .. }));
 
     admin::remove_pop(&config, "pop-1").await.unwrap();
-    admin::revoke_api_key(&config, "ops").await.unwrap();
+    admin::revoke_api_key(&config, "ops", None).await.unwrap();
 
     let gone = admin::remove_pop(&config, "pop-1").await;
     assert!(matches!(error(gone), ControlError::Unknown { .. }));
-    let gone = admin::revoke_api_key(&config, "ops").await;
+    let gone = admin::revoke_api_key(&config, "ops", None).await;
     assert!(matches!(error(gone), ControlError::Unknown { .. }));
     assert!(admin::list_pops(&config).await.unwrap().is_empty());
     assert!(admin::list_api_keys(&config).await.unwrap()[0].revoked_at.is_some());

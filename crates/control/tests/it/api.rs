@@ -62,7 +62,7 @@ async fn a_key_works_in_both_headers_until_it_is_revoked() {
     assert_eq!(plane.get("/api/Property").await.0, StatusCode::OK);
     assert_eq!(answer(bearer()).await.0, StatusCode::OK);
 
-    landfall_control::admin::revoke_api_key(&plane.config, "test").await.unwrap();
+    landfall_control::admin::revoke_api_key(&plane.config, "test", None).await.unwrap();
 
     assert_eq!(plane.get("/api/Property").await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(answer(bearer()).await.0, StatusCode::UNAUTHORIZED);

@@ -13,6 +13,8 @@ mod feed;
 #[cfg(test)]
 mod hostnames;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod settings;

@@ -8,7 +8,7 @@ use std::{
 
 use landfall_control::{
     Control, ControlError,
-    admin::{self, PopEnrolment},
+    admin::{self, Grant, PopEnrolment, Scope},
     config::{ControlConfig, RawControlConfig},
 };
 use landfall_feed::{
@@ -22,6 +22,9 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use zeroize::Zeroizing;
 
+/// What a key may be for.
+pub(crate) const EVERYTHING: Grant =
+    Grant { scope: Scope::Admin, property: None, expires_at: None };
 /// How long anything may take here.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -60,7 +63,7 @@ impl Plane {
         let dir = tempfile::tempdir().unwrap();
         admin::init_group_keys(dir.path()).unwrap();
         let config = config(dir.path(), changes);
-        let key = admin::add_api_key(&config, "test").await.unwrap();
+        let key = admin::add_api_key(&config, "test", EVERYTHING).await.unwrap();
         Self::run(dir, config, key).await
     }
 

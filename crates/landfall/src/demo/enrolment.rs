@@ -2,7 +2,7 @@
 
 use landfall_control::{
     ControlError,
-    admin::{self, PopEnrolment},
+    admin::{self, Grant, PopEnrolment, Scope},
     config::{ControlConfig, RawControlConfig},
 };
 use landfall_edge::config::RawEdgeConfig;
@@ -70,7 +70,8 @@ async fn make_api_key(
     }
     // A key of this name that was lost can't be made again: names stay taken.
     let name = format!("{NAME}-{}", std::process::id());
-    let key = admin::add_api_key(config, &name).await;
+    let grant = Grant { scope: Scope::Admin, property: None, expires_at: None };
+    let key = admin::add_api_key(config, &name, grant).await;
     let key = key.map_err(|error| failed("make a key to the API", error))?;
     files.write(API_KEY, &key)?;
     Ok(key)

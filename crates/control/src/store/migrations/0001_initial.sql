@@ -90,6 +90,17 @@ CREATE INDEX held_name_hostname ON held_name (hostname_id);
 CREATE INDEX held_name_parent ON held_name (parent);
 CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
 
+-- A version counts every change of what the object's owner is shown of its own state, whoever makes it.
+CREATE TRIGGER property_changed AFTER UPDATE OF name, pool ON property
+BEGIN UPDATE property SET version = version + 1 WHERE id = NEW.id; END;
+CREATE TRIGGER hostname_changed
+AFTER UPDATE OF status, internal, route, tls, metadata, wish, ownership_token ON hostname
+BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.id; END;
+CREATE TRIGGER hostname_name_held AFTER INSERT ON held_name
+BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.hostname_id; END;
+CREATE TRIGGER hostname_name_released AFTER DELETE ON held_name
+BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
+
 -- Where a hostname's verification stands. System hostnames have none.
 CREATE TABLE verification (
     hostname_id INTEGER PRIMARY KEY REFERENCES hostname (id) ON DELETE CASCADE,
@@ -163,6 +174,11 @@ CREATE TABLE certificate (
 ) STRICT;
 CREATE INDEX certificate_renewal ON certificate (renew_at) WHERE renew_at IS NOT NULL;
 
+CREATE TRIGGER hostname_certificate_kept AFTER INSERT ON certificate
+BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.hostname_id; END;
+CREATE TRIGGER hostname_certificate_removed AFTER DELETE ON certificate
+BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
+
 -- A certificate's private key, sealed for each name that it is served for.
 CREATE TABLE certificate_key (
     hostname_id INTEGER NOT NULL,
@@ -204,7 +220,7 @@ CREATE TABLE pop_ack (
 
 CREATE TABLE api_key (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
-    name         TEXT    NOT NULL UNIQUE,
+    name         TEXT    NOT NULL,
     -- The SHA-256 of the key's secret.
     secret_hash  BLOB    NOT NULL,
     -- 0: read, 1: write, 2: admin. Each may do what those below it may.
@@ -217,6 +233,8 @@ CREATE TABLE api_key (
     -- Within a minute.
     last_used_at INTEGER
 ) STRICT;
+-- Names are told apart within a property: nobody learns of another's by what is taken.
+CREATE UNIQUE INDEX api_key_name ON api_key (ifnull(property_id, 0), name);
 
 -- What creations with an Idempotency-Key made, so that a repeated one makes nothing anew.
 CREATE TABLE idempotency (
