@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -96,6 +96,8 @@ impl Authority {
                 folder.display()
             );
         }
+        // Where it keeps the keys that it signs with.
+        fs::create_dir_all(folder.join("db")).unwrap();
         let file = folder.join("knot.conf");
         fs::write(&file, config).unwrap();
         self.process = Some(start("knotd", "--config", &file, folder));
@@ -206,8 +208,11 @@ fn stop(process: &mut Option<Child>) {
 async fn wait_until_answered(server: SocketAddr, zone: &str, folder: &Path) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let question = soa_question(zone);
-    let what = format!("{server} answers for {zone} ({})", folder.display());
-    wait_until(&what, DEADLINE, async || {
+    let started = Instant::now();
+    let answered = async || {
+        let log = folder.join("log");
+        let patient = started.elapsed() < DEADLINE;
+        assert!(patient, "no answer for {zone}: {}", fs::read_to_string(log).unwrap_or_default());
         // What is not received is asked for again.
         let _ = socket.send_to(&question, server).await;
         let mut answer = [0; 512];
@@ -215,8 +220,8 @@ async fn wait_until_answered(server: SocketAddr, zone: &str, folder: &Path) {
         let length = received.ok()?.ok()?;
         // RFC 1035 section 4.1.1: it is an answer, and its code is none of failure.
         (length >= 12 && answer[2] & 0x80 != 0 && answer[3] & 0x0f == 0).then_some(())
-    })
-    .await;
+    };
+    wait_until("a DNS server answers", DEADLINE * 2, answered).await;
 }
 
 /// RFC 1035 section 4.1.

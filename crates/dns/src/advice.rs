@@ -11,6 +11,7 @@ use crate::{
     judge::{is_pop, origin_name, other_property, owner},
     record::{AddressKind, required_record},
     sight::Sight,
+    walk::MAX_HOPS,
 };
 
 /// How many addresses or names a sentence lists.
@@ -50,8 +51,10 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
         Finding::Timeout => {
             format!("Check the name servers of {}: they did not answer in time.", case.last())
         }
-        Finding::Loop => case.repoint(&format!("its CNAME leads in a circle, by {}", case.way())),
-        Finding::TooManyHops => case.repoint("its CNAME leads on over too many names"),
+        Finding::Loop => case.repoint(&case.circle()),
+        Finding::TooManyHops => {
+            case.repoint(&format!("it leads on over more than {MAX_HOPS} names now"))
+        }
         Finding::DanglingCname => case.repoint(&case.dangling()),
         Finding::CnameToOrigin => case.repoint(&case.to_origin()),
         Finding::CnameToOtherProperty => {
@@ -127,9 +130,8 @@ impl Case<'_> {
             ),
             CaaVerdict::Permitted | CaaVerdict::NotJudged => match beside {
                 Some(addresses) => format!(
-                    "Remove the address records {} of {name}: it points here, and nothing may stand \
-                     beside its CNAME.",
-                    listed(addresses.iter())
+                    "Remove {} of {name}: it points here, and nothing may stand beside its CNAME.",
+                    records(addresses)
                 ),
                 None if self.ground == Ground::ZoneDiffers => format!(
                     "Nothing is to be changed: {name} points here, and some resolvers give an older \
@@ -142,10 +144,8 @@ impl Case<'_> {
 
     /// The record that should be, in words.
     fn record(&self) -> String {
-        let Expectation { target, pops, .. } = self.expected;
-        let active = pops.iter().filter(|pop| pop.active);
-        let addresses = active.flat_map(|pop| pop.addresses.iter().copied());
-        let record = required_record(self.name, target, addresses);
+        let Expectation { target, .. } = self.expected;
+        let record = required_record(self.name, target, self.expected.active_addresses());
         match record.kind {
             RequiredKind::Cname => {
                 format!("a CNAME record for {} that points at {target}", self.name)
@@ -209,10 +209,11 @@ impl Case<'_> {
         let beside: Vec<IpAddr> = self.sight.beside_cname().into_iter().filter(foreign).collect();
         if !beside.is_empty() {
             return format!(
-                "Remove {} of {}: {} beside its CNAME, and not ours.",
+                "Remove {} of {}: {} beside its CNAME, and {} not ours.",
                 records(&beside),
                 self.name,
-                stand(&beside)
+                if let [_] = beside.as_slice() { "it stands" } else { "they stand" },
+                if let [_] = beside.as_slice() { "is" } else { "are" }
             );
         }
         let stale: Vec<IpAddr> = self.sight.addresses().into_iter().filter(foreign).collect();
@@ -241,8 +242,11 @@ impl Case<'_> {
         self.sight.chain().last().cloned().unwrap_or_else(|| self.name.to_string())
     }
 
-    fn way(&self) -> String {
-        self.sight.chain().iter().take(MAX_LISTED).cloned().collect::<Vec<_>>().join(", ")
+    fn circle(&self) -> String {
+        match self.sight.chain() {
+            [_] => "it leads to itself now".to_owned(),
+            chain => format!("it leads in a circle now, by {}", listed(chain.iter())),
+        }
     }
 }
 
@@ -263,10 +267,6 @@ fn listed_records(addresses: impl Iterator<Item = IpAddr>) -> String {
 
 const fn are(addresses: &[IpAddr]) -> &'static str {
     if let [_] = addresses { "it is" } else { "they are" }
-}
-
-const fn stand(addresses: &[IpAddr]) -> &'static str {
-    if let [_] = addresses { "it stands" } else { "they stand" }
 }
 
 /// `a`, `a and b`, `a, b and c`, `a, b and 40 more`.

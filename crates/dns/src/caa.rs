@@ -13,8 +13,9 @@ use crate::{
 
 /// How many names are asked for at a time.
 const AT_A_TIME: usize = 8;
-/// How many records are shown.
+/// How many records are shown, and how much of each.
 const MAX_SHOWN: usize = 20;
+const MAX_SHOWN_LEN: usize = 300;
 /// Properties that a critical record may name without forbidding anything by itself.
 const KNOWN: &[&str] =
     &["issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"];
@@ -124,5 +125,9 @@ fn names(record: &CAA, domain: &str) -> bool {
 /// As a zone file has it.
 fn shown_record(record: &CAA) -> String {
     let tag = shown_text(record.tag.as_bytes());
-    format!("{} {tag} \"{}\"", record.flags(), shown_text(&record.value))
+    let value: String = shown_text(&record.value).chars().take(MAX_SHOWN_LEN).collect();
+    format!("{} {tag} \"{value}\"", record.flags())
 }
+
+#[cfg(test)]
+mod tests;

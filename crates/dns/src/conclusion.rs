@@ -115,3 +115,6 @@ fn is_same(one: &Sight, other: &Sight) -> bool {
         && outcomes(one) == outcomes(other)
         && one.chain().first() == other.chain().first()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use landfall_model::{Network, network::is_public};
 /// Who is asked, and for how long.
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
-    /// The resolvers, those to ask first in front; two are asked at a time. None: the system's, from
-    /// `/etc/resolv.conf`.
+    /// The resolvers, those to ask first in front; two are asked at a time, and those past the eighth
+    /// never. None: the system's, from `/etc/resolv.conf`.
     pub resolvers: Vec<SocketAddr>,
     /// Whether zones' own servers are asked where a resolver's answer would be held against a
     /// hostname, or resolvers differ.

@@ -1,6 +1,6 @@
 //! What a hostname's DNS should say.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use landfall_model::Hostname;
 
@@ -20,6 +20,14 @@ pub struct Expectation {
     pub origin_addresses: Vec<IpAddr>,
     /// Who may issue. Empty where no public CA is to: CAA is then shown and not judged.
     pub cas: Arc<[CaIdentity]>,
+}
+
+impl Expectation {
+    /// The addresses of active PoPs, each once, IPv4 first.
+    pub fn active_addresses(&self) -> BTreeSet<IpAddr> {
+        let active = self.pops.iter().filter(|pop| pop.active);
+        active.flat_map(|pop| pop.addresses.iter().copied()).collect()
+    }
 }
 
 /// A PoP and its public addresses.

@@ -120,3 +120,6 @@ pub(crate) fn origin_name<'a>(chain: &'a [String], expected: &Expectation) -> Op
     };
     chain.iter().find(is_origin).map(String::as_str)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -64,3 +64,6 @@ fn shown_byte(byte: u8, special: &[u8]) -> String {
         byte => format!("\\{byte:03}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,3 +94,6 @@ pub fn required_record(
     };
     RequiredRecord { kind, name: name.clone(), target: target.clone(), alternatives }
 }
+
+#[cfg(test)]
+mod tests;

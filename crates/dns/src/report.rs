@@ -47,14 +47,13 @@ impl Findings<'_> {
             conflicts: &conflicts,
             caa: &self.caa,
         };
-        let active = self.expected.pops.iter().filter(|pop| pop.active);
         Evidence {
             hostname: self.name.clone(),
             checked_at: self.checked_at,
             elapsed_ms: u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX),
             resolvers: self.resolvers.clone(),
             expected_target: self.expected.target.clone(),
-            expected_addresses: active.flat_map(|pop| pop.addresses.iter().copied()).collect(),
+            expected_addresses: self.expected.active_addresses().into_iter().collect(),
             chain: sight.chain().to_vec(),
             ipv4: lookup(&sight.v4, self.expected),
             ipv6: lookup(&sight.v6, self.expected),

@@ -22,7 +22,7 @@ use crate::{
 const DNS_PORT: u16 = 53;
 /// A resolver gets this part of the whole time before it is asked whether it is alive.
 const PATIENCE: u32 = 5;
-/// How many resolvers may be configured: more are never asked within the time.
+/// How many resolvers are used: more could not be asked within the time.
 const MAX_RESOLVERS: usize = 8;
 
 /// Verifies hostnames' DNS. Cheap to clone; it holds no connection and remembers nothing.

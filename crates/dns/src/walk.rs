@@ -186,3 +186,6 @@ pub(crate) fn own_cname(message: &Message, name: &Name) -> Option<Name> {
 const fn cname(data: &RData) -> Option<&Name> {
     if let RData::CNAME(target) = data { Some(&target.0) } else { None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod faults;
+mod resolvers;
+mod scripted;
 mod support;
 mod tokens;
 mod verdicts;

@@ -9,6 +9,8 @@ use landfall_dns::{CaIdentity, DnsConfig, Evidence, Expectation, Pop, Verifier, 
 use landfall_tests::{Authority, RecursiveResolver};
 use time::OffsetDateTime;
 
+use crate::scripted::{Said, Scripted};
+
 /// Active PoPs are at 192.0.2.1, 192.0.2.2 and 2001:db8::1; one at 192.0.2.9 is not active.
 pub(crate) fn expectation() -> Expectation {
     let pop = |name: &str, addresses: &[&str], active| Pop {
@@ -87,4 +89,9 @@ pub(crate) async fn verify(config: &DnsConfig, name: &str) -> Evidence {
         verifier.verify(&name, &expectation(), OffsetDateTime::UNIX_EPOCH).await
     });
     task.await.unwrap()
+}
+
+/// A server that takes questions and never answers.
+pub(crate) async fn nobody() -> Scripted {
+    Scripted::start(|_| Said::Nothing).await
 }

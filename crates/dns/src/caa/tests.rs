@@ -1,0 +1,70 @@
+use super::*;
+
+const CAS: &[CaIdentity] =
+    &[CaIdentity { name: "ours", domains: &["ours.test", "also-ours.test"] }];
+
+/// Records such as `0 issue ours.test`.
+fn records(texts: &[&str]) -> Vec<CAA> {
+    let record = |text: &&str| {
+        let mut parts = text.splitn(3, ' ');
+        let critical = parts.next() == Some("128");
+        let mut record = CAA::new_issue(critical, None, Vec::new());
+        record.tag = parts.next().unwrap().to_owned();
+        record.value = parts.next().unwrap_or_default().as_bytes().to_vec();
+        record
+    };
+    texts.iter().map(record).collect()
+}
+
+#[test]
+fn judges_the_records_for_a_name_and_for_a_wildcard() {
+    use CaaVerdict::{Forbidden, Permitted};
+    let cases: &[(&[&str], CaaVerdict, CaaVerdict)] = &[
+        (&["0 issue ours.test"], Permitted, Permitted),
+        (&["0 issue also-ours.test"], Permitted, Permitted),
+        (&["0 ISSUE Ours.TEST"], Permitted, Permitted),
+        (
+            &["0 issue  ours.test ; accounturi=https://x.test/1; validationmethods=dns-01"],
+            Permitted,
+            Permitted,
+        ),
+        (&["0 issue other.test", "0 issue ours.test"], Permitted, Permitted),
+        (&["0 issue other.test"], Forbidden, Forbidden),
+        (&["0 issue ;"], Forbidden, Forbidden),
+        (&["0 issue "], Forbidden, Forbidden),
+        (&["0 issue %%%"], Forbidden, Forbidden),
+        (&["0 issue ours.test.evil.test"], Forbidden, Forbidden),
+        (&["0 issue other.test; ours.test"], Forbidden, Forbidden),
+        (&["0 issuewild ours.test"], Permitted, Permitted),
+        (&["0 issuewild other.test"], Permitted, Forbidden),
+        (&["0 issue ours.test", "0 issuewild ;"], Permitted, Forbidden),
+        (&["0 issue other.test", "0 issuewild ours.test"], Forbidden, Permitted),
+        (&["0 iodef mailto:a@x.test"], Permitted, Permitted),
+        (&["128 iodef mailto:a@x.test"], Permitted, Permitted),
+        (&["128 issue ours.test"], Permitted, Permitted),
+        (&["0 future x"], Permitted, Permitted),
+        (&["0 issue ours.test", "128 future x"], Forbidden, Forbidden),
+    ];
+    for (texts, exact, wildcard) in cases {
+        let records = records(texts);
+        assert_eq!(judge(&records, &"www.shop.test".parse().unwrap(), CAS), *exact, "{texts:?}");
+        assert_eq!(judge(&records, &"*.shop.test".parse().unwrap(), CAS), *wildcard, "{texts:?}");
+    }
+}
+
+#[test]
+fn shows_records_without_judging_them_where_no_public_ca_is_to_issue() {
+    let at = "shop.test".to_owned();
+    let set = CaaSet::Found { at, records: records(&["128 issue other.test; x=\"\u{1}"]) };
+    let evidence = evidence(&set, &"www.shop.test".parse().unwrap(), &[]);
+    assert_eq!(evidence.verdict, CaaVerdict::NotJudged);
+    assert_eq!(evidence.found_at.as_deref(), Some("shop.test"));
+    assert_eq!(evidence.records, ["128 issue \"other.test; x=\\\"\\001\""]);
+}
+
+#[test]
+fn what_cannot_be_looked_up_blocks_issuance() {
+    let set = CaaSet::Failed { at: "shop.test".to_owned() };
+    let evidence = evidence(&set, &"www.shop.test".parse().unwrap(), CAS);
+    assert_eq!(evidence.verdict, CaaVerdict::Failed);
+}

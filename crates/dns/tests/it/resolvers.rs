@@ -1,0 +1,148 @@
+//! Resolvers that are dead, slow, lie or have an old answer.
+
+use hickory_resolver::proto::op::ResponseCode;
+use landfall_dns::{Conflict, DnsConfig, Finding, LookupOutcome, Verdict, ZoneServers};
+use landfall_tests::RecursiveResolver;
+
+use crate::{
+    scripted::{Said, Scripted},
+    support::{World, nobody, verify},
+};
+
+const RIGHT: &str = "www CNAME my-site.edge.test.";
+const LIE: &str = "local-data: \"www.shop.test. A 198.51.100.66\"";
+
+#[tokio::test]
+async fn another_resolver_is_used_for_a_dead_one() {
+    let world = World::start(RIGHT).await;
+    let dead = nobody().await;
+    let alive = world.resolver.address();
+    let config = world.config(&[dead.address(), alive]);
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
+    assert_eq!(evidence.resolvers, [dead.address(), alive]);
+    // The zone's own servers are heard, for one resolver does not decide alone.
+    assert_eq!(evidence.zone.map(|zone| zone.differs), Some(false));
+    let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    let evidence = verify(&resolvers_alone, "www.shop.test").await;
+    assert_eq!((evidence.finding, evidence.zone), (Finding::PointsHere, None));
+}
+
+#[tokio::test]
+async fn a_third_resolver_is_used_where_two_are_dead() {
+    let world = World::start(RIGHT).await;
+    let (dead, too) = (nobody().await, nobody().await);
+    let alive = world.resolver.address();
+    let config = world.config(&[dead.address(), too.address(), alive]);
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
+    assert_eq!(evidence.resolvers, [dead.address(), too.address(), alive]);
+}
+
+#[tokio::test]
+async fn nothing_is_held_against_a_hostname_where_every_resolver_is_dead() {
+    let world = World::start(RIGHT).await;
+    let (dead, too) = (nobody().await, nobody().await);
+    let evidence = verify(&world.config(&[dead.address(), too.address()]), "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
+    assert_eq!(evidence.verdict(), Verdict::Inconclusive);
+    let advice = "Nothing is to be changed: our resolvers gave no answer, and www.shop.test is checked \
+                  again later.";
+    assert_eq!(evidence.advice, advice);
+}
+
+#[tokio::test]
+async fn a_resolver_that_refuses_is_as_good_as_dead() {
+    let world = World::start(RIGHT).await;
+    let refusing = Scripted::start(|_| Said::Code(ResponseCode::Refused)).await;
+    let evidence = verify(&world.config(&[refusing.address()]), "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
+    let both = world.config(&[refusing.address(), world.resolver.address()]);
+    assert_eq!(verify(&both, "www.shop.test").await.finding, Finding::PointsHere);
+}
+
+#[tokio::test]
+async fn the_zone_decides_against_a_resolver_that_lies() {
+    let world = World::start(RIGHT).await;
+    let liar = RecursiveResolver::start(&world.authority, LIE).await;
+    for resolvers in
+        [[liar.address(), world.resolver.address()], [world.resolver.address(), liar.address()]]
+    {
+        let evidence = verify(&world.config(&resolvers), "www.shop.test").await;
+        assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
+        let conflict = Conflict::ResolversDiffer {
+            resolver: liar.address(),
+            addresses: vec!["198.51.100.66".parse().unwrap()],
+        };
+        assert_eq!(evidence.conflicts, [conflict]);
+        assert_eq!(evidence.zone.map(|zone| zone.differs), Some(false));
+    }
+}
+
+#[tokio::test]
+async fn a_resolver_does_not_lie_a_hostname_into_being_verified() {
+    let world = World::start("www A 198.51.100.20").await;
+    let lie = "local-data: \"www.shop.test. A 192.0.2.1\"";
+    let liar = RecursiveResolver::start(&world.authority, lie).await;
+    let config = world.config(&[liar.address(), world.resolver.address()]);
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::WrongAddress, "{evidence:#?}");
+    let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    let evidence = verify(&resolvers_alone, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::WrongAddress, "{evidence:#?}");
+    assert!(evidence.advice.starts_with("Wait until the records of www.shop.test have spread"));
+}
+
+#[tokio::test]
+async fn without_the_zone_every_resolver_must_agree() {
+    let world = World::start(RIGHT).await;
+    let liar = RecursiveResolver::start(&world.authority, LIE).await;
+    let config = world.config(&[world.resolver.address(), liar.address()]);
+    let config = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::WrongAddress, "{evidence:#?}");
+    let advice = format!(
+        "Wait until the records of www.shop.test have spread, or check its name servers if it lasts: \
+         the resolver {} says 198.51.100.66, and another says something else.",
+        liar.address().ip()
+    );
+    assert_eq!(evidence.advice, advice);
+}
+
+#[tokio::test]
+async fn the_zone_is_believed_over_what_resolvers_remember() {
+    let mut world = World::start("other A 192.0.2.1").await;
+    let before = world.verify("www.shop.test").await;
+    assert_eq!((before.finding, before.zone.unwrap().differs), (Finding::NxDomain, false));
+    world.authority.set("shop.test", RIGHT).await;
+    let after = world.verify("www.shop.test").await;
+    assert_eq!(after.finding, Finding::PointsHere, "{after:#?}");
+    assert_eq!(after.chain, ["my-site.edge.test"]);
+    let zone = after.zone.unwrap();
+    assert_eq!((zone.zone.as_str(), zone.differs), ("shop.test", true));
+    assert_eq!(zone.servers, [world.authority.address()]);
+    let advice = "Nothing is to be changed: www.shop.test points here, and some resolvers give an older \
+                  answer for a while.";
+    assert_eq!(after.advice, advice);
+}
+
+#[tokio::test]
+async fn a_fresh_mistake_is_seen_past_what_resolvers_remember() {
+    let mut world = World::start("www A 198.51.100.20").await;
+    assert_eq!(world.verify("www.shop.test").await.finding, Finding::WrongAddress);
+    world.authority.set("shop.test", "www CNAME nothing.host.test.").await;
+    let evidence = world.verify("www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::DanglingCname, "{evidence:#?}");
+    assert_eq!(evidence.ipv4.outcome, LookupOutcome::NxDomain);
+}
+
+#[tokio::test]
+async fn name_servers_at_private_addresses_are_never_asked() {
+    let mut world = World::start("other A 192.0.2.1").await;
+    let resolver = world.resolver.address();
+    let config = DnsConfig { allowed_networks: Vec::new(), ..world.config(&[resolver]) };
+    assert_eq!(verify(&config, "www.shop.test").await.finding, Finding::NxDomain);
+    world.authority.set("shop.test", RIGHT).await;
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!((evidence.finding, evidence.zone), (Finding::NxDomain, None));
+}
