@@ -42,6 +42,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sqlx", &["landfall-control"]),
     ("rusqlite", &["landfall-feed"]),
     ("instant-acme", &["landfall-issuance"]),
+    ("psl", &["landfall-dns"]),
     ("anyhow", &["landfall"]),
     ("clap", &["landfall"]),
 ];
