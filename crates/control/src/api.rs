@@ -9,6 +9,7 @@ mod hostname;
 mod key;
 pub(crate) mod key_uses;
 mod list;
+mod ownership;
 pub(crate) mod problem;
 mod property;
 mod verification;

@@ -3,6 +3,7 @@
 pub(crate) mod certificate_state;
 pub(crate) mod deployment;
 pub(crate) mod metadata;
+pub(crate) mod ownership;
 pub(crate) mod refusal;
 pub(crate) mod wish;
 

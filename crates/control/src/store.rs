@@ -14,6 +14,7 @@ pub(crate) mod held_name;
 pub(crate) mod hostname;
 #[allow(dead_code, reason = "until jobs are done")]
 pub(crate) mod job;
+pub(crate) mod ownership;
 pub(crate) mod pop;
 pub(crate) mod property;
 pub(crate) mod verification;

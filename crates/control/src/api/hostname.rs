@@ -15,6 +15,7 @@ use super::{
     certificate::CertificateBody,
     condition::Tagged,
     list::{Page, Wanted},
+    ownership::OwnershipBody,
     problem::Problem,
     property::property_id,
     verification::{VerificationBody, status_reason},
@@ -45,6 +46,8 @@ pub(super) struct HostnameBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<VerificationBody>,
     certificate_state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ownership: Option<OwnershipBody>,
     certificates: Vec<CertificateBody>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -78,6 +81,7 @@ impl From<HostnameView> for HostnameBody {
         let target = (hostname.origin == HostnameOrigin::Added).then_some(view.system_hostname);
         let settings = HostnameSettings::of(&hostname.spec());
         Self {
+            ownership: OwnershipBody::of(&hostname),
             id: hostname.id,
             display_name: hostname.name.to_unicode(),
             name: hostname.name,

@@ -43,9 +43,7 @@ impl Service {
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         check_version(&change, hostname.version)?;
-        for issuer in [CertificateIssuer::Internal, CertificateIssuer::Inherited] {
-            store::certificate::remove(change.on(), id, issuer).await?;
-        }
+        store::certificate::remove(change.on(), id, CertificateIssuer::Internal).await?;
         for certificate in &certificates {
             store::certificate::put(change.on(), id, certificate, call.now).await?;
         }

@@ -7,7 +7,7 @@ use landfall_model::{
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, time_from_sql};
+use super::{Connection, StoreError, time_from_sql, to_json};
 use crate::certificate::{
     CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, chain::split_der,
     details::CertificateDetails,
@@ -21,10 +21,12 @@ pub(crate) async fn put(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let chain: Vec<u8> = certificate.chain.iter().flat_map(|Der(der)| der).copied().collect();
-    // Its keys go with the one that was there.
-    sqlx::query("DELETE FROM certificate WHERE hostname_id = ? AND key_type = ?")
+    // Its keys go with the one that was there; and with the first one of its own, what came with
+    // the name from another property.
+    sqlx::query("DELETE FROM certificate WHERE hostname_id = ? AND (key_type = ? OR issuer = ?)")
         .bind(hostname.0)
         .bind(key_type_to_sql(certificate.key_type))
+        .bind(issuer_to_sql(CertificateIssuer::Inherited))
         .execute(&mut *on)
         .await
         .map_err(StoreError::on("replace a certificate"))?;
@@ -88,6 +90,63 @@ pub(crate) async fn remove(
         .await
         .map_err(StoreError::on("remove a certificate"))?;
     Ok(done.rows_affected())
+}
+
+/// Removes all certificates of a hostname.
+pub(crate) async fn remove_all(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM certificate WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("remove certificates"))?;
+    Ok(())
+}
+
+/// Lets a hostname that has no certificate have the ones that another is served with for `names`.
+/// What the other's owner uploaded is no more than borrowed.
+pub(crate) async fn inherit(
+    on: &mut Connection,
+    (from, to): (HostnameId, HostnameId),
+    names: &[HostPattern],
+) -> Result<(), StoreError> {
+    let names = to_json(&names)?;
+    sqlx::query(
+        "INSERT INTO certificate (hostname_id, key_type, issuer, fingerprint, not_before, \
+             not_after, renew_at, chain, spki_sha256, created_at) \
+         SELECT ?2, key_type, iif(issuer = 1, 2, issuer), fingerprint, not_before, not_after, \
+             renew_at, chain, spki_sha256, created_at FROM certificate \
+         WHERE hostname_id = ?1 AND NOT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = ?2) \
+         AND EXISTS (SELECT 1 FROM certificate_key AS own WHERE own.hostname_id = ?1 \
+             AND own.key_type = certificate.key_type \
+             AND own.name IN (SELECT value FROM json_each(?3)))",
+    )
+    .bind(from.0)
+    .bind(to.0)
+    .bind(&names)
+    .execute(&mut *on)
+    .await
+    .map_err(StoreError::on("hand certificates on"))?;
+    // Of those that came over now, which have the former ones' fingerprints.
+    sqlx::query(
+        "INSERT INTO certificate_key \
+             (hostname_id, key_type, name, seal_key_id, seal_enc, seal_cipher) \
+         SELECT ?2, key_type, name, seal_key_id, seal_enc, seal_cipher FROM certificate_key AS own \
+         WHERE own.hostname_id = ?1 AND own.name IN (SELECT value FROM json_each(?3)) \
+         AND EXISTS (SELECT 1 FROM certificate AS before JOIN certificate AS after \
+             USING (key_type, fingerprint) WHERE before.hostname_id = ?1 \
+             AND after.hostname_id = ?2 AND key_type = own.key_type) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(from.0)
+    .bind(to.0)
+    .bind(&names)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("hand certificates' keys on"))?;
+    Ok(())
 }
 
 /// A hostname's certificates as edges get them for one of its names, ECDSA first.

@@ -14,6 +14,10 @@ const KEPT: i64 = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
     Created,
+    OwnershipProven,
+    NameAcquired,
+    TakenOver,
+    WildcardTakenOver,
     Changed,
     CertificateUploaded,
     CertificateRemoved,
@@ -27,6 +31,10 @@ impl EventKind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::OwnershipProven => "ownership_proven",
+            Self::NameAcquired => "name_acquired",
+            Self::TakenOver => "taken_over",
+            Self::WildcardTakenOver => "wildcard_taken_over",
             Self::Changed => "changed",
             Self::CertificateUploaded => "certificate_uploaded",
             Self::CertificateRemoved => "certificate_removed",

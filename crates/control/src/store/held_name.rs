@@ -1,5 +1,6 @@
 //! Who has a name.
 
+use landfall_feed::record::hostname_id;
 use landfall_model::{HostPattern, HostnameId, PropertyId, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 
@@ -41,11 +42,10 @@ pub(crate) async fn hold(
     Ok(())
 }
 
-#[allow(dead_code, reason = "for takeovers")]
-/// Takes every name from a hostname.
-pub(crate) async fn release(on: &mut Connection, hostname: HostnameId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM held_name WHERE hostname_id = ?")
-        .bind(hostname.0)
+/// Takes a name from who has it.
+pub(crate) async fn release(on: &mut Connection, name: &HostPattern) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM held_name WHERE name = ?")
+        .bind(name.to_string())
         .execute(on)
         .await
         .map_err(StoreError::on("release a name"))?;
@@ -66,7 +66,6 @@ pub(crate) async fn of(
     names.into_iter().map(parse).collect()
 }
 
-#[allow(dead_code, reason = "for takeovers")]
 /// Who has exactly this name.
 pub(crate) async fn holder(
     on: &mut Connection,
@@ -160,6 +159,26 @@ pub(crate) async fn standing(
         (_, true, _) => Standing::Contested,
         (false, false, false) => Standing::Free,
     })
+}
+
+/// Whether edges serve an exact name, of which they know nothing, by a wildcard's certificate.
+pub(crate) async fn is_answered_by_wildcard(
+    on: &mut Connection,
+    name: &HostPattern,
+) -> Result<bool, StoreError> {
+    let HostPattern::Exact(_) = name else {
+        return Ok(false);
+    };
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM held_name JOIN certificate_key USING (hostname_id, name) \
+                        WHERE held_name.name = '*.' || ?1) \
+         AND NOT EXISTS (SELECT 1 FROM feed_record WHERE id = ?2 AND deleted = 0)",
+    )
+    .bind(parent_of(name))
+    .bind(hostname_id(name))
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("look for a wildcard"))
 }
 
 /// Whether anybody has a name under `<site>.<system domain>`, or that name.

@@ -128,6 +128,39 @@ pub(crate) async fn system_hostname_outside(
     .map_err(StoreError::on("look at system hostnames"))
 }
 
+/// Sets where a hostname stands.
+pub(crate) async fn set_status(
+    on: &mut Connection,
+    id: HostnameId,
+    status: HostnameStatus,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE hostname SET status = ?, version = version + 1 WHERE id = ?")
+        .bind(status_to_sql(status))
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("set a hostname's status"))?;
+    Ok(())
+}
+
+/// Marks a hostname as taken over, and gives it another ownership token.
+pub(crate) async fn take_over(
+    on: &mut Connection,
+    id: HostnameId,
+    token: &str,
+) -> Result<(), StoreError> {
+    let query = "UPDATE hostname SET status = ?, ownership_token = ?, version = version + 1 \
+                 WHERE id = ?";
+    sqlx::query(query)
+        .bind(status_to_sql(HostnameStatus::TakenOver))
+        .bind(token)
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("take a hostname over"))?;
+    Ok(())
+}
+
 /// Sets what a hostname's owner sets.
 pub(crate) async fn set(
     on: &mut Connection,

@@ -56,6 +56,16 @@ pub(crate) async fn begin(
     Ok(())
 }
 
+/// Ends the verification of a hostname that is not verified any more.
+pub(crate) async fn end(on: &mut Connection, hostname: HostnameId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM verification WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("end a verification"))?;
+    Ok(())
+}
+
 /// Where a hostname's verification stands; `None` where it is never verified.
 pub(crate) async fn find(
     on: &mut Connection,

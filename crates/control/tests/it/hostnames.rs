@@ -109,6 +109,13 @@ async fn a_name_that_another_has_is_claimed_and_changes_nothing_at_the_edges() {
         let path = plane.hostname(&blog, name).await;
         let (_, hostname) = plane.get(&path).await;
         assert_eq!(hostname["status"], "PendingValidation", "{name}");
+        let ownership = &hostname["ownership"];
+        assert_eq!(ownership["state"], "claimed");
+        let base = name.trim_start_matches("*.");
+        assert_eq!(ownership["txt"]["name"], format!("_cf-custom-hostname.{base}"));
+        let url = ownership["http"]["url"].as_str().unwrap_or_default();
+        let start = format!("http://{name}/.well-known/cf-custom-hostname-challenge/");
+        assert_eq!(url.starts_with(&start), !name.starts_with('*'), "{ownership}");
     }
     assert_eq!(pop.records(pop.epoch().await, 0).await.len(), before);
 }

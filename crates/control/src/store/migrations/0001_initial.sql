@@ -120,6 +120,13 @@ CREATE TABLE verification (
 ) STRICT;
 CREATE INDEX verification_due ON verification (lane, next_at) WHERE next_at IS NOT NULL;
 
+-- What the last look for a claim's ownership token saw.
+CREATE TABLE ownership (
+    hostname_id INTEGER PRIMARY KEY REFERENCES hostname (id) ON DELETE CASCADE,
+    -- JSON.
+    evidence    TEXT    NOT NULL
+) STRICT;
+
 -- Certificates that are to be issued, and were.
 CREATE TABLE job (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,

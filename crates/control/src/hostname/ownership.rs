@@ -1,0 +1,70 @@
+//! How the owner of a claim proves that the name is its own, and what was seen of that.
+
+use landfall_dns::{HttpTokenEvidence, TxtTokenEvidence};
+use landfall_model::{HostPattern, Hostname};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::ManagedHostname;
+
+/// What the owner of a name can publish to prove it. Either is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OwnershipTokens {
+    /// What is in the TXT record, and in the file.
+    pub(crate) token: String,
+    /// The TXT record's name.
+    pub(crate) txt_name: String,
+    /// The file; `None` for a wildcard, which has no host of its own.
+    pub(crate) file: Option<TokenFile>,
+}
+
+/// A file on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenFile {
+    pub(crate) host: Hostname,
+    /// With the slash in front.
+    pub(crate) path: String,
+}
+
+impl OwnershipTokens {
+    /// What proves this hostname. A wildcard is proven by a record at the name that it is under.
+    pub(crate) fn of(hostname: &ManagedHostname) -> Self {
+        let base = hostname.name.base();
+        let file = match &hostname.name {
+            HostPattern::Exact(host) => Some(TokenFile {
+                host: host.clone(),
+                path: format!("/.well-known/cf-custom-hostname-challenge/{}", hostname.ssl_id),
+            }),
+            HostPattern::Wildcard(_) => None,
+        };
+        let txt_name = format!("_cf-custom-hostname.{base}");
+        Self { token: hostname.ownership_token.clone(), txt_name, file }
+    }
+}
+
+impl TokenFile {
+    /// Where it is fetched from.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}{}", self.host, self.path)
+    }
+}
+
+/// What the last look for an ownership token saw. Stored as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OwnershipEvidence {
+    /// When it was.
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) checked_at: OffsetDateTime,
+    pub(crate) txt: TxtTokenEvidence,
+    /// `None` for a wildcard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<HttpTokenEvidence>,
+}
+
+impl OwnershipEvidence {
+    /// Whether the token was found in one of its places.
+    pub(crate) fn is_proof(&self) -> bool {
+        self.txt.found || self.http.as_ref().is_some_and(|http| http.file_found == 1 && !http.error)
+    }
+}

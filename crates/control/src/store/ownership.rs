@@ -1,0 +1,40 @@
+//! What was seen of the proof of claims.
+
+use landfall_model::HostnameId;
+
+use super::{Connection, StoreError, to_json};
+use crate::hostname::ownership::OwnershipEvidence;
+
+/// Keeps what the last look for a claim's token saw.
+pub(crate) async fn keep(
+    on: &mut Connection,
+    hostname: HostnameId,
+    evidence: &OwnershipEvidence,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO ownership (hostname_id, evidence) VALUES (?1, ?2) \
+         ON CONFLICT (hostname_id) DO UPDATE SET evidence = ?2",
+    )
+    .bind(hostname.0)
+    .bind(to_json(evidence)?)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep a proof of ownership"))?;
+    Ok(())
+}
+
+#[allow(dead_code, reason = "for what explains a hostname")]
+/// What the last look for a hostname's token saw; `None` where there was none.
+pub(crate) async fn find(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Option<OwnershipEvidence>, StoreError> {
+    let text =
+        sqlx::query_scalar::<_, String>("SELECT evidence FROM ownership WHERE hostname_id = ?")
+            .bind(hostname.0)
+            .fetch_optional(on)
+            .await
+            .map_err(StoreError::on("read a proof of ownership"))?;
+    // What another version wrote in another form is as good as none: the next look replaces it.
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
