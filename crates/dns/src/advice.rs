@@ -38,14 +38,15 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
         Finding::PointsHere => case.passed(),
         Finding::NxDomain => format!("Create {}: {name} does not exist yet.", case.record()),
         Finding::NoData => format!("Create {}: {name} has no address yet.", case.record()),
+        // Broken DNSSEC of which the resolver does not say so looks the same as dead servers.
         Finding::ServFail => format!(
-            "Have the DNS of {} mended: look-ups of it fail, most often because of broken DNSSEC; check \
-             the DS record at the registrar and the zone's signatures.",
+            "Check the name servers of the zone that {0} is in, and its DNSSEC (the DS record at the \
+             registrar and the zone's signatures): look-ups of {0} fail.",
             case.last()
         ),
         Finding::DnssecFails => format!(
-            "Mend the DNSSEC of {}, or remove its DS record at the registrar: validation fails, so no \
-             CA may believe its records.",
+            "Mend the DNSSEC of the zone that {0} is in, or remove the zone's DS record at the registrar: \
+             the signatures of {0} are not valid, so no CA may believe its records.",
             case.last()
         ),
         Finding::Timeout => {

@@ -1,5 +1,7 @@
 //! Resolvers that are dead, slow, lie or have an old answer.
 
+use std::time::Duration;
+
 use hickory_resolver::proto::op::ResponseCode;
 use landfall_dns::{Conflict, DnsConfig, Finding, LookupOutcome, Verdict, ZoneServers};
 use landfall_tests::RecursiveResolver;
@@ -43,7 +45,9 @@ async fn a_third_resolver_is_used_where_two_are_dead() {
 async fn nothing_is_held_against_a_hostname_where_every_resolver_is_dead() {
     let world = World::start(RIGHT).await;
     let (dead, too) = (nobody().await, nobody().await);
-    let evidence = verify(&world.config(&[dead.address(), too.address()]), "www.shop.test").await;
+    let config = world.config(&[dead.address(), too.address()]);
+    let config = DnsConfig { timeout: Duration::from_secs(2), ..config };
+    let evidence = verify(&config, "www.shop.test").await;
     assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
     assert_eq!(evidence.verdict(), Verdict::Inconclusive);
     let advice = "Nothing is to be changed: our resolvers gave no answer, and www.shop.test is checked \

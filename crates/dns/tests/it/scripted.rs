@@ -32,6 +32,8 @@ pub(crate) enum Said {
     Code(ResponseCode),
     /// Later than it was asked for.
     After(Duration, Box<Self>),
+    /// The question's id, and then these.
+    Bytes(Vec<u8>),
     Nothing,
 }
 
@@ -78,13 +80,13 @@ async fn serve(
         let socket = Arc::clone(&socket);
         tokio::spawn(async move {
             if let Some(answer) = answer(question, said).await {
-                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+                socket.send_to(&answer, client).await.unwrap();
             }
         });
     }
 }
 
-async fn answer(question: Message, said: Said) -> Option<Message> {
+async fn answer(question: Message, said: Said) -> Option<Vec<u8>> {
     let mut answer = question;
     answer.metadata.message_type = MessageType::Response;
     answer.metadata.authoritative = true;
@@ -97,11 +99,14 @@ async fn answer(question: Message, said: Said) -> Option<Message> {
             }
             Said::Records(records) => {
                 answer.answers = records;
-                return Some(answer);
+                return Some(answer.to_vec().unwrap());
             }
             Said::Code(code) => {
                 answer.metadata.response_code = code;
-                return Some(answer);
+                return Some(answer.to_vec().unwrap());
+            }
+            Said::Bytes(bytes) => {
+                return Some([&answer.metadata.id.to_be_bytes()[..], &bytes].concat());
             }
             Said::Nothing => return None,
         }

@@ -1,5 +1,7 @@
 //! Ownership tokens.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     http::{HeaderMap, StatusCode},
@@ -131,7 +133,6 @@ async fn says_by_its_slug_why_a_file_is_not_right() {
         ),
         ("/redirect", HttpTokenSlug::BadResponseCode, "Server responded with status code: 303"),
         ("/missing", HttpTokenSlug::BadResponseCode, "Server responded with status code: 404"),
-        ("/silent", HttpTokenSlug::Timeout, "The server did not answer in time."),
     ];
     for (path, slug, info) in cases {
         let evidence = fetch(&config, path).await;
@@ -164,4 +165,17 @@ async fn a_host_that_is_not_there_is_a_transport_failure() {
     let absent = World::start("other A 127.0.0.1").await;
     let evidence = fetch(&absent.config(&[absent.resolver.address()]), "/right").await;
     assert_eq!(evidence.error_info, "The host has no address in the DNS.");
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_come_in_time_is_a_timeout() {
+    let world = World::start("www A 127.0.0.1").await;
+    let config = DnsConfig {
+        http_port: files().await,
+        timeout: Duration::from_secs(2),
+        ..world.config(&[world.resolver.address()])
+    };
+    let evidence = fetch(&config, "/silent").await;
+    assert_eq!(evidence.error_slug, Some(HttpTokenSlug::Timeout));
+    assert_eq!(evidence.error_info, "The server did not answer in time.");
 }

@@ -288,8 +288,9 @@ async fn a_zone_with_broken_dnssec_fails_and_is_called_so() {
     let evidence = world.verify("www.shop.test").await;
     assert_eq!(evidence.finding, Finding::DnssecFails, "{evidence:#?}");
     assert_eq!(evidence.finding.verdict(), Verdict::Failed);
-    let advice = "Mend the DNSSEC of www.shop.test, or remove its DS record at the registrar: \
-                  validation fails, so no CA may believe its records.";
+    let advice = "Mend the DNSSEC of the zone that www.shop.test is in, or remove the zone's DS record \
+                  at the registrar: the signatures of www.shop.test are not valid, so no CA may \
+                  believe its records.";
     assert_eq!(evidence.advice, advice);
 }
 
