@@ -90,6 +90,7 @@ fn native(app: &SharedApp) -> GuardedRoutes {
         .route(Verb::Post, "/api/Property", Need::WRITE_EVERYTHING, property::create)
         .route(Verb::Get, PROPERTY, Need::READ, property::show)
         .route(Verb::Patch, PROPERTY, Need::WRITE, property::change)
+        .route(Verb::Delete, PROPERTY, Need::WRITE_EVERYTHING, property::delete)
         .route(Verb::Get, HOSTNAMES, Need::READ, hostname::list)
         .route(Verb::Post, HOSTNAMES, Need::WRITE, hostname::create)
         .route(Verb::Get, HOSTNAME, Need::READ, hostname::show)

@@ -2,6 +2,7 @@
 //! change together with its publication.
 
 mod certificates;
+mod coverage;
 mod error;
 mod hostnames;
 pub(crate) mod keys;

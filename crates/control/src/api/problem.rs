@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use landfall_feed::record::MAX_RECORD_LEN;
-use landfall_model::{NameError, OriginPoolError, RouteError};
+use landfall_model::{NameError, Origin, OriginPoolError, RouteError};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -158,6 +158,14 @@ impl Problem {
         }
     }
 
+    fn origin_refused(origin: &Origin) -> Self {
+        let detail = format!(
+            "The origin {origin} has an address that is not the public internet's. The operator can \
+             allow it in the control plane's `origins.allow_networks`."
+        );
+        Self::unprocessable("origin_not_public", detail)
+    }
+
     fn upload(error: &UploadError) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(status, error.code(), "The certificate can't be used", format!("{error}."))
@@ -225,6 +233,10 @@ impl From<ServiceError> for Problem {
             ServiceError::PropertyNameTaken => {
                 Self::conflict("property_name_taken", "The property's name is in use.")
             }
+            ServiceError::PropertyNotEmpty => Self::conflict(
+                "property_not_empty",
+                "The property has hostnames. Delete them first: none is to go dark unasked.",
+            ),
             ServiceError::SystemName(source) => {
                 let detail = format!("The property's system hostname can't be: {source}.");
                 Self::invalid("name", "invalid_name", detail)
@@ -244,13 +256,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Settings(source) => Self::settings(source),
             ServiceError::PropertyName(source) => Self::invalid_name(source),
             ServiceError::HostnameName(source) => Self::invalid_hostname(*source),
-            ServiceError::OriginRefused(origin) => Self::unprocessable(
-                "origin_not_public",
-                format!(
-                    "The origin {origin} has an address that is not the public internet's. The \
-                     operator can allow it in the control plane's `origins.allow_networks`."
-                ),
-            ),
+            ServiceError::OriginRefused(origin) => Self::origin_refused(origin),
             ServiceError::TooManyPolicies => Self::conflict(
                 "too_many_tls_policies",
                 &format!(

@@ -88,6 +88,15 @@ pub(super) async fn change(
     Ok(app.service.change_property(call, id, patch).await?.into())
 }
 
+pub(super) async fn delete(
+    State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
+    path: Result<Path<i64>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    app.service.delete_property(call, property_id(path)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// An id that is no number names nothing.
 pub(super) fn property_id(path: Result<Path<i64>, PathRejection>) -> Result<PropertyId, Problem> {
     path.map(|Path(id)| PropertyId(id)).map_err(|_| Problem::not_found("property"))

@@ -46,6 +46,8 @@ pub(crate) enum ServiceError {
     Stale { version: i64 },
     #[error("the key's name is in use")]
     KeyNameTaken,
+    #[error("the property has hostnames")]
+    PropertyNotEmpty,
     #[error("the property's system hostname is not a hostname")]
     SystemName(#[source] NameError),
     #[error("the hostname is in use")]

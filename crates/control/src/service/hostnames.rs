@@ -145,6 +145,7 @@ impl Service {
         let changed = spec != current;
         if changed {
             store::hostname::set(change.on(), id, &spec).await?;
+            self.cover(&mut change, &hostname, &spec).await?;
             check_share(&mut change, property, &hostname.name, &spec).await?;
             tell(&mut change, &hostname, "hostname.change", EventKind::Changed).await?;
             publish(&mut change, id).await?;

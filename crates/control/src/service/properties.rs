@@ -98,6 +98,35 @@ impl Service {
         self.view(property)
     }
 
+    /// Deletes a property that has no hostname left but its system hostname, and that with it: what
+    /// is served doesn't go dark along with something else.
+    pub(crate) async fn delete_property(
+        &self,
+        call: Call,
+        id: PropertyId,
+    ) -> Result<(), ServiceError> {
+        let mut change = self.store.change(call).await?;
+        let property = find(&mut change, id).await?;
+        check_version(&change, property.version)?;
+        // One more than the one that may be there.
+        let hostnames = store::hostname::list(change.on(), id, 0, 2).await?;
+        if hostnames.iter().any(|hostname| hostname.origin == HostnameOrigin::Added) {
+            return Err(ServiceError::PropertyNotEmpty);
+        }
+        for hostname in hostnames {
+            for name in store::held_name::of(change.on(), hostname.id).await? {
+                change.retract_hostname(&name).await?;
+            }
+            store::hostname::delete(change.on(), hostname.id).await?;
+        }
+        change.retract_property(id).await?;
+        store::property::delete(change.on(), id).await?;
+        tell(&mut change, &property, "property.delete").await?;
+        let revision = change.commit().await?.revision.0;
+        tracing::info!(property = id.0, revision, "property deleted");
+        Ok(())
+    }
+
     /// Finds a property.
     pub(crate) async fn property(&self, id: PropertyId) -> Result<PropertyView, ServiceError> {
         let mut connection = self.store.read().await?;

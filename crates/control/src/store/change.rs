@@ -126,7 +126,6 @@ impl Change {
         self.retract(hostname_id(name), "hostname").await
     }
 
-    #[allow(dead_code, reason = "for the deletion of properties")]
     /// Tells edges that a property is gone.
     pub(crate) async fn retract_property(&mut self, id: PropertyId) -> Result<(), StoreError> {
         self.retract(property_id(id), "property").await

@@ -77,6 +77,16 @@ pub(crate) async fn list(
     rows.iter().map(read).collect()
 }
 
+/// Deletes a property that has no hostname, and the API keys that are for it alone.
+pub(crate) async fn delete(on: &mut Connection, id: PropertyId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM property WHERE id = ?")
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("delete a property"))?;
+    Ok(())
+}
+
 fn read(row: &SqliteRow) -> Result<Property, StoreError> {
     let name: &str = row.get(1);
     Ok(Property {

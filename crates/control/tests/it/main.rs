@@ -15,6 +15,8 @@ mod hostnames;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod ownership;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod settings;

@@ -1,0 +1,133 @@
+//! Who has which names, as settings and deletions change.
+
+use landfall_feed::record::{Body, Record};
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{Plane, hostname_record};
+
+async fn records(plane: &Plane) -> Vec<Record> {
+    let pop = plane.pop("reader").await;
+    pop.records(pop.epoch().await, 0).await
+}
+
+fn is_tombstone(records: &[Record], id: &str) -> bool {
+    let record = records.iter().find(|record| record.id == id);
+    matches!(record.unwrap_or_else(|| panic!("{id}")).body, Body::Tombstone)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostname_gets_its_wildcard_and_gives_it_back_by_a_change() {
+    let plane =
+        Plane::start_with(json!({"internal_ca": {"external_hostnames": "unverified"}})).await;
+    let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
+    let path = plane.hostname(&shop, "one.test").await;
+    let wildcard = |wanted: bool| json!({"managedCertificate": {"wildcard": wanted}});
+
+    let (status, hostname) = plane.patch(&path, &wildcard(true)).await;
+    assert_eq!(status, StatusCode::OK, "{hostname}");
+    assert_eq!(hostname["certificates"][0]["serves"], json!(["*.one.test", "one.test"]));
+    // It counts as had: another property's is a claim.
+    let other = plane.hostname(&blog, "*.one.test").await;
+    assert_eq!(plane.get(&other).await.1["ownership"]["state"], "claimed");
+    let (status, hostname) = plane.patch(&path, &wildcard(false)).await;
+    assert_eq!(status, StatusCode::OK, "{hostname}");
+
+    let records = records(&plane).await;
+    assert_eq!(hostname_record(&records, "one.test").certificates.len(), 1);
+    assert!(is_tombstone(&records, "hostname/*.one.test"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wildcard_that_others_have_names_under_is_not_had_by_a_change() {
+    let plane = Plane::start().await;
+    let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
+    let path = plane.hostname(&shop, "one.test").await;
+    plane.hostname(&blog, "www.one.test").await;
+    let before = plane.get(&path).await.1;
+
+    let body = json!({"managedCertificate": {"wildcard": true}});
+    let (status, problem) = plane.patch(&path, &body).await;
+
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("hostname_taken")));
+    assert_eq!(plane.get(&path).await.1, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_wildcard_answers_for_is_not_published_without_a_certificate() {
+    let plane = Plane::start_with(json!({"internal_ca": {"external_hostnames": "verified"}})).await;
+    let property = plane.property("shop").await;
+    let parent = plane.hostname(&property, "*.a.shop.edge.test").await;
+    let exact = plane.hostname(&property, "x.a.shop.edge.test").await;
+    assert_eq!(plane.get(&exact).await.1["certificates"].as_array().unwrap().len(), 1);
+    // Under no wildcard it is known at once, to be validated.
+    plane.hostname(&property, "www.one.test").await;
+    let wild = plane.hostname(&property, "*.two.test").await;
+    let pair = crate::upload::signed(
+        &crate::upload::leaf("*.two.test"),
+        &rcgen::KeyPair::generate().unwrap(),
+        &crate::upload::ca("Customer CA"),
+    );
+    assert_eq!(plane.post(&format!("{wild}/certificate"), &pair).await.0, StatusCode::OK);
+    let under = plane.hostname(&property, "www.two.test").await;
+
+    let known = records(&plane).await;
+    let ids: Vec<&str> = known.iter().map(|record| record.id.as_str()).collect();
+    assert!(ids.contains(&"hostname/x.a.shop.edge.test"));
+    assert!(ids.contains(&"hostname/www.one.test"));
+    assert!(!ids.contains(&"hostname/www.two.test"), "{ids:?}");
+    let (status, _) = plane.post(&format!("{under}/certificate"), &pair).await;
+    assert_eq!(status, StatusCode::OK);
+    let pop = plane.pop("later").await;
+    let known = pop.records(pop.epoch().await, 0).await;
+    assert_eq!(hostname_record(&known, "www.two.test").certificates.len(), 1);
+    assert_eq!(plane.delete(&parent).await.0, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_is_deleted_once_nothing_is_served_for_it() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    let hostname = plane.hostname(&property, "www.one.test").await;
+
+    let (status, problem) = plane.delete(&property).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("property_not_empty")));
+    assert_eq!(plane.delete(&hostname).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(plane.delete(&property).await.0, StatusCode::NO_CONTENT);
+
+    assert_eq!(plane.get(&property).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(plane.delete(&property).await.0, StatusCode::NOT_FOUND);
+    let records = records(&plane).await;
+    for id in ["property/1", "hostname/shop.edge.test", "hostname/www.one.test"] {
+        assert!(is_tombstone(&records, id));
+    }
+    // The name is free, and the id is not used again.
+    let again = plane.property("shop").await;
+    assert_eq!(again, "/api/Property/2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_creations_of_one_name_at_once_one_wins() {
+    let plane = Plane::start().await;
+    let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
+    for round in 0..10 {
+        let body = json!({"name": format!("h{round}.one.test")});
+        let path = format!("{shop}/hostname");
+        let (first, second) = tokio::join!(plane.post(&path, &body), plane.post(&path, &body));
+        let mut statuses = [first.0.as_u16(), second.0.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409]);
+        let loser = if first.0 == StatusCode::CONFLICT { first.1 } else { second.1 };
+        assert_eq!(loser["code"], "hostname_taken");
+
+        let body = json!({"name": format!("h{round}.two.test")});
+        let other = format!("{blog}/hostname");
+        let (first, second) = tokio::join!(plane.post(&path, &body), plane.post(&other, &body));
+        let mut states = [first, second].map(|(status, hostname)| {
+            assert_eq!(status, StatusCode::CREATED, "{hostname}");
+            hostname["ownership"]["state"].as_str().unwrap().to_owned()
+        });
+        states.sort();
+        assert_eq!(states, ["claimed", "held"]);
+    }
+}
