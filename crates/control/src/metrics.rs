@@ -4,10 +4,11 @@ use http::StatusCode;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use time::OffsetDateTime;
 
 use crate::{
     error::ControlError,
-    store::{feed::FeedState, pop::Pop},
+    store::{feed::FeedState, job::Backlog, pop::Pop},
 };
 
 /// The classes of paths that requests are counted by.
@@ -52,8 +53,10 @@ pub(crate) struct Metrics {
     pub(crate) pages: IntCounter,
     /// Snapshots that were built.
     pub(crate) snapshots: IntCounter,
-    /// Certificates that the internal CA issued in its rounds.
-    pub(crate) renewals: IntCounterVec,
+    jobs: IntGaugeVec,
+    oldest_job: IntGauge,
+    /// Attempts at jobs of the internal CA.
+    pub(crate) job_attempts: IntCounterVec,
     /// Rounds that changed the secrets for session tickets, or failed to.
     pub(crate) ticket_rotations: IntCounterVec,
     /// Connections that are open.
@@ -84,21 +87,27 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let by_pop = |name: &str, help: &str| {
-            let family = IntGaugeVec::new(Opts::new(name, help), &["pop"])?;
+        let by_label = |name: &str, help: &str, label: &str| {
+            let family = IntGaugeVec::new(Opts::new(name, help), &[label])?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
+        let by_pop = |name: &str, help: &str| by_label(name, help, "pop");
         Ok(Self {
             requests: counters(
                 "landfall_control_requests_total",
                 "Requests by class of path and status.",
                 &["class", "status"],
             )?,
-            renewals: counters(
-                "landfall_internal_ca_renewals_total",
-                "Certificates of the internal CA that were due, by result.",
+            job_attempts: counters(
+                "landfall_job_attempts_total",
+                "Attempts at issuing certificates with the internal CA, by result.",
                 &["result"],
+            )?,
+            jobs: by_label("landfall_jobs", "Certificates to be issued, by state.", "state")?,
+            oldest_job: gauge(
+                "landfall_job_oldest_seconds",
+                "How long ago the oldest job was made that is open and has an issuer.",
             )?,
             ticket_rotations: counters(
                 "landfall_ticket_rotations_total",
@@ -122,13 +131,21 @@ impl Metrics {
         self.requests.with_label_values(&[class.label(), status.as_str()]).inc();
     }
 
+    /// Sets what the database says of jobs.
+    pub(crate) fn jobs(&self, backlog: &Backlog, now: OffsetDateTime) {
+        let set = |state: &str, count| self.jobs.with_label_values(&[state]).set(number(count));
+        set("open", backlog.internal);
+        set("no_issuer", backlog.without_issuer);
+        let age = backlog.oldest.map_or(0, |oldest| (now - oldest).whole_seconds().max(0));
+        self.oldest_job.set(age);
+    }
+
     /// The text form of everything, with what the database says.
     pub(crate) fn render(
         &self,
         state: &FeedState,
         pops: &[Pop],
     ) -> Result<Vec<u8>, prometheus::Error> {
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.revision.set(number(state.revision.0));
         self.epoch.set(number(state.epoch.0));
         for family in [&self.pop_applied, &self.pop_seen, &self.pop_rejected] {
@@ -145,4 +162,8 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -130,7 +130,8 @@ impl Control {
         spawn(&mut background, "follow commands", tasks::commands::follow(store.clone()));
         let retention = self.config.feed.tombstone_retention;
         spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
-        spawn(&mut background, "renew certificates", tasks::renew(Arc::clone(&self.app)));
+        spawn(&mut background, "renew certificates", tasks::renew(self.app.service.clone()));
+        spawn(&mut background, "do jobs", tasks::jobs::work(Arc::clone(&self.app)));
         spawn(&mut background, "rotate tickets", tasks::rotate_tickets(Arc::clone(&self.app)));
         spawn(&mut background, "note key uses", tasks::note_key_uses(Arc::clone(&self.app)));
         spawn(&mut background, "build snapshots", self.builder.run());

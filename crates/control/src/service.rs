@@ -5,6 +5,7 @@ mod certificates;
 mod coverage;
 mod error;
 mod hostnames;
+mod jobs;
 pub(crate) mod keys;
 mod ownership;
 mod properties;
@@ -21,6 +22,7 @@ use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Revision};
 
 pub(crate) use certificates::Upload;
 pub(crate) use error::{Missing, ServiceError};
+pub(crate) use jobs::Attempt;
 pub(crate) use properties::PropertyView;
 pub(crate) use view::HostnameView;
 

@@ -12,7 +12,6 @@ pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod held_name;
 pub(crate) mod hostname;
-#[allow(dead_code, reason = "until jobs are done")]
 pub(crate) mod job;
 pub(crate) mod ownership;
 pub(crate) mod pop;
@@ -166,7 +165,6 @@ impl Store {
     }
 
     /// Completes once a change of this process made a job since the last time.
-    #[allow(dead_code, reason = "until jobs are done")]
     pub(crate) async fn jobs_made(&self) {
         self.jobs.notified().await;
     }

@@ -2,10 +2,10 @@
 //! one starts from what the database then says.
 
 pub(crate) mod commands;
+pub(crate) mod jobs;
 
 use std::time::Duration;
 
-use landfall_model::HostnameId;
 use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
 
@@ -14,7 +14,7 @@ use crate::{
     call::Call,
     metrics::Metrics,
     service::Service,
-    store::{self, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// How often another process's change is looked for. Changes of this process don't wait for it.
@@ -27,8 +27,8 @@ const TICKETS_EVERY: Duration = Duration::from_secs(60);
 /// How often it is written down when keys were last used.
 const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
-/// The most certificates that one round issues. What is left comes next, the most urgent first.
-const ISSUED_PER_ROUND: u32 = 1_000;
+/// The most certificates that one round asks for. What is left comes next, the most urgent first.
+const REQUESTED_PER_ROUND: u32 = 1_000;
 /// The most tombstones that one transaction removes.
 const PRUNED_AT_ONCE: u32 = 1_000;
 
@@ -70,33 +70,17 @@ pub(crate) async fn prune_before(store: &Store, before: OffsetDateTime) -> Resul
     }
 }
 
-/// Issues what is due and what is missing. Never ends.
-pub(crate) async fn renew(app: SharedApp) {
+/// Asks for certificates of the internal CA that are due or missing. Never ends.
+pub(crate) async fn renew(service: Service) {
     let mut ticks = every(ROUND_EVERY);
     loop {
         ticks.tick().await;
-        renew_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
-    }
-}
-
-pub(crate) async fn renew_round(service: &Service, metrics: &Metrics, now: OffsetDateTime) {
-    let due = match due(service, now).await {
-        Ok(due) => due,
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "cannot look for certificates to issue");
-            return;
-        }
-    };
-    for hostname in due {
-        let result = service.reissue(hostname, now).await;
-        let label = match &result {
-            Ok(()) => "ok",
-            Err(_) => "error",
-        };
-        metrics.renewals.with_label_values(&[label]).inc();
-        if let Err(error) = result {
-            let hostname = hostname.0;
-            tracing::warn!(hostname, error = %chain(&error), "cannot issue a certificate");
+        match service.request_due(OffsetDateTime::now_utc(), REQUESTED_PER_ROUND).await {
+            Ok(0) => {}
+            Ok(requested) => tracing::info!(requested, "asked for certificates that are due"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "cannot look for certificates that are due");
+            }
         }
     }
 }
@@ -140,15 +124,6 @@ pub(crate) async fn note_key_uses_once(app: &SharedApp, now: OffsetDateTime) {
         uses.into_iter().for_each(|(key, at)| app.key_uses.note(key, at));
         tracing::warn!(error = %chain(&error), "cannot write down when keys were last used");
     }
-}
-
-async fn due(service: &Service, now: OffsetDateTime) -> Result<Vec<HostnameId>, StoreError> {
-    let mut connection = service.store.read().await?;
-    let limit = ISSUED_PER_ROUND;
-    let mut due = store::certificate::due_for_renewal(&mut connection, now, limit).await?;
-    let left = limit.saturating_sub(u32::try_from(due.len()).unwrap_or(limit));
-    due.extend(store::hostname::without_certificate(&mut connection, left).await?);
-    Ok(due)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -127,6 +127,13 @@ pub(crate) fn random_uuid() -> Result<String, RandomError> {
     Ok(uuid::Builder::from_random_bytes(random_bytes()?).into_uuid().to_string())
 }
 
+/// A random number.
+pub(crate) fn random_number() -> Result<u16, RandomError> {
+    let mut bytes = [0; 2];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RandomError)?;
+    Ok(u16::from_be_bytes(bytes))
+}
+
 fn random_bytes() -> Result<[u8; 16], RandomError> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RandomError)?;

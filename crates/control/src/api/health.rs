@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::IntoResponse};
 use http::{StatusCode, header};
+use time::OffsetDateTime;
 
 use super::{SharedApp, problem::Problem};
 use crate::store;
@@ -26,7 +27,10 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
         app.service.store.read().await.map_err(|error| Problem::internal(&error))?;
     let state = store::feed::state(&mut connection).await;
     let pops = store::pop::list(&mut connection).await;
+    let backlog = store::job::backlog(&mut connection).await;
     drop(connection);
+    let backlog = backlog.map_err(|error| Problem::internal(&error))?;
+    app.metrics.jobs(&backlog, OffsetDateTime::now_utc());
     let state = state.map_err(|error| Problem::internal(&error))?;
     let pops = pops.map_err(|error| Problem::internal(&error))?;
     let text = app.metrics.render(&state, &pops).map_err(|error| Problem::internal(&error))?;

@@ -1,7 +1,6 @@
-//! Uploading, removing, issuing and renewing certificates.
+//! Uploading, removing and issuing certificates.
 
 use landfall_model::{HostPattern, HostnameId, PropertyId};
-use serde_json::json;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -15,8 +14,8 @@ use crate::{
         CertificateIssuer, SealedCertificate,
         upload::{CheckedUpload, UploadError},
     },
-    hostname::{HostnameStatus, Issuance, ManagedHostname, names_of, wish::Coverage},
-    store::{self, event::EventKind},
+    hostname::{HostnameStatus, Issuance, names_of, wish::Coverage},
+    store::{self, event::EventKind, job::Cancellation},
 };
 
 /// A certificate chain and its private key as they were uploaded, both PEM.
@@ -47,6 +46,7 @@ impl Service {
         for certificate in &certificates {
             store::certificate::put(change.on(), id, certificate, call.now).await?;
         }
+        store::job::cancel(&mut change, id, Cancellation::CertificateUploaded).await?;
         let kind = EventKind::CertificateUploaded;
         tell(&mut change, &hostname, "certificate.upload", kind).await?;
         publish(&mut change, id).await?;
@@ -60,7 +60,8 @@ impl Service {
         Ok(view)
     }
 
-    /// Removes a hostname's uploaded certificates. What the internal CA issues comes back.
+    /// Removes a hostname's uploaded certificates. What the internal CA issues comes back; of another
+    /// issuer one is asked for.
     pub(crate) async fn remove_certificate(
         &self,
         call: Call,
@@ -82,8 +83,12 @@ impl Service {
         if store::certificate::remove(change.on(), id, uploaded).await? == 0 {
             return Err(ServiceError::Missing(Missing::UploadedCertificate));
         }
-        if let Some(next) = next {
-            store::certificate::put(change.on(), id, &next, call.now).await?;
+        match next {
+            Some(next) => store::certificate::put(change.on(), id, &next, call.now).await?,
+            None if hostname.status == HostnameStatus::Active => {
+                store::job::enqueue(&mut change, id).await?;
+            }
+            None => {}
         }
         let kind = EventKind::CertificateRemoved;
         tell(&mut change, &hostname, "certificate.remove", kind).await?;
@@ -93,38 +98,6 @@ impl Service {
         let hostname = &view.hostname.name;
         tracing::info!(property = property.0, %hostname, revision, "uploaded certificate removed");
         Ok(view)
-    }
-
-    /// Issues a certificate of the internal CA for a hostname that still wants one.
-    pub(crate) async fn reissue(
-        &self,
-        id: HostnameId,
-        now: OffsetDateTime,
-    ) -> Result<(), ServiceError> {
-        let hostname = store::hostname::find(&mut *self.store.read().await?, id).await?;
-        let wanted = |hostname: &ManagedHostname| {
-            hostname.issuance == Issuance::Internal && hostname.status == HostnameStatus::Active
-        };
-        let Some(hostname) = hostname.filter(wanted) else {
-            return Ok(());
-        };
-        let certificate = self.issue(&hostname.names(), now)?;
-        let mut change = self.store.change(Call::system(now)).await?;
-        // Between the two looks the hostname may have gone, or got a certificate of its owner's.
-        if store::hostname::find(change.on(), id).await?.is_none() {
-            return Ok(());
-        }
-        let present = store::certificate::summaries(change.on(), id).await?;
-        if present.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
-            return Ok(());
-        }
-        store::certificate::put(change.on(), id, &certificate, now).await?;
-        change.event(id, EventKind::CertificateIssued, &json!({})).await?;
-        publish(&mut change, id).await?;
-        let revision = change.commit().await?.revision.0;
-        let (hostname, fingerprint) = (hostname.name, certificate.fingerprint);
-        tracing::info!(%hostname, revision, %fingerprint, "certificate renewed");
-        Ok(())
     }
 
     pub(super) fn issue(

@@ -212,14 +212,20 @@ pub(crate) async fn summaries_of_page(
     rows.iter().map(read_summary).collect()
 }
 
-/// At most `limit` hostnames whose internal certificate is due at `now`, the most urgent first.
+/// At most `limit` hostnames whose internal certificate is due at `now` and not asked for, the most
+/// urgent first. Those whose DNS has left are not renewed.
 pub(crate) async fn due_for_renewal(
     on: &mut Connection,
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<HostnameId>, StoreError> {
     let ids = sqlx::query_scalar::<_, i64>(
-        "SELECT hostname_id FROM certificate WHERE renew_at <= ? ORDER BY renew_at LIMIT ?",
+        "SELECT hostname_id FROM certificate WHERE renew_at <= ? \
+         AND NOT EXISTS (SELECT 1 FROM job WHERE job.hostname_id = certificate.hostname_id \
+                         AND state = 0) \
+         AND NOT EXISTS (SELECT 1 FROM verification \
+                         WHERE verification.hostname_id = certificate.hostname_id \
+                         AND left_at IS NOT NULL) ORDER BY renew_at LIMIT ?",
     )
     .bind(now.unix_timestamp())
     .bind(i64::from(limit))

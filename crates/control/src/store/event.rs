@@ -10,7 +10,6 @@ use super::{Connection, StoreError};
 const KEPT: i64 = 200;
 
 /// What happened.
-#[allow(dead_code, reason = "until jobs are done")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
     Created,
@@ -24,6 +23,7 @@ pub(crate) enum EventKind {
     CertificateIssued,
     CertificateRequested,
     CertificateRequestCancelled,
+    CertificateAttemptFailed,
 }
 
 impl EventKind {
@@ -41,6 +41,7 @@ impl EventKind {
             Self::CertificateIssued => "certificate_issued",
             Self::CertificateRequested => "certificate_requested",
             Self::CertificateRequestCancelled => "certificate_request_cancelled",
+            Self::CertificateAttemptFailed => "certificate_attempt_failed",
         }
     }
 }

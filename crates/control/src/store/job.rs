@@ -199,6 +199,7 @@ pub(crate) async fn newest(
 }
 
 /// A hostname's jobs, the newest first.
+#[allow(dead_code, reason = "for explanations")]
 pub(crate) async fn history(
     on: &mut Connection,
     hostname: HostnameId,
