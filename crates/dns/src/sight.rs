@@ -89,7 +89,7 @@ impl From<Walk> for Seen {
             End::Found(_) => LookupOutcome::Found,
             End::Missing(outcome) => *outcome,
         };
-        let addresses = addresses(&walk).map(|address| address.to_canonical()).collect();
+        let addresses = addresses(&walk).collect();
         Self { outcome, chain: walk.chain.iter().map(shown).collect(), addresses }
     }
 }

@@ -12,15 +12,17 @@ use tokio::sync::OnceCell;
 
 use crate::{
     DnsConfig,
-    ask::{Asker, Resolver},
+    ask::Resolver,
     names::upwards,
-    walk::{End, Walk, walk},
+    walk::{End, Walk},
 };
 
 /// How many of a zone's servers are asked.
 const MAX_SERVERS: usize = 2;
 /// How many of its servers' names are looked up.
 const MAX_SERVER_NAMES: usize = 3;
+/// For how many names of a chain a zone is looked for; beyond them the resolver is asked.
+const MAX_ZONES: usize = 6;
 /// Names of so many labels can be zones. A deeper one belongs to a zone that is none of these, whose
 /// parent's servers say nothing with authority.
 const ZONE_LABELS: std::ops::RangeInclusive<usize> = 2..=10;
@@ -43,7 +45,7 @@ pub(crate) struct Zones<'a> {
     subject: Name,
     /// Which of a zone's servers come first.
     turn: usize,
-    /// By name on the chain: walks are bounded in hops, and so is this.
+    /// By name on the chain.
     found: Mutex<HashMap<Name, Arc<Place>>>,
 }
 
@@ -74,6 +76,9 @@ impl<'a> Zones<'a> {
     pub(crate) async fn of(&self, name: &Name) -> Option<Arc<Zone>> {
         let place = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            if found.len() == MAX_ZONES && !found.contains_key(name) {
+                return None;
+            }
             Arc::clone(found.entry(name.clone()).or_default())
         };
         place.0.get_or_init(|| self.find(name)).await.clone()
@@ -114,15 +119,16 @@ impl<'a> Zones<'a> {
     }
 
     /// An address of a server to which something may be sent, IPv4 first: many nodes have no IPv6.
+    /// A name server's name is no alias (RFC 2181 section 10.3), so none is followed.
     async fn address_of(&self, server: &Name) -> Option<IpAddr> {
-        let asker = Asker::Resolver(self.resolver);
-        // A walk among zones looks for zones, which takes walks among resolvers.
         let (v4, v6) = tokio::join!(
-            Box::pin(walk(&asker, server, RecordType::A)),
-            Box::pin(walk(&asker, server, RecordType::AAAA))
+            self.resolver.ask(server, RecordType::A),
+            self.resolver.ask(server, RecordType::AAAA)
         );
-        let addresses = addresses(&v4).chain(addresses(&v6)).collect::<Vec<_>>();
-        addresses.into_iter().find(|address| self.config.admits(*address))
+        let answers = [v4, v6].into_iter().flatten();
+        let records = answers.flat_map(|answer| answer.message.answers);
+        let own = records.filter(|record| record.name == *server);
+        own.filter_map(|record| record.data.ip_addr()).find(|own| self.config.admits(*own))
     }
 }
 

@@ -9,6 +9,7 @@ const ZONE: &str = "
 @ A 198.51.100.20
 www CNAME my-site.edge.test.
 ipv4 A 192.0.2.1
+mapped AAAA ::ffff:192.0.2.1
 upper CNAME MY-SITE.Edge.TEST.
 pair A 192.0.2.2
 pair AAAA 2001:db8::1
@@ -125,6 +126,12 @@ const CASES: &[(&str, Finding, &str)] = &[
         "self.shop.test",
         Finding::Loop,
         "Point self.shop.test's CNAME at my-site.edge.test: it leads to itself now.",
+    ),
+    (
+        "mapped.shop.test",
+        Finding::WrongAddress,
+        "Replace the AAAA record ::ffff:192.0.2.1 of mapped.shop.test by a CNAME record for \
+         mapped.shop.test that points at my-site.edge.test: it is not ours.",
     ),
     (
         "elsewhere.shop.test",
