@@ -6,10 +6,10 @@ use landfall_model::HostPattern;
 
 use crate::{
     AddressOwner, CaaEvidence, CaaVerdict, Conflict, Expectation, Finding, LookupOutcome,
-    RequiredKind,
+    RequiredKind, RequiredRecord,
     conclusion::Ground,
     judge::{is_pop, origin_name, other_property, owner},
-    record::{AddressKind, required_record},
+    record::{AddressKind, record_of, required_record},
     sight::Sight,
     walk::MAX_HOPS,
 };
@@ -24,6 +24,8 @@ pub(crate) struct Case<'a> {
     pub(crate) sight: &'a Sight,
     pub(crate) finding: Finding,
     pub(crate) ground: Ground,
+    /// The zone that the name is in, where its servers were asked.
+    pub(crate) zone: Option<&'a str>,
     pub(crate) conflicts: &'a [Conflict],
     pub(crate) caa: &'a CaaEvidence,
 }
@@ -145,8 +147,8 @@ impl Case<'_> {
 
     /// The record that should be, in words.
     fn record(&self) -> String {
-        let Expectation { target, .. } = self.expected;
-        let record = required_record(self.name, target, self.expected.active_addresses());
+        let record = self.required();
+        let target = &record.target;
         match record.kind {
             RequiredKind::Cname => {
                 format!("a CNAME record for {} that points at {target}", self.name)
@@ -159,10 +161,21 @@ impl Case<'_> {
         }
     }
 
+    /// A name that is a zone of its own can have no CNAME either, however deep it is.
+    fn required(&self) -> RequiredRecord {
+        let Expectation { target, .. } = self.expected;
+        let addresses = self.expected.active_addresses();
+        if self.zone.is_some_and(|zone| zone == self.name.to_string()) {
+            record_of(RequiredKind::Alias, self.name, target, addresses)
+        } else {
+            required_record(self.name, target, addresses)
+        }
+    }
+
     /// How a name that has a CNAME is made to lead here.
     fn repoint(&self, why: &str) -> String {
         let Expectation { target, .. } = self.expected;
-        match required_record(self.name, target, []).kind {
+        match self.required().kind {
             RequiredKind::Cname => format!("Point {}'s CNAME at {target}: {why}.", self.name),
             RequiredKind::Alias => {
                 format!("Replace the record of {} by {}: {why}.", self.name, self.record())

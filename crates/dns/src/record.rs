@@ -81,16 +81,26 @@ pub fn required_record(
     target: &Hostname,
     addresses: impl IntoIterator<Item = IpAddr>,
 ) -> RequiredRecord {
-    let is_at_apex = match name {
-        HostPattern::Exact(name) => is_apex(name),
-        HostPattern::Wildcard(_) => false,
+    let kind = match name {
+        HostPattern::Exact(name) if is_apex(name) => RequiredKind::Alias,
+        HostPattern::Exact(_) | HostPattern::Wildcard(_) => RequiredKind::Cname,
     };
-    let (kind, alternatives) = if is_at_apex {
+    record_of(kind, name, target, addresses)
+}
+
+/// The record of this kind that does.
+pub(crate) fn record_of(
+    kind: RequiredKind,
+    name: &HostPattern,
+    target: &Hostname,
+    addresses: impl IntoIterator<Item = IpAddr>,
+) -> RequiredRecord {
+    let alternatives = if kind == RequiredKind::Alias {
         let record =
             |address| AddressRecord { kind: AddressKind::of(address), name: name.clone(), address };
-        (RequiredKind::Alias, addresses.into_iter().map(record).collect())
+        addresses.into_iter().map(record).collect()
     } else {
-        (RequiredKind::Cname, Vec::new())
+        Vec::new()
     };
     RequiredRecord { kind, name: name.clone(), target: target.clone(), alternatives }
 }

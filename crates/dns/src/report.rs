@@ -44,6 +44,7 @@ impl Findings<'_> {
             sight,
             finding: *finding,
             ground: *ground,
+            zone: self.zone.as_ref().map(|(zone, _)| zone.as_str()),
             conflicts: &conflicts,
             caa: &self.caa,
         };

@@ -39,6 +39,8 @@ my-site A 192.0.2.2
 my-site AAAA 2001:db8::1
 other-site A 192.0.2.1
 ";
+/// A zone of its own below the customer's.
+const DELEGATED: &str = "@ A 198.51.100.20";
 const HOST: &str = "
 origin A 198.51.100.7
 shop A 198.51.100.20
@@ -58,7 +60,12 @@ impl World {
 
     /// With more settings for the resolver.
     pub(crate) async fn with_settings(records: &str, settings: &str) -> Self {
-        let zones = [("shop.test", records), ("edge.test", PLATFORM), ("host.test", HOST)];
+        let zones = [
+            ("shop.test", records),
+            ("own.shop.test", DELEGATED),
+            ("edge.test", PLATFORM),
+            ("host.test", HOST),
+        ];
         let authority = Authority::start(&zones).await;
         let resolver = RecursiveResolver::start(&authority, settings).await;
         Self { authority, resolver }
