@@ -29,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    cloudflare,
     config::ApiConfig,
     feed::{self, snapshot::SnapshotRequests},
     metrics::{Metrics, RouteClass},
@@ -63,6 +64,9 @@ pub(crate) fn router(app: SharedApp) -> Router {
     let api = native(&app)
         .into_router()
         .route_layer(middleware::from_fn_with_state(app.clone(), bound_time));
+    let compatible = cloudflare::routes(&app)
+        .into_router()
+        .route_layer(middleware::from_fn_with_state(app.clone(), bound_time));
     let health = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -70,11 +74,13 @@ pub(crate) fn router(app: SharedApp) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), bound_time));
     Router::new()
         .merge(api)
+        .merge(compatible)
         .merge(health)
         .merge(feed::routes(&app))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(caught))
+        .layer(middleware::from_fn(cloudflare::translate))
         .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }

@@ -14,7 +14,7 @@ pub(crate) use metadata::Metadata;
 use wish::{CertificateWish, Coverage};
 
 /// A hostname as it is kept.
-#[allow(dead_code, reason = "some fields are for the Cloudflare-compatible API")]
+#[allow(dead_code, reason = "`version` is for entity tags")]
 #[derive(Clone, Debug)]
 pub(crate) struct ManagedHostname {
     pub(crate) id: HostnameId,

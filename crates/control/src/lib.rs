@@ -11,6 +11,7 @@ mod api_key;
 mod ca;
 mod call;
 mod certificate;
+mod cloudflare;
 pub mod config;
 mod error;
 mod feed;

@@ -24,7 +24,7 @@ impl RouteClass {
     pub(crate) fn of(path: &str) -> Self {
         match path {
             "/livez" | "/readyz" | "/metrics" => Self::Health,
-            _ if path.starts_with("/api/") => Self::Api,
+            _ if path.starts_with("/api/") || path.starts_with("/client/") => Self::Api,
             _ if path.starts_with("/feed/") => Self::Feed,
             _ => Self::Other,
         }

@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use landfall_model::{OriginPool, PropertyId, name::MAX_LABEL_LEN};
+use landfall_model::{Origin, OriginPool, PropertyId, name::MAX_LABEL_LEN};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// A property's name: one DNS label in lower case, since its system hostname starts with it.
@@ -52,9 +53,32 @@ pub(crate) struct Property {
     /// 32 hexadecimal digits.
     pub(crate) zone_id: String,
     pub(crate) pool: OriginPool,
+    pub(crate) fallback: Option<FallbackOrigin>,
     /// Counts changes.
     pub(crate) version: i64,
     pub(crate) created_at: OffsetDateTime,
+}
+
+/// An origin that takes the place of a property's others for as long as it is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FallbackOrigin {
+    pub(crate) origin: Origin,
+    #[serde(with = "time::serde::timestamp")]
+    pub(crate) created_at: OffsetDateTime,
+    #[serde(with = "time::serde::timestamp")]
+    pub(crate) updated_at: OffsetDateTime,
+}
+
+impl Property {
+    /// Where requests go, and how.
+    pub(crate) fn pool_in_force(&self) -> OriginPool {
+        match &self.fallback {
+            None => self.pool.clone(),
+            Some(fallback) => {
+                OriginPool { origins: vec![fallback.origin.clone().into()], ..self.pool.clone() }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod certificates;
 mod coverage;
 mod error;
+mod fallback_origin;
 mod hostnames;
 mod jobs;
 pub(crate) mod keys;
@@ -11,6 +12,7 @@ mod ownership;
 mod properties;
 mod tickets;
 mod view;
+mod zones;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +27,7 @@ pub(crate) use error::{Missing, ServiceError};
 pub(crate) use jobs::Attempt;
 pub(crate) use properties::PropertyView;
 pub(crate) use view::HostnameView;
+pub(crate) use zones::CustomHostname;
 
 use crate::{
     ca::InternalCa,

@@ -8,6 +8,7 @@ pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod certificate;
 pub(crate) mod change;
+pub(crate) mod custom_hostname;
 pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod held_name;

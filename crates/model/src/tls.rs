@@ -146,6 +146,11 @@ macro_rules! suites {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $iana),+ }
             }
+
+            /// OpenSSL's name, and BoringSSL's.
+            pub const fn openssl_name(self) -> &'static str {
+                match self { $(Self::$variant => $openssl),+ }
+            }
         }
 
         impl FromStr for CipherSuite {

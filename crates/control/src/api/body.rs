@@ -47,7 +47,11 @@ pub(crate) async fn read_secret_json<T: DeserializeOwned>(
     })
 }
 
-async fn read_json_bytes(request: Request, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// Reads a body of at most `limit` bytes that is said to be JSON, into a buffer that is wiped.
+pub(crate) async fn read_json_bytes(
+    request: Request,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let (parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
     let read = read_announced(&parts.headers, &mut body, limit).await;

@@ -71,7 +71,6 @@ impl Need {
 pub(crate) enum Verb {
     Get,
     Post,
-    #[allow(dead_code, reason = "the Cloudflare-compatible API's")]
     Put,
     Patch,
     Delete,
@@ -110,7 +109,8 @@ impl GuardedRoutes {
         }
     }
 
-    /// Adds an endpoint. Of the path's parameters, `{property}` and `{hostname}` are ids of these.
+    /// Adds an endpoint. Of the path's parameters, `{property}` and `{hostname}` are ids of these,
+    /// `{zone}` and `{custom_hostname}` those of the Cloudflare-compatible API.
     pub(crate) fn route<H, T>(mut self, verb: Verb, path: &'static str, need: Need, to: H) -> Self
     where
         H: Handler<T, SharedApp>,
@@ -148,7 +148,7 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
 async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Problem> {
     let now = OffsetDateTime::now_utc();
     let caller = authenticate(&gate.app, request.headers(), now).await?;
-    let target = Target::of(request).await?;
+    let target = Target::of(&gate.app, request).await?;
     if target.property.is_some_and(|property| !caller.sees(property)) {
         return Err(Problem::not_found("property"));
     }
@@ -218,15 +218,17 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What a path names.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Target {
     property: Option<PropertyId>,
     hostname: Option<HostnameId>,
+    /// By its public id.
+    custom_hostname: Option<String>,
 }
 
 impl Target {
     /// Ids that are no numbers name nothing.
-    async fn of(request: &mut Request) -> Result<Self, Problem> {
+    async fn of(app: &SharedApp, request: &mut Request) -> Result<Self, Problem> {
         let mut target = Self::default();
         let params = request.extract_parts::<RawPathParams>().await;
         let params = params.map_err(|_| Problem::not_found("path"))?;
@@ -240,6 +242,8 @@ impl Target {
                     let id = value.parse().map_err(|_| Problem::not_found("hostname"))?;
                     target.hostname = Some(HostnameId(id));
                 }
+                "zone" => target.property = Some(app.service.zone(value).await?.property.id),
+                "custom_hostname" => target.custom_hostname = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -248,6 +252,10 @@ impl Target {
 
     /// A key that may only look learns of what it can't do, unless there is nothing to be seen.
     async fn check_exists(&self, app: &SharedApp) -> Result<(), Problem> {
+        if let (Some(property), Some(id)) = (self.property, &self.custom_hostname) {
+            app.service.hostname_id(property, id).await?;
+            return Ok(());
+        }
         match (self.property, self.hostname) {
             (Some(property), Some(hostname)) => {
                 app.service.hostname(property, hostname).await.map(drop).map_err(Problem::from)

@@ -41,6 +41,26 @@ impl Problem {
         Self { status, code, title, detail, more: Map::new() }
     }
 
+    /// The status that it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What went wrong, for a program.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What went wrong, for a person.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What was looked for in vain, if anything was.
+    pub(crate) fn resource(&self) -> Option<&str> {
+        self.more.get("resource").and_then(Value::as_str)
+    }
+
     /// Adds an extension member.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.more.insert(key.to_owned(), value.into());
@@ -66,7 +86,7 @@ impl Problem {
 
     pub(crate) fn not_found(what: &str) -> Self {
         let detail = format!("There is no such {what}.");
-        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail).with("resource", what)
     }
 
     /// An error of ours, or a database that others hold. What it is stays in the log.
@@ -278,6 +298,7 @@ impl From<ServiceError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let problem = self.clone();
         let mut body = self.more;
         body.insert("type".into(), format!("urn:landfall:problem:{}", self.code).into());
         body.insert("title".into(), self.title.into());
@@ -286,6 +307,8 @@ impl IntoResponse for Problem {
         body.insert("code".into(), self.code.into());
         let mut response = Response::new(Body::from(Value::Object(body).to_string()));
         *response.status_mut() = self.status;
+        // For faces that tell it in a form of their own.
+        response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {

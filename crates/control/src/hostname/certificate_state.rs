@@ -65,7 +65,6 @@ pub(crate) struct Situation<'a> {
 }
 
 /// A hostname's status in the Cloudflare-compatible API: of those that it documents, what can be.
-#[allow(dead_code, reason = "for the Cloudflare-compatible API")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PublicStatus {
     /// Its DNS is not known to lead here, or another property has the name.
@@ -96,7 +95,6 @@ impl CertificateState {
     }
 }
 
-#[allow(dead_code, reason = "for the Cloudflare-compatible API")]
 impl PublicStatus {
     /// As the Cloudflare-compatible API has it.
     pub(crate) const fn name(self) -> &'static str {

@@ -12,6 +12,32 @@ pub(crate) struct CertificateWish {
     pub(crate) authority: Option<CertificateAuthority>,
     /// Which names it is for.
     pub(crate) coverage: Coverage,
+    /// Kept and shown by the Cloudflare-compatible API; nothing goes by it.
+    pub(crate) labels: CertificateLabels,
+}
+
+/// What the Cloudflare-compatible API keeps of a certificate and shows, and nothing goes by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CertificateLabels {
+    /// Every chain is served as it was issued or uploaded.
+    pub(crate) bundle: BundleMethod,
+    /// The request that an uploaded certificate was made from, in its owner's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) csr_id: Option<String>,
+}
+
+/// Which intermediates a chain should have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BundleMethod {
+    /// Those that old clients know.
+    #[default]
+    Ubiquitous,
+    /// As few as can be.
+    Optimal,
+    /// Those that were uploaded.
+    Force,
 }
 
 /// How a CA is shown that a name is its owner's.
@@ -37,6 +63,18 @@ pub(crate) enum CertificateAuthority {
     LetsEncrypt,
     /// SSL.com.
     SslCom,
+}
+
+impl CertificateAuthority {
+    /// As APIs and the database have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Digicert => "digicert",
+            Self::Google => "google",
+            Self::LetsEncrypt => "lets_encrypt",
+            Self::SslCom => "ssl_com",
+        }
+    }
 }
 
 /// Which names a certificate is for.

@@ -14,8 +14,8 @@ use crate::{
         CertificateIssuer, SealedCertificate,
         upload::{CheckedUpload, UploadError},
     },
-    hostname::{HostnameStatus, Issuance, names_of, wish::Coverage},
-    store::{self, event::EventKind, job::Cancellation},
+    hostname::{HostnameStatus, Issuance, ManagedHostname, names_of, wish::Coverage},
+    store::{self, Change, event::EventKind, job::Cancellation},
 };
 
 /// A certificate chain and its private key as they were uploaded, both PEM.
@@ -42,13 +42,7 @@ impl Service {
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
         check_version(&change, hostname.version)?;
-        store::certificate::remove(change.on(), id, CertificateIssuer::Internal).await?;
-        for certificate in &certificates {
-            store::certificate::put(change.on(), id, certificate, call.now).await?;
-        }
-        store::job::cancel(&mut change, id, Cancellation::CertificateUploaded).await?;
-        let kind = EventKind::CertificateUploaded;
-        tell(&mut change, &hostname, "certificate.upload", kind).await?;
+        keep_uploaded(&mut change, &hostname, &certificates).await?;
         publish(&mut change, id).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;
@@ -110,7 +104,7 @@ impl Service {
     }
 
     /// Off the async threads: the signatures of a chain of large keys take milliseconds.
-    async fn check_and_seal(
+    pub(super) async fn check_and_seal(
         &self,
         uploads: Vec<Upload>,
         name: HostPattern,
@@ -141,4 +135,21 @@ impl Service {
         let checked = tokio::task::spawn_blocking(check).await;
         checked.map_err(|_| ServiceError::Interrupted)?
     }
+}
+
+/// Keeps certificates that were uploaded in the place of what a hostname has for their types of key,
+/// and of what the internal CA issued.
+pub(super) async fn keep_uploaded(
+    change: &mut Change,
+    hostname: &ManagedHostname,
+    certificates: &[SealedCertificate],
+) -> Result<(), ServiceError> {
+    let now = change.now();
+    let internal = CertificateIssuer::Internal;
+    store::certificate::remove(change.on(), hostname.id, internal).await?;
+    for certificate in certificates {
+        store::certificate::put(change.on(), hostname.id, certificate, now).await?;
+    }
+    store::job::cancel(change, hostname.id, Cancellation::CertificateUploaded).await?;
+    tell(change, hostname, "certificate.upload", EventKind::CertificateUploaded).await
 }

@@ -20,6 +20,7 @@ pub(crate) enum Missing {
     Property,
     Hostname,
     UploadedCertificate,
+    FallbackOrigin,
     Key,
 }
 
@@ -30,6 +31,7 @@ impl Missing {
             Self::Property => "property",
             Self::Hostname => "hostname",
             Self::UploadedCertificate => "uploaded certificate",
+            Self::FallbackOrigin => "fallback origin",
             Self::Key => "key",
         }
     }

@@ -5,12 +5,12 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    HostnameView, Service, ServiceError, check_share, check_version, or_taken, owned, properties,
-    publish,
+    HostnameView, Service, ServiceError, Upload, certificates, check_share, check_version,
+    or_taken, owned, properties, publish,
 };
 use crate::{
     call::Call,
-    certificate::SealedCertificate,
+    certificate::{CertificateIssuer, SealedCertificate},
     config::IssuanceScope,
     hostname::{
         HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, ManagedHostname, Placement, Title,
@@ -36,7 +36,7 @@ pub(super) struct Addition<'a> {
     pub(super) spec: &'a HostnameSpec,
     pub(super) status: HostnameStatus,
     pub(super) issuance: Issuance,
-    pub(super) certificate: Option<SealedCertificate>,
+    pub(super) certificates: Vec<SealedCertificate>,
 }
 
 impl Service {
@@ -50,16 +50,17 @@ impl Service {
     ) -> Result<HostnameView, ServiceError> {
         let (name, spec) = HostnameSettings::create(settings, property, call.now)?;
         let name: HostPattern = name.parse().map_err(ServiceError::HostnameName)?;
-        self.create_hostname(call, property, &name, spec).await
+        self.create_hostname(call, property, &name, spec, Vec::new()).await
     }
 
-    /// The same with a name and settings that were read already.
+    /// The same with a name and settings that were read already, and certificates that come with it.
     pub(crate) async fn create_hostname(
         &self,
         call: Call,
         property: PropertyId,
         name: &HostPattern,
         spec: HostnameSpec,
+        uploads: Vec<Upload>,
     ) -> Result<HostnameView, ServiceError> {
         self.check_origins(origins_of(&spec.route), &[])?;
         let placement =
@@ -74,9 +75,13 @@ impl Service {
             (false, _) => (HostnameStatus::PendingValidation, Issuance::None),
         };
         let names = names_of(name, spec.wish.coverage);
-        let certificate = verified.then(|| self.issue(&names, call.now)).transpose()?;
+        let certificates = match (uploads.is_empty(), verified) {
+            (false, _) => self.check_and_seal(uploads, name.clone(), call.now).await?,
+            (true, true) => vec![self.issue(&names, call.now)?],
+            (true, false) => Vec::new(),
+        };
         let (spec, origin) = (&spec, HostnameOrigin::Added);
-        let addition = Addition { name, placement, origin, spec, status, issuance, certificate };
+        let addition = Addition { name, placement, origin, spec, status, issuance, certificates };
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let id = insert(&mut change, &owner, addition).await?;
@@ -123,17 +128,26 @@ impl Service {
         patch: Fields,
     ) -> Result<HostnameView, ServiceError> {
         let edit = |current: &HostnameSpec| HostnameSettings::change(current, patch, call.now);
-        self.edit_hostname(call, property, id, edit).await
+        self.edit_hostname(call, property, id, edit, Vec::new()).await
     }
 
-    /// Makes of a hostname's settings what `edit` makes of the current ones.
+    /// Makes of a hostname's settings what `edit` makes of the current ones, and keeps what is
+    /// uploaded: both or neither.
     pub(crate) async fn edit_hostname(
         &self,
         call: Call,
         property: PropertyId,
         id: HostnameId,
         edit: impl FnOnce(&HostnameSpec) -> Result<HostnameSpec, SettingsError>,
+        uploads: Vec<Upload>,
     ) -> Result<HostnameView, ServiceError> {
+        let certificates = match uploads.is_empty() {
+            true => Vec::new(),
+            false => {
+                let name = self.hostname(property, id).await?.hostname.name;
+                self.check_and_seal(uploads, name, call.now).await?
+            }
+        };
         let mut change = self.store.change(call).await?;
         let owner = properties::find(&mut change, property).await?;
         let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
@@ -148,6 +162,11 @@ impl Service {
             self.cover(&mut change, &hostname, &spec).await?;
             check_share(&mut change, property, &hostname.name, &spec).await?;
             tell(&mut change, &hostname, "hostname.change", EventKind::Changed).await?;
+        }
+        if !certificates.is_empty() {
+            certificates::keep_uploaded(&mut change, &hostname, &certificates).await?;
+        }
+        if changed || !certificates.is_empty() {
             publish(&mut change, id).await?;
         }
         let view = self.view_in(&mut change, &owner, id).await?;
@@ -225,7 +244,10 @@ pub(super) async fn insert(
         for name in names_of(name, spec.wish.coverage) {
             store::held_name::hold(change.on(), &name, placement, (id, owner.id)).await?;
         }
-        if let Some(certificate) = &addition.certificate {
+    }
+    for certificate in &addition.certificates {
+        // The internal CA issues for names that the property has.
+        if title == Title::Held || certificate.issuer == CertificateIssuer::Uploaded {
             store::certificate::put(change.on(), id, certificate, now).await?;
         }
     }

@@ -63,7 +63,7 @@ impl Service {
             },
             status: HostnameStatus::Active,
             issuance: Issuance::Internal,
-            certificate: Some(certificate),
+            certificates: vec![certificate],
         };
         insert(&mut change, &property, addition).await?;
         tell(&mut change, &property, "property.create").await?;
@@ -164,7 +164,7 @@ impl Service {
         self.system_domain.child(name.as_str()).map_err(ServiceError::SystemName)
     }
 
-    fn view(&self, property: Property) -> Result<PropertyView, ServiceError> {
+    pub(super) fn view(&self, property: Property) -> Result<PropertyView, ServiceError> {
         let system_hostname = self.system_hostname(&property.name)?;
         Ok(PropertyView { property, system_hostname })
     }
@@ -180,13 +180,13 @@ fn origins_of(pool: &OriginPool) -> impl Iterator<Item = &Origin> {
 }
 
 /// Publishes what the hostnames of a property have in common.
-async fn publish(change: &mut Change, property: &Property) -> Result<(), ServiceError> {
-    let record = PropertyRecord { property: property.id, pool: property.pool.clone() };
+pub(super) async fn publish(change: &mut Change, property: &Property) -> Result<(), ServiceError> {
+    let record = PropertyRecord { property: property.id, pool: property.pool_in_force() };
     change.publish_property(&record).await.map_err(ServiceError::from)
 }
 
 /// Tells the audit log what was done.
-async fn tell(
+pub(super) async fn tell(
     change: &mut Change,
     property: &Property,
     action: &'static str,

@@ -53,7 +53,6 @@ impl HostnameView {
     }
 
     /// Its status in the Cloudflare-compatible API.
-    #[allow(dead_code, reason = "for the Cloudflare-compatible API")]
     pub(crate) fn public_status(&self) -> PublicStatus {
         PublicStatus::of(self.hostname.status, self.left_at())
     }

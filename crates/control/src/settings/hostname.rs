@@ -15,7 +15,9 @@ use crate::{
     certificate::{pem, roots},
     hostname::{
         HostnameSpec, Metadata,
-        wish::{CertificateAuthority, CertificateWish, Coverage, ValidationMethod},
+        wish::{
+            CertificateAuthority, CertificateLabels, CertificateWish, Coverage, ValidationMethod,
+        },
     },
 };
 
@@ -129,7 +131,9 @@ impl HostnameSettings {
             return Err(SettingsError::Fixed("name"));
         }
         let kept = current.tls.client_auth.as_ref().map_or(&[][..], |auth| &auth.ca);
-        settings.checked(current.route.property, kept, now)
+        let mut spec = settings.checked(current.route.property, kept, now)?;
+        spec.wish.labels = current.wish.labels.clone();
+        Ok(spec)
     }
 
     /// The settings that make these.
@@ -182,6 +186,7 @@ impl From<WishSettings> for CertificateWish {
                 Some(true) => Coverage::NameAndWildcard,
                 Some(false) | None => Coverage::Name,
             },
+            labels: CertificateLabels::default(),
         }
     }
 }

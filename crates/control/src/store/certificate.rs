@@ -176,6 +176,24 @@ const SUMMARY: &str = "SELECT hostname_id, key_type, issuer, fingerprint, not_be
                  AND held.hostname_id = own.hostname_id)) \
      FROM certificate";
 
+/// The chain of a hostname's certificate with this type of key, the leaf first.
+pub(crate) async fn chain(
+    on: &mut Connection,
+    hostname: HostnameId,
+    key_type: KeyType,
+) -> Result<Vec<Der>, StoreError> {
+    let query = "SELECT chain FROM certificate WHERE hostname_id = ? AND key_type = ?";
+    let chain = sqlx::query_scalar::<_, Vec<u8>>(query)
+        .bind(hostname.0)
+        .bind(key_type_to_sql(key_type))
+        .fetch_optional(on)
+        .await
+        .map_err(StoreError::on("read a certificate"))?;
+    let chain = chain.unwrap_or_default();
+    let chain = split_der(&chain).ok_or(StoreError::Corrupt("certificate chain"))?;
+    Ok(chain.into_iter().map(|der| Der(der.to_vec())).collect())
+}
+
 /// What the API says of one hostname's certificates, ECDSA first.
 pub(crate) async fn summaries(
     on: &mut Connection,

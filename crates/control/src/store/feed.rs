@@ -6,7 +6,8 @@ use landfall_model::{Epoch, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, Head, StoreError, from_sql, to_sql};
+use super::{Connection, Head, StoreError, from_sql, time_from_sql, to_sql};
+use crate::hostname::deployment::Publication;
 
 /// The counter row.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,21 @@ pub(crate) fn live_records(
     sqlx::query("SELECT revision, kind, encoded FROM feed_record WHERE deleted = 0 ORDER BY id")
         .fetch(on)
         .map(|row| row.map_err(StoreError::on("read a snapshot")).and_then(|row| stored(&row)))
+}
+
+/// A record that is not a tombstone, without what it says.
+pub(crate) async fn publication(
+    on: &mut Connection,
+    id: &str,
+) -> Result<Option<Publication>, StoreError> {
+    let query = "SELECT revision, changed_at FROM feed_record WHERE id = ? AND deleted = 0";
+    let row = sqlx::query(query).bind(id).fetch_optional(on).await;
+    let row = row.map_err(StoreError::on("read a record"))?;
+    row.map(|row| {
+        let revision = Revision(from_sql(row.get(0), "revision")?);
+        Ok(Publication { id: id.to_owned(), revision, at: time_from_sql(row.get(1))? })
+    })
+    .transpose()
 }
 
 /// The secrets for session tickets: when each starts, and its record.

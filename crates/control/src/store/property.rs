@@ -5,7 +5,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, from_json, time_from_sql, to_json};
-use crate::property::{Property, PropertyName};
+use crate::property::{FallbackOrigin, Property, PropertyName};
 
 /// A property that is about to be.
 pub(crate) struct NewProperty<'a> {
@@ -47,13 +47,40 @@ pub(crate) async fn set_pool(
     Ok(())
 }
 
+/// Sets the origin that takes the place of a property's others, or takes it away.
+pub(crate) async fn set_fallback(
+    on: &mut Connection,
+    id: PropertyId,
+    fallback: Option<&FallbackOrigin>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE property SET fallback = ? WHERE id = ?")
+        .bind(fallback.map(to_json).transpose()?)
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("change a property"))?;
+    Ok(())
+}
+
 /// Finds a property.
 pub(crate) async fn find(
     on: &mut Connection,
     id: PropertyId,
 ) -> Result<Option<Property>, StoreError> {
-    let query = "SELECT id, name, zone_id, pool, version, created_at FROM property WHERE id = ?";
+    let query = "SELECT id, name, zone_id, pool, version, created_at, fallback FROM property \
+         WHERE id = ?";
     let row = sqlx::query(query).bind(id.0).fetch_optional(on).await;
+    row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
+}
+
+/// Finds a property by its zone id.
+pub(crate) async fn find_by_zone(
+    on: &mut Connection,
+    zone_id: &str,
+) -> Result<Option<Property>, StoreError> {
+    let query = "SELECT id, name, zone_id, pool, version, created_at, fallback FROM property \
+         WHERE zone_id = ?";
+    let row = sqlx::query(query).bind(zone_id).fetch_optional(on).await;
     row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
 }
 
@@ -65,7 +92,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<Property>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, name, zone_id, pool, version, created_at FROM property \
+        "SELECT id, name, zone_id, pool, version, created_at, fallback FROM property \
          WHERE id > ?1 AND (?2 IS NULL OR id = ?2) ORDER BY id LIMIT ?3",
     )
     .bind(after)
@@ -88,12 +115,13 @@ pub(crate) async fn delete(on: &mut Connection, id: PropertyId) -> Result<(), St
 }
 
 fn read(row: &SqliteRow) -> Result<Property, StoreError> {
-    let name: &str = row.get(1);
+    let (name, fallback): (&str, Option<&str>) = (row.get(1), row.get(6));
     Ok(Property {
         id: PropertyId(row.get(0)),
         name: name.parse().map_err(|_| StoreError::Corrupt("property name"))?,
         zone_id: row.get(2),
         pool: from_json(row.get(3), "pool of origins")?,
+        fallback: fallback.map(|text| from_json(text, "fallback origin")).transpose()?,
         version: row.get(4),
         created_at: time_from_sql(row.get(5))?,
     })

@@ -7,6 +7,8 @@ mod api;
 #[cfg(test)]
 mod certificate_pairs;
 #[cfg(test)]
+mod cloudflare;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod feed;

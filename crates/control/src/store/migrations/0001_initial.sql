@@ -33,6 +33,8 @@ CREATE TABLE property (
     zone_id    TEXT    NOT NULL UNIQUE,
     -- JSON: the origins and how they are spoken to.
     pool       TEXT    NOT NULL,
+    -- JSON: an origin that takes the place of the pool's; null: none.
+    fallback   TEXT,
     -- Counts changes; entity tags are made of it.
     version    INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL
@@ -91,7 +93,7 @@ CREATE INDEX held_name_parent ON held_name (parent);
 CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
 
 -- A version counts every change of what the object's owner is shown of its own state, whoever makes it.
-CREATE TRIGGER property_changed AFTER UPDATE OF name, pool ON property
+CREATE TRIGGER property_changed AFTER UPDATE OF name, pool, fallback ON property
 BEGIN UPDATE property SET version = version + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER hostname_changed
 AFTER UPDATE OF status, internal, route, tls, metadata, wish, ownership_token ON hostname

@@ -1,0 +1,102 @@
+//! `/client/v4/zones/{zone}/custom_hostnames`
+
+use axum::{
+    Extension,
+    extract::{Path, Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use landfall_model::{HostnameId, PropertyId};
+use serde_json::json;
+
+use super::{
+    answer::HostnameAnswer,
+    body::{self, HostnameBody},
+    edit::Edit,
+    envelope::{self, ResultInfo},
+    failure::Failure,
+    query::Wanted,
+};
+use crate::{
+    api::{App, SharedApp},
+    call::Call,
+    service::HostnameView,
+};
+
+pub(super) async fn create(
+    State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
+    Path(zone): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let property = zone_of(&app, &zone).await?;
+    let body: HostnameBody = body::read(request, app.limits.max_body).await?;
+    let (name, mut edit) = Edit::create(body)?;
+    let uploads = edit.take_uploads();
+    let spec = edit.new_spec(property).map_err(crate::service::ServiceError::from)?;
+    let view = app.service.create_hostname(call, property, &name, spec, uploads).await?;
+    answer(&app, StatusCode::CREATED, view).await
+}
+
+pub(super) async fn list(
+    State(app): State<SharedApp>,
+    Path(zone): Path<String>,
+    wanted: Wanted,
+) -> Result<Response, Failure> {
+    let property = zone_of(&app, &zone).await?;
+    let page = wanted.page();
+    let found = app.service.custom_hostnames(property, &wanted.selection, page).await?;
+    let (hostnames, total) = found;
+    let items: Vec<_> = hostnames.into_iter().map(HostnameAnswer::from).collect();
+    let info = ResultInfo::new(wanted.number, wanted.per_page, items.len(), total);
+    Ok(envelope::page(items, info))
+}
+
+pub(super) async fn show(
+    State(app): State<SharedApp>,
+    Path((zone, id)): Path<(String, String)>,
+) -> Result<Response, Failure> {
+    let (property, id) = find(&app, &zone, &id).await?;
+    let view = app.service.hostname(property, id).await?;
+    answer(&app, StatusCode::OK, view).await
+}
+
+pub(super) async fn change(
+    State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
+    Path((zone, id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (property, id) = find(&app, &zone, &id).await?;
+    let body: HostnameBody = body::read(request, app.limits.max_body).await?;
+    let mut edit = Edit::read(body)?;
+    let uploads = edit.take_uploads();
+    let edit = |current: &_| edit.apply(current);
+    let view = app.service.edit_hostname(call, property, id, edit, uploads).await?;
+    answer(&app, StatusCode::ACCEPTED, view).await
+}
+
+pub(super) async fn delete(
+    State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
+    Path((zone, public_id)): Path<(String, String)>,
+) -> Result<Response, Failure> {
+    let (property, id) = find(&app, &zone, &public_id).await?;
+    app.service.delete_hostname(call, property, id).await?;
+    Ok(envelope::answer(StatusCode::OK, json!({ "id": public_id })))
+}
+
+async fn answer(app: &App, status: StatusCode, view: HostnameView) -> Result<Response, Failure> {
+    let custom = app.service.custom_hostname(view).await?;
+    Ok(envelope::answer(status, HostnameAnswer::from(custom)))
+}
+
+/// The property that is the zone with this id.
+pub(super) async fn zone_of(app: &App, zone: &str) -> Result<PropertyId, Failure> {
+    Ok(app.service.zone(zone).await?.property.id)
+}
+
+async fn find(app: &App, zone: &str, id: &str) -> Result<(PropertyId, HostnameId), Failure> {
+    let property = zone_of(app, zone).await?;
+    Ok((property, app.service.hostname_id(property, id).await?))
+}
