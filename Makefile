@@ -8,7 +8,7 @@ SHELL := bash
 CARGO ?= cargo
 DEMO_FLAGS ?=
 
-.PHONY: help demo build test lint check bench advisories tools cargo-deny
+.PHONY: help demo build test lint check bench openapi advisories tools cargo-deny
 
 help: ## Says what each target does.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -28,6 +28,9 @@ lint: tools ## Checks format and lints.
 
 check: lint cargo-deny ## Checks format, lints, and the licences and sources of dependencies.
 	$(CARGO) deny check bans licenses sources
+
+openapi: tools ## Writes docs/openapi.json, the API's document, from the code.
+	LANDFALL_WRITE_OPENAPI=1 $(CARGO) test -q -p landfall-control --lib committed_document
 
 bench: tools ## Runs the micro benchmarks.
 	$(CARGO) bench -p landfall-benches

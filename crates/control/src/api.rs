@@ -9,10 +9,12 @@ mod hostname;
 mod key;
 pub(crate) mod key_uses;
 mod list;
+mod openapi;
 mod ownership;
 pub(crate) mod problem;
 mod property;
 mod verification;
+mod viewer;
 
 use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
@@ -76,6 +78,7 @@ pub(crate) fn router(app: SharedApp) -> Router {
         .merge(api)
         .merge(compatible)
         .merge(health)
+        .merge(viewer::routes())
         .merge(feed::routes(&app))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)

@@ -19,6 +19,7 @@ mod hostname;
 mod metrics;
 mod property;
 mod refusals;
+mod schema;
 mod server;
 mod service;
 mod settings;

@@ -6,14 +6,17 @@
 
 mod hostname;
 mod property;
+mod schemas;
 
 use landfall_model::{Origin, OriginPoolError, RouteError, TlsPolicyError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use crate::{certificate::roots::RootsError, hostname::metadata::MetadataError};
+use crate::{certificate::roots::RootsError, hostname::metadata::MetadataError, schema};
 pub(crate) use hostname::HostnameSettings;
 pub(crate) use property::PropertySettings;
+pub(crate) use schemas::{HostnameChange, NewHostname, NewProperty, PropertyChange};
 
 /// The longest path of a field in an error, in bytes. A client's own words may be in it.
 const MAX_PATH: usize = 256;
@@ -53,10 +56,15 @@ pub(crate) enum SettingsError {
 }
 
 /// An origin and its share of the requests.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = WeightedOrigin)]
 #[serde(deny_unknown_fields)]
 struct OriginSettings {
+    /// The server.
+    #[schema(value_type = schema::OriginUrl)]
     url: Origin,
+    /// Its share in relation to the others'. Default: 1.
+    #[schema(minimum = 1, maximum = 1_000)]
     weight: Option<u16>,
 }
 

@@ -7,6 +7,7 @@ use axum::{
 use landfall_model::{HostPattern, KeyType};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::{
     SharedApp,
@@ -18,30 +19,50 @@ use super::{
 use crate::{
     call::Call,
     certificate::{CertificateIssuer, CertificateSummary},
+    schema,
     service::Upload,
 };
 
 /// What is known of a certificate. Of its private key nothing is: edges alone can open it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Certificate)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CertificateBody {
+    /// Where it is from; `inherited` came with the name from the property that had it.
+    #[schema(value_type = schema::CertificateSource)]
     source: &'static str,
+    /// The kind of its key.
+    #[schema(value_type = schema::CertificateKeyType)]
     key_type: KeyType,
+    /// The size of its key.
+    #[schema(minimum = 256, example = 256)]
     key_bits: usize,
+    /// The SHA-256 of its DER.
+    #[schema(value_type = schema::FingerprintHex)]
     fingerprint: String,
+    /// The name of the CA that signed it (RFC 4514).
     issuer: String,
+    /// Its own name (RFC 4514).
     subject: String,
+    /// Its serial number in hexadecimal.
     serial_number: String,
+    /// The names that it is for.
+    #[schema(value_type = Vec<schema::HostnameName>)]
     names: Vec<HostPattern>,
+    /// How it is signed.
+    #[schema(example = "ecdsa-with-SHA256")]
     signature_algorithm: String,
+    /// From when it is valid.
     #[serde(with = "time::serde::rfc3339")]
     not_before: OffsetDateTime,
+    /// Until when it is valid.
     #[serde(with = "time::serde::rfc3339")]
     not_after: OffsetDateTime,
     /// When it was issued or uploaded here.
     #[serde(with = "time::serde::rfc3339")]
     added_at: OffsetDateTime,
     /// Which of the hostname's names are served with it.
+    #[schema(value_type = Vec<schema::HostnameName>)]
     serves: Vec<HostPattern>,
 }
 
@@ -75,24 +96,39 @@ fn source(issuer: CertificateIssuer) -> &'static str {
 }
 
 /// A hostname's certificates, ECDSA first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Certificates)]
 pub(super) struct CertificatesBody {
+    /// What is known of each.
     certificates: Vec<CertificateBody>,
 }
 
 /// One pair by itself, or a list of them.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CertificateUpload)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UploadBody {
+    /// The leaf, then each certificate's issuer.
+    #[schema(value_type = Option<schema::CertificatePem>)]
     certificate: Option<String>,
+    /// The leaf's private key.
+    #[schema(value_type = Option<schema::PrivateKeyPem>)]
     private_key: Option<SecretText>,
+    /// Instead of the two: a pair with an RSA key, one with an ECDSA key, or both.
+    #[schema(min_items = 1, max_items = 2)]
     certificates: Option<Vec<PairBody>>,
 }
 
-#[derive(Deserialize)]
+/// A certificate and its key.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CertificatePair)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PairBody {
+    /// The leaf, then each certificate's issuer.
+    #[schema(value_type = schema::CertificatePem)]
     certificate: String,
+    /// The leaf's private key.
+    #[schema(value_type = schema::PrivateKeyPem)]
     private_key: SecretText,
 }
 
@@ -113,6 +149,20 @@ impl UploadBody {
 const EXPECTED: &str = "an object of `certificate` and `privateKey`, both PEM text, or of \
                         `certificates`, a list of such objects, and nothing else";
 
+/// Uploads a certificate
+///
+/// One pair of certificate and key, or two: RSA and ECDSA. Each is checked (order of the chain, key,
+/// validity, names, strength), sealed and published; the key is never shown again.
+#[utoipa::path(
+    post,
+    path = "/api/Property/{property}/hostname/{hostname}/certificate",
+    operation_id = "uploadCertificate",
+    tag = "Certificates",
+    request_body = UploadBody,
+    responses(
+        (status = 200, description = "The hostname as it is now.", body = HostnameBody),
+    )
+)]
 pub(super) async fn upload(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
@@ -125,6 +175,16 @@ pub(super) async fn upload(
     Ok(app.service.upload_certificates(call, property, id, pairs).await?.into())
 }
 
+/// Shows the certificates of a hostname
+#[utoipa::path(
+    get,
+    path = "/api/Property/{property}/hostname/{hostname}/certificate",
+    operation_id = "getCertificates",
+    tag = "Certificates",
+    responses(
+        (status = 200, description = "What is known of them.", body = CertificatesBody),
+    )
+)]
 pub(super) async fn show(
     State(app): State<SharedApp>,
     path: Result<Path<(i64, i64)>, PathRejection>,
@@ -136,6 +196,18 @@ pub(super) async fn show(
     Ok(Tagged { version: view.hostname.version, body })
 }
 
+/// Deletes the uploaded certificates
+///
+/// The hostname reverts to a managed certificate, where it had one.
+#[utoipa::path(
+    delete,
+    path = "/api/Property/{property}/hostname/{hostname}/certificate",
+    operation_id = "deleteCertificate",
+    tag = "Certificates",
+    responses(
+        (status = 200, description = "The hostname as it is now.", body = HostnameBody),
+    )
+)]
 pub(super) async fn remove(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,

@@ -269,4 +269,4 @@ impl Target {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,11 +7,31 @@ use time::OffsetDateTime;
 use super::{SharedApp, problem::Problem};
 use crate::store;
 
+/// Is the process alive?
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "live",
+    tag = "Health",
+    responses((status = 200, description = "It is.", body = String))
+)]
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Ready: the database answers.
+/// Is it ready?
+///
+/// It is where the database answers.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "Health",
+    responses(
+        (status = 200, description = "It is.", body = String),
+        (status = 503, description = "The database does not answer.", body = String),
+    )
+)]
 pub(super) async fn ready(State(app): State<SharedApp>) -> (StatusCode, &'static str) {
     match app.service.store.refresh_head().await {
         Ok(_) => (StatusCode::OK, "ok\n"),
@@ -22,6 +42,19 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> (StatusCode, &'static
     }
 }
 
+/// Metrics in Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "Health",
+    responses(
+        (status = 200, description = "The metrics.", body = String,
+            content_type = "text/plain; version=0.0.4"),
+        (status = 500, description = "`internal`: the log says why."),
+        (status = 503, description = "`busy` or `timeout`"),
+    )
+)]
 pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoResponse, Problem> {
     let mut connection =
         app.service.store.read().await.map_err(|error| Problem::internal(&error))?;

@@ -8,13 +8,14 @@ use http::StatusCode;
 use landfall_model::{HostPattern, HostnameId, PropertyId};
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::{
     SharedApp,
     body::read_json,
     certificate::CertificateBody,
     condition::Tagged,
-    list::{Page, Wanted},
+    list::{Page, Wanted, WantedQuery},
     ownership::OwnershipBody,
     problem::Problem,
     property::property_id,
@@ -23,41 +24,67 @@ use super::{
 use crate::{
     call::Call,
     hostname::{HostnameOrigin, HostnameStatus, deployment::Deployment},
+    schema,
     service::HostnameView,
-    settings::HostnameSettings,
+    settings::{HostnameChange, HostnameSettings, NewHostname},
 };
 
-#[derive(Serialize)]
+/// A hostname: a name that is served, or is to be.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hostname)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HostnameBody {
+    /// Its id.
+    #[schema(value_type = schema::Id)]
     id: HostnameId,
+    /// The name, in lower case, of A-labels.
+    #[schema(value_type = schema::HostnameName)]
     name: HostPattern,
     /// With U-labels, where it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "bücher.example")]
     display_name: Option<String>,
+    /// Where it stands.
+    #[schema(value_type = schema::StatusName)]
     status: &'static str,
+    /// The same as a number: 0, 1 or 2.
+    #[schema(minimum = 0, maximum = 2)]
     status_code: u8,
+    /// Why the status is `Error`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::StatusReason>)]
     status_reason: Option<&'static str>,
+    /// Where its CNAME record is to lead; missing for a system hostname, which needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "my-site.edge.example.net")]
     system_hostname: Option<String>,
     #[serde(flatten)]
     settings: HostnameSettings,
+    /// Where its verification stands; missing where none is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<VerificationBody>,
+    /// Where its certificate stands.
+    #[schema(value_type = schema::CertificateStateName)]
     certificate_state: &'static str,
+    /// Whose the name is, and how that is proven; missing for a system hostname.
     #[serde(skip_serializing_if = "Option::is_none")]
     ownership: Option<OwnershipBody>,
+    /// What it is served with, ECDSA first.
     certificates: Vec<CertificateBody>,
+    /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
+    /// On how many PoPs it is live.
     pops: PopsBody,
 }
 
 /// On how many PoPs of the fleet the hostname is live as it stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pops)]
 struct PopsBody {
+    /// On so many.
     live: u32,
+    /// Of so many.
     total: u32,
 }
 
@@ -99,6 +126,21 @@ impl From<HostnameView> for HostnameBody {
     }
 }
 
+/// Adds a hostname
+///
+/// One under the system domain is Active at once. Any other is `PendingValidation` until its DNS
+/// leads here.
+#[utoipa::path(
+    post,
+    path = "/api/Property/{property}/hostname",
+    operation_id = "createHostname",
+    tag = "Hostnames",
+    request_body = NewHostname,
+    responses(
+        (status = 201, description = "The hostname.", body = HostnameBody),
+        (status = 409, description = "`hostname_taken`, `hostname_reserved` or `too_many_tls_policies`"),
+    )
+)]
 pub(super) async fn create(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
@@ -111,6 +153,17 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, view.into()))
 }
 
+/// Lists the hostnames of a property
+#[utoipa::path(
+    get,
+    path = "/api/Property/{property}/hostname",
+    operation_id = "listHostnames",
+    tag = "Hostnames",
+    params(WantedQuery),
+    responses(
+        (status = 200, description = "A page of hostnames.", body = Page<HostnameBody>),
+    )
+)]
 pub(super) async fn list(
     State(app): State<SharedApp>,
     path: Result<Path<i64>, PathRejection>,
@@ -121,6 +174,16 @@ pub(super) async fn list(
     Ok(Json(wanted.page(rows, |view| view.hostname.id.0, HostnameBody::from)))
 }
 
+/// Shows a hostname
+#[utoipa::path(
+    get,
+    path = "/api/Property/{property}/hostname/{hostname}",
+    operation_id = "getHostname",
+    tag = "Hostnames",
+    responses(
+        (status = 200, description = "The hostname.", body = HostnameBody),
+    )
+)]
 pub(super) async fn show(
     State(app): State<SharedApp>,
     path: Result<Path<(i64, i64)>, PathRejection>,
@@ -130,6 +193,21 @@ pub(super) async fn show(
     Ok(view.into())
 }
 
+/// Changes a hostname
+///
+/// JSON Merge Patch (RFC 7396): what is not named stays, objects are changed in part, lists as a
+/// whole, and null is the default.
+#[utoipa::path(
+    patch,
+    path = "/api/Property/{property}/hostname/{hostname}",
+    operation_id = "changeHostname",
+    tag = "Hostnames",
+    request_body = HostnameChange,
+    responses(
+        (status = 200, description = "The hostname as it is now.", body = HostnameBody),
+        (status = 409, description = "`too_many_tls_policies`"),
+    )
+)]
 pub(super) async fn change(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
@@ -141,6 +219,17 @@ pub(super) async fn change(
     Ok(app.service.change_hostname(call, property, id, patch).await?.into())
 }
 
+/// Deletes a hostname
+#[utoipa::path(
+    delete,
+    path = "/api/Property/{property}/hostname/{hostname}",
+    operation_id = "deleteHostname",
+    tag = "Hostnames",
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "`system_hostname`: it stays as long as its property."),
+    )
+)]
 pub(super) async fn delete(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,

@@ -9,36 +9,53 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use landfall_model::PropertyId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::{
     SharedApp,
     body::read_json,
-    list::{Page, Wanted},
+    list::{Page, Wanted, WantedQuery},
     problem::Problem,
 };
 use crate::{
     api_key::{ApiKey, Caller, Grant, PlainName, Scope},
     call::Call,
+    schema,
     settings::{self, Fields},
     token::ApiKeyId,
 };
 
-#[derive(Serialize)]
+/// An API key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyBody {
+    /// Its id.
+    #[schema(value_type = schema::Id)]
     id: i64,
+    /// Its name.
+    #[schema(value_type = schema::KeyName)]
     name: String,
+    /// What it may do.
+    #[schema(value_type = schema::ScopeName)]
     scope: Scope,
-    /// Null: all.
+    /// The property that it is for; null: all.
+    #[schema(value_type = Option<schema::Id>, required)]
     property: Option<PropertyId>,
+    /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
+    /// Until when it is valid; null: without end.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
     expires_at: Option<OffsetDateTime>,
+    /// When it was revoked.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
     revoked_at: Option<OffsetDateTime>,
-    /// Within a minute.
+    /// When it was last used, within a minute.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
     last_used_at: Option<OffsetDateTime>,
     /// The secret, in the answer to its creation alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,12 +63,20 @@ pub(super) struct KeyBody {
 }
 
 /// What a key is asked for with.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewKey)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct KeySettings {
+    /// Its name, which no other key has.
+    #[schema(value_type = schema::KeyName)]
     name: String,
+    /// What it may do. Each scope may do what those before it may.
+    #[schema(value_type = schema::ScopeName)]
     scope: Scope,
+    /// The property that it is for. Default: what the caller's own key is for.
+    #[schema(value_type = Option<schema::Id>)]
     property: Option<i64>,
+    /// Until when it is valid. Default: without end.
     #[serde(default, with = "time::serde::rfc3339::option")]
     expires_at: Option<OffsetDateTime>,
 }
@@ -73,6 +98,21 @@ impl From<ApiKey> for KeyBody {
     }
 }
 
+/// Makes an API key
+///
+/// Its secret is in this answer alone.
+#[utoipa::path(
+    post,
+    path = "/api/Key",
+    operation_id = "createKey",
+    tag = "Keys",
+    request_body = KeySettings,
+    responses(
+        (status = 201, description = "The key, with its secret.", body = KeyBody),
+        (status = 404, description = "`not_found`: there is no such property."),
+        (status = 409, description = "`key_name_taken`"),
+    )
+)]
 pub(super) async fn create(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
@@ -106,6 +146,19 @@ pub(super) async fn create(
     Ok(response)
 }
 
+/// Lists API keys
+///
+/// Revoked and expired ones too.
+#[utoipa::path(
+    get,
+    path = "/api/Key",
+    operation_id = "listKeys",
+    tag = "Keys",
+    params(WantedQuery),
+    responses(
+        (status = 200, description = "A page of keys.", body = Page<KeyBody>),
+    )
+)]
 pub(super) async fn list(
     State(app): State<SharedApp>,
     Extension(caller): Extension<Caller>,
@@ -115,6 +168,16 @@ pub(super) async fn list(
     Ok(Json(wanted.page(rows, |key| key.id, KeyBody::from)))
 }
 
+/// Shows an API key
+#[utoipa::path(
+    get,
+    path = "/api/Key/{key}",
+    operation_id = "getKey",
+    tag = "Keys",
+    responses(
+        (status = 200, description = "The key, without its secret.", body = KeyBody),
+    )
+)]
 pub(super) async fn show(
     State(app): State<SharedApp>,
     Extension(caller): Extension<Caller>,
@@ -123,6 +186,16 @@ pub(super) async fn show(
     Ok(Json(app.service.key(caller.property, key_id(path)?).await?.into()))
 }
 
+/// Revokes an API key
+#[utoipa::path(
+    delete,
+    path = "/api/Key/{key}",
+    operation_id = "revokeKey",
+    tag = "Keys",
+    responses(
+        (status = 204, description = "It opens nothing from now on."),
+    )
+)]
 pub(super) async fn revoke(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,

@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, Query};
 use data_encoding::BASE64URL_NOPAD;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
 
@@ -18,10 +19,15 @@ pub(super) struct Wanted {
     pub(super) limit: u32,
 }
 
-#[derive(Deserialize)]
+/// Which part of a list is wanted, as the query says it.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct RawWanted {
+pub(super) struct WantedQuery {
+    /// Where the page begins: the `nextCursor` of the one before it.
     cursor: Option<String>,
+    /// The most items of a page. Default: 50.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 
@@ -29,7 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<RawWanted>::from_request_parts(parts, state).await;
+        let query = Query::<WantedQuery>::from_request_parts(parts, state).await;
         let Query(raw) = query.map_err(|rejection| {
             Problem::invalid("query", "invalid_query", format!("{}.", rejection.body_text()))
         })?;
@@ -50,11 +56,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     }
 }
 
-/// A page as it is answered.
-#[derive(Serialize)]
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page<T> {
+    /// The items, in the order of their ids.
     items: Vec<T>,
+    /// The `cursor` of the next page; null at the end.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

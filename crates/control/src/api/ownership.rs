@@ -1,27 +1,44 @@
 //! Whose a hostname's name is, and how that is proven.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::hostname::{HostnameOrigin, ManagedHostname, Title, ownership::OwnershipTokens};
+use crate::{
+    hostname::{HostnameOrigin, ManagedHostname, Title, ownership::OwnershipTokens},
+    schema,
+};
 
 /// Whose a hostname's name is, and what to publish to prove it: either is enough.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ownership)]
 pub(super) struct OwnershipBody {
+    /// Whether the property has the name, or claims one that another has.
+    #[schema(value_type = schema::TitleName)]
     state: &'static str,
+    /// A TXT record that proves it.
     txt: TxtBody,
+    /// A file that proves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<HttpBody>,
 }
 
-#[derive(Serialize)]
+/// A TXT record.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TxtRecord)]
 struct TxtBody {
+    /// Its name.
     name: String,
+    /// Its text.
     value: String,
 }
 
-#[derive(Serialize)]
+/// A file on the web.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebFile)]
 struct HttpBody {
+    /// Where it is.
     url: String,
+    /// What is in it.
     body: String,
 }
 

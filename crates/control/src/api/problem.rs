@@ -7,7 +7,9 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use landfall_feed::record::MAX_RECORD_LEN;
 use landfall_model::{NameError, Origin, OriginPoolError, RouteError};
+use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::{
     certificate::{roots::RootsError, upload::UploadError},
@@ -26,6 +28,30 @@ pub(crate) struct Problem {
     code: &'static str,
     title: &'static str,
     detail: String,
+    more: Map<String, Value>,
+}
+
+/// What went wrong (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// `urn:landfall:problem:` and the code.
+    #[serde(rename = "type")]
+    #[schema(format = "uri", example = "urn:landfall:problem:hostname_taken")]
+    kind: String,
+    /// The kind of problem for a person, the same each time.
+    title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong this time, and what may be done.
+    detail: String,
+    /// The kind of problem for a program.
+    #[schema(example = "hostname_taken")]
+    code: &'static str,
+    /// Where one field of the request is wrong: its path. More members are as the code says.
+    #[serde(flatten)]
+    #[schema(ignore)]
     more: Map<String, Value>,
 }
 
@@ -299,13 +325,17 @@ impl From<ServiceError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let problem = self.clone();
-        let mut body = self.more;
-        body.insert("type".into(), format!("urn:landfall:problem:{}", self.code).into());
-        body.insert("title".into(), self.title.into());
-        body.insert("status".into(), self.status.as_u16().into());
-        body.insert("detail".into(), self.detail.into());
-        body.insert("code".into(), self.code.into());
-        let mut response = Response::new(Body::from(Value::Object(body).to_string()));
+        let body = ProblemBody {
+            kind: format!("urn:landfall:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code,
+            more: self.more,
+        };
+        // Its keys are texts: it always has a JSON form.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         // For faces that tell it in a form of their own.
         response.extensions_mut().insert(problem);

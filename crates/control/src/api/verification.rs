@@ -3,23 +3,33 @@
 use landfall_dns::Finding;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-use crate::{hostname::HostnameStatus, store::verification::VerificationState};
+use crate::{hostname::HostnameStatus, schema, store::verification::VerificationState};
 
 /// Where a hostname's verification stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verification)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerificationBody {
-    /// `null` once it is no longer checked by itself.
+    /// When it is checked next; null once it is no longer checked by itself.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
     next_attempt_at: Option<OffsetDateTime>,
+    /// How often it was checked in vain.
     tries: u32,
+    /// When it was last checked.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
     last_checked_at: Option<OffsetDateTime>,
+    /// What the last check came down to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::FindingName>)]
     finding: Option<Finding>,
+    /// One sentence that says what to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
+    /// Since when the DNS of an Active hostname leads elsewhere.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     dns_left_at: Option<OffsetDateTime>,
 }

@@ -1,6 +1,7 @@
 //! What a hostname's owner asks of its managed certificate.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a hostname's owner asks of its managed certificate. Stored as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub(crate) enum BundleMethod {
 }
 
 /// How a CA is shown that a name is its owner's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ValidationMethod {
     /// By a file under `/.well-known/`, which the edges answer (RFC 8555 section 8.3).
@@ -52,7 +53,7 @@ pub(crate) enum ValidationMethod {
 }
 
 /// A public CA, by the name that the API calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CertificateAuthority {
     /// DigiCert.

@@ -9,6 +9,7 @@ use landfall_model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::{Fields, OriginSettings, SettingsError, changed, read};
 use crate::{
@@ -19,86 +20,146 @@ use crate::{
             CertificateAuthority, CertificateLabels, CertificateWish, Coverage, ValidationMethod,
         },
     },
+    schema,
 };
 
 /// What a hostname's owner sets.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct HostnameSettings {
-    /// At its creation alone.
-    #[serde(skip_serializing)]
+    /// The name. Given at the creation, fixed from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::HostnameName>)]
     name: Option<String>,
+    /// Takes the place of the property's origins.
+    #[schema(value_type = Option<schema::OriginServer>)]
     custom_origin_server: Option<OriginServer>,
+    /// The name in the TLS handshake with that origin. Default: the property's setting.
+    #[schema(value_type = Option<schema::OriginName>)]
     custom_origin_sni: Option<OriginName>,
+    /// Paths that have origins of their own. The longest prefix wins.
+    #[schema(max_items = 32)]
     paths: Option<Vec<PathSettings>>,
+    /// How requests and responses are treated.
     http: Option<HttpSettings>,
+    /// Which TLS clients are offered.
     tls: Option<TlsSettings>,
+    /// The owner's own keys and values: kept and shown. At most 8,192 bytes in all.
+    #[schema(value_type = Option<schema::OwnMetadata>)]
     metadata: Option<Metadata>,
+    /// What is asked of the managed certificate.
     managed_certificate: Option<WishSettings>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+/// What is asked of the managed certificate.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = ManagedCertificate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WishSettings {
+    /// How the CA is shown that the name is its owner's. Default: `http`.
     method: Option<ValidationMethod>,
+    /// Which CA issues. Default: the operator's choice.
     authority: Option<CertificateAuthority>,
-    /// Whether it is also for everything one label below the hostname.
+    /// Whether it is also for everything one label below the hostname. Default: false.
     wildcard: Option<bool>,
 }
 
 /// An origin as a URL, or as a bare name, which means https.
 struct OriginServer(Origin);
 
-#[derive(Serialize, Deserialize)]
+/// Requests for a path and everything below it go to these origins.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = PathRoute)]
 #[serde(deny_unknown_fields)]
 struct PathSettings {
+    /// Which paths.
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = schema::PathPrefix)]
     prefix: PathPrefix,
+    /// Where they go.
+    #[schema(min_items = 1, max_items = 32)]
     origins: Vec<OriginSettings>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+/// How requests and responses are treated.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = Http)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct HttpSettings {
+    /// Whether plain HTTP is answered with a redirect (308) to TLS. Default: true.
     https_redirect: Option<bool>,
+    /// `Strict-Transport-Security` for responses over TLS. Default: as the origin says.
     hsts: Option<HstsSettings>,
+    /// What is changed in requests before an origin gets them.
+    #[schema(max_items = 64)]
     request_headers: Option<Vec<HeaderSettings>>,
+    /// What is changed in responses before the client gets them.
+    #[schema(max_items = 64)]
     response_headers: Option<Vec<HeaderSettings>>,
+    /// The largest request body in bytes; a larger one is answered 413. Default: the edge's.
+    #[schema(minimum = 0)]
     max_body: Option<u64>,
+    /// Whether responses that aren't compressed are: gzip, brotli or zstd. Default: false.
     compression: Option<bool>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// `Strict-Transport-Security` (RFC 6797 section 6.1).
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = Hsts)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct HstsSettings {
+    /// In seconds. 0 takes an earlier promise back.
+    #[schema(minimum = 0)]
     max_age: u32,
+    /// Whether it holds for names below this one too. Default: false.
     include_subdomains: Option<bool>,
+    /// Whether browsers may build it in; needs `includeSubdomains` and a year. Default: false.
     preload: Option<bool>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A change of a header: the field is set to the value, or removed where there is none.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = HeaderEdit)]
 #[serde(deny_unknown_fields)]
 struct HeaderSettings {
+    /// Which field.
+    #[schema(value_type = schema::FieldName)]
     name: FieldName,
-    /// Without one the field is removed.
+    /// What it is set to. Without one the field is removed.
+    #[schema(value_type = Option<schema::FieldValue>)]
     value: Option<FieldValue>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+/// Which TLS clients are offered.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = Tls)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TlsSettings {
+    /// The lowest version that is accepted. Default: 1.2.
+    #[schema(value_type = Option<schema::TlsVersionNumber>)]
     min_version: Option<TlsVersion>,
+    /// Whether TLS 1.3 is offered. Default: true.
     tls13: Option<bool>,
+    /// Whether HTTP/2 is offered. Default: true.
     http2: Option<bool>,
+    /// The cipher suites that are accepted. A version of which it names none keeps all of its own.
+    /// Default: every suite.
+    #[schema(value_type = Option<Vec<schema::CipherSuiteName>>)]
     ciphers: Option<Vec<CipherSuite>>,
+    /// Whether clients show a certificate. Default: they are not asked.
     client_auth: Option<ClientAuthSettings>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// Which client certificates are taken.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = ClientAuth)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ClientAuthSettings {
+    /// Whether a client must have one.
+    #[schema(value_type = schema::ClientCertificate)]
     mode: ClientAuthMode,
-    /// PEM.
+    /// The roots that they are verified with, 1 to 16.
+    #[schema(value_type = schema::CertificatePem)]
     ca: String,
 }
 

@@ -6,50 +6,95 @@ use landfall_model::{
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::{Fields, OriginSettings, SettingsError, changed, read};
-use crate::certificate::{pem, roots};
+use crate::{
+    certificate::{pem, roots},
+    schema,
+};
 
 /// The most roots that the origins of one property are verified with.
 const MAX_ORIGIN_ROOTS: usize = 16;
 
 /// What a property's owner sets.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PropertySettings {
-    /// At its creation alone.
-    #[serde(skip_serializing)]
+    /// The first label of its system hostname. Given at the creation, fixed from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::PropertyLabel>)]
     name: Option<String>,
+    /// The servers that hold the content.
+    #[schema(min_items = 1, max_items = 32)]
     origins: Option<Vec<OriginSettings>>,
+    /// How requests are spread over the origins. Default: `roundRobin`.
+    #[schema(value_type = Option<schema::OriginBalance>)]
     balance: Option<Balance>,
+    /// Which HTTP origins are spoken to. Default: `http1`.
+    #[schema(value_type = Option<schema::OriginHttp>)]
     protocol: Option<OriginProtocol>,
+    /// The `Host` that origins get. Default: `:request_host_header:`.
+    #[schema(value_type = Option<schema::OriginName>)]
     host_header: Option<OriginName>,
+    /// The name in the TLS handshake, which an origin's certificate must have. Default: `:origin:`.
+    #[schema(value_type = Option<schema::OriginName>)]
     sni: Option<OriginName>,
-    /// PEM.
+    /// The roots that origins' certificates are verified with, at most 16. Default: the public ones.
+    #[schema(value_type = Option<schema::CertificatePem>)]
     ca: Option<String>,
+    /// Whether origins' certificates are verified. Default: true.
     verify: Option<bool>,
+    /// How long is waited for an origin.
     timeouts: Option<TimeoutSettings>,
+    /// Requests that tell whether an origin works. Default: none are made.
     health_check: Option<HealthCheckSettings>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// How long is waited for an origin, in milliseconds. What is missing is the edge's own.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = OriginTimeouts)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TimeoutSettings {
+    /// Until the connection is open, TLS included.
+    #[schema(minimum = 1, maximum = 86_400_000)]
     connect_ms: Option<u32>,
+    /// Between two pieces of a response, and before the first one.
+    #[schema(minimum = 1, maximum = 86_400_000)]
     read_ms: Option<u32>,
+    /// For one write.
+    #[schema(minimum = 1, maximum = 86_400_000)]
     write_ms: Option<u32>,
+    /// How long an unused connection is kept.
+    #[schema(minimum = 1, maximum = 86_400_000)]
     idle_ms: Option<u32>,
+    /// From the request's header to the end of the response, retries included.
+    #[schema(minimum = 1, maximum = 86_400_000)]
     total_ms: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// Requests that tell whether an origin works.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = HealthCheck)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct HealthCheckSettings {
+    /// What is asked for with GET.
+    #[schema(value_type = schema::HealthPath)]
     path: HealthPath,
+    /// Between two checks of an origin, in seconds. Default: 10.
+    #[schema(minimum = 1, maximum = 3_600)]
     interval_s: Option<u16>,
+    /// For one check, in seconds. Default: 2.
+    #[schema(minimum = 1, maximum = 60)]
     timeout_s: Option<u16>,
+    /// The status that says that it works. Default: any from 200 to 399.
+    #[schema(minimum = 200, maximum = 599)]
     expected_status: Option<u16>,
+    /// So many checks in a row must fail. Default: 3.
+    #[schema(minimum = 1, maximum = 100)]
     unhealthy_after: Option<u8>,
+    /// So many checks in a row must succeed. Default: 2.
+    #[schema(minimum = 1, maximum = 100)]
     healthy_after: Option<u8>,
 }
 

@@ -5,23 +5,27 @@ use serde_json::{Value, json};
 
 use crate::support::{Plane, answer, read, with_json};
 
-const ENDPOINTS: &[(&str, &str)] = &[
-    ("GET", "/api/Property"),
-    ("POST", "/api/Property"),
-    ("GET", "/api/Property/1"),
-    ("PATCH", "/api/Property/1"),
-    ("GET", "/api/Property/1/hostname"),
-    ("POST", "/api/Property/1/hostname"),
-    ("GET", "/api/Property/1/hostname/1"),
-    ("PATCH", "/api/Property/1/hostname/1"),
-    ("DELETE", "/api/Property/1/hostname/1"),
-    ("POST", "/api/Property/1/hostname/1/certificate"),
-    ("DELETE", "/api/Property/1/hostname/1/certificate"),
+/// What the API's document does not have.
+const FEED: &[(&str, &str)] = &[
     ("GET", "/feed/v1/changes?epoch=1&after=0"),
     ("GET", "/feed/v1/snapshot"),
     ("GET", "/feed/v1/snapshot/1-1-000000-00.seg"),
     ("POST", "/feed/v1/ack"),
 ];
+
+/// Every operation of the document that asks for a key, on the first of everything.
+async fn documented(plane: &Plane) -> Vec<(String, String)> {
+    let (_, document) = plane.get("/api/openapi.json").await;
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let guarded = item.as_object().unwrap().iter();
+        let guarded = guarded.filter(|(_, operation)| operation["security"].is_array());
+        let segments = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+        let path = segments.collect::<Vec<_>>().join("/");
+        guarded.map(move |(method, _)| (method.to_uppercase(), path.clone()))
+    });
+    operations.collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_refuses_missing_and_wrong_credentials() {
@@ -30,9 +34,10 @@ async fn every_endpoint_refuses_missing_and_wrong_credentials() {
     let pop = plane.pop("pop-1").await;
     let wrong_secret = format!("{}x", plane.key());
     let tampered = plane.key().replacen("lf_1_", "lf_2_", 1);
-    for (method, path) in ENDPOINTS {
+    let feed = FEED.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned()));
+    for (method, path) in documented(&plane).await.into_iter().chain(feed) {
         let method: Method = method.parse().unwrap();
-        let request = || plane.client.request(method.clone(), plane.url(path));
+        let request = || plane.client.request(method.clone(), plane.url(&path));
         let other_kind = match path.starts_with("/api/") {
             true => pop.enrolment.token.as_str(),
             false => plane.key(),

@@ -17,6 +17,8 @@ mod hostnames;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod ownership;
 #[cfg(test)]
 mod renewal;

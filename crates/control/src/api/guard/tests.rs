@@ -69,7 +69,7 @@ impl Asker {
     }
 }
 
-fn config(folder: &std::path::Path) -> ControlConfig {
+pub(in crate::api) fn config(folder: &std::path::Path) -> ControlConfig {
     admin::init_group_keys(folder).unwrap();
     let raw: RawControlConfig = serde_json::from_value(json!({
         "system_domain": "edge.test",
