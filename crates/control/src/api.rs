@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod certificate;
 pub(crate) mod condition;
+mod explain;
 pub(crate) mod guard;
 mod health;
 mod hostname;
@@ -94,6 +95,8 @@ fn native(app: &SharedApp) -> GuardedRoutes {
     const HOSTNAMES: &str = "/api/Property/{property}/hostname";
     const HOSTNAME: &str = "/api/Property/{property}/hostname/{hostname}";
     const CERTIFICATE: &str = "/api/Property/{property}/hostname/{hostname}/certificate";
+    const EXPLAIN: &str = "/api/Property/{property}/hostname/{hostname}/explain";
+    const EVENTS: &str = "/api/Property/{property}/hostname/{hostname}/events";
     GuardedRoutes::new(app, Problem::into_response)
         .route(Verb::Get, "/api/Property", Need::READ, property::list)
         .route(Verb::Post, "/api/Property", Need::WRITE_EVERYTHING, property::create)
@@ -105,6 +108,8 @@ fn native(app: &SharedApp) -> GuardedRoutes {
         .route(Verb::Get, HOSTNAME, Need::READ, hostname::show)
         .route(Verb::Patch, HOSTNAME, Need::WRITE, hostname::change)
         .route(Verb::Delete, HOSTNAME, Need::WRITE, hostname::delete)
+        .route(Verb::Get, EXPLAIN, Need::READ, explain::explain)
+        .route(Verb::Get, EVENTS, Need::READ, explain::events)
         .route(Verb::Get, CERTIFICATE, Need::READ, certificate::show)
         .route(Verb::Post, CERTIFICATE, Need::WRITE, certificate::upload)
         .route(Verb::Delete, CERTIFICATE, Need::WRITE, certificate::remove)

@@ -4,12 +4,14 @@
 mod certificates;
 mod coverage;
 mod error;
+mod explain;
 mod fallback_origin;
 mod hostnames;
 mod jobs;
 pub(crate) mod keys;
 mod ownership;
 mod properties;
+mod summary;
 mod tickets;
 mod view;
 mod zones;
@@ -24,6 +26,7 @@ use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Revision};
 
 pub(crate) use certificates::Upload;
 pub(crate) use error::{Missing, ServiceError};
+pub(crate) use explain::Explanation;
 pub(crate) use jobs::Attempt;
 pub(crate) use properties::PropertyView;
 pub(crate) use view::HostnameView;

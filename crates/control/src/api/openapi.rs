@@ -20,7 +20,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{certificate, health, hostname, key, problem::ProblemBody, property};
+use super::{certificate, explain, health, hostname, key, problem::ProblemBody, property};
 
 /// What the code says of itself.
 #[derive(OpenApi)]
@@ -45,6 +45,8 @@ use super::{certificate, health, hostname, key, problem::ProblemBody, property};
         hostname::show,
         hostname::change,
         hostname::delete,
+        explain::explain,
+        explain::events,
         certificate::show,
         certificate::upload,
         certificate::remove,

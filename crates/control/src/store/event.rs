@@ -2,9 +2,10 @@
 
 use landfall_model::HostnameId;
 use serde_json::Value;
+use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, from_json, time_from_sql};
 
 /// The most events that a hostname keeps: the newest.
 const KEPT: i64 = 200;
@@ -44,6 +45,46 @@ impl EventKind {
             Self::CertificateAttemptFailed => "certificate_attempt_failed",
         }
     }
+}
+
+/// Something that happened to a hostname.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    /// Grows with every event.
+    pub(crate) id: i64,
+    pub(crate) at: OffsetDateTime,
+    /// As [`EventKind::name`] has it.
+    pub(crate) kind: String,
+    pub(crate) detail: Value,
+}
+
+/// At most `limit` events of a hostname, the newest first; of those before the one with the id
+/// `before`, where it is given.
+pub(crate) async fn list(
+    on: &mut Connection,
+    hostname: HostnameId,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, at, kind, detail FROM event WHERE hostname_id = ? AND id < ? \
+         ORDER BY id DESC LIMIT ?",
+    )
+    .bind(hostname.0)
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("list events"))?;
+    let read = |row: &SqliteRow| {
+        Ok(Event {
+            id: row.get(0),
+            at: time_from_sql(row.get(1))?,
+            kind: row.get(2),
+            detail: from_json(row.get(3), "event")?,
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Adds an event, and removes what is more than a hostname keeps.

@@ -199,7 +199,6 @@ pub(crate) async fn newest(
 }
 
 /// A hostname's jobs, the newest first.
-#[allow(dead_code, reason = "for explanations")]
 pub(crate) async fn history(
     on: &mut Connection,
     hostname: HostnameId,

@@ -23,7 +23,6 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-#[allow(dead_code, reason = "for what explains a hostname")]
 /// What the last look for a hostname's token saw; `None` where there was none.
 pub(crate) async fn find(
     on: &mut Connection,

@@ -11,9 +11,13 @@ mod cloudflare;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod feed;
 #[cfg(test)]
 mod hostnames;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use landfall_feed::{
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use zeroize::Zeroizing;
@@ -285,4 +286,10 @@ pub(crate) async fn eventually<T>(condition: impl AsyncFn() -> Option<T>) -> T {
         assert!(started.elapsed() < DEADLINE, "the condition never came true");
         tokio::task::yield_now().await;
     }
+}
+
+/// The database of the plane whose folder this is.
+pub(crate) async fn database(directory: &Path) -> SqliteConnection {
+    let url = format!("sqlite://{}", directory.join("state/control.db").display());
+    SqliteConnection::connect(&url).await.unwrap()
 }

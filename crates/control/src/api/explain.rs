@@ -1,0 +1,246 @@
+//! `/api/Property/{property}/hostname/{hostname}/explain` and `…/events`
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+};
+use landfall_dns::Evidence;
+use landfall_model::Revision;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::{
+    SharedApp,
+    hostname::{HostnameBody, ids},
+    list::{Page, Wanted, WantedQuery},
+    problem::Problem,
+};
+use crate::{
+    hostname::{
+        deployment::{Published, Reach},
+        ownership::OwnershipEvidence,
+    },
+    service::Explanation,
+    store::{
+        event::Event,
+        job::{JobIssuer, JobStage, JobState},
+        pop::{Pop, PopActivity},
+    },
+};
+
+/// Where a hostname stands, in whole.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Explanation)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExplanationBody {
+    /// One sentence: where it stands, and what to do.
+    summary: String,
+    /// When something is next attempted by itself that is still missing.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
+    next_attempt_at: Option<OffsetDateTime>,
+    /// The hostname.
+    hostname: HostnameBody,
+    /// What the last verification saw.
+    #[schema(value_type = Option<Object>, required)]
+    evidence: Option<Evidence>,
+    /// What the last look for an ownership token saw.
+    #[schema(value_type = Option<Object>, required)]
+    ownership_evidence: Option<OwnershipEvidence>,
+    /// Issuances, the newest first.
+    jobs: Vec<JobBody>,
+    /// How far it has got at each PoP.
+    pops: Vec<PopBody>,
+}
+
+/// An issuance.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
+#[serde(rename_all = "camelCase")]
+struct JobBody {
+    /// Its id.
+    id: i64,
+    /// `open`, `done` or `cancelled`.
+    state: &'static str,
+    /// What an open one waits for: `no_issuer`, `next_attempt` or `issuance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<&'static str>,
+    /// How many attempts failed.
+    failed_attempts: u32,
+    /// When the last attempt failed.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    last_attempt_at: Option<OffsetDateTime>,
+    /// Not before then is it attempted next.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<OffsetDateTime>,
+    /// When it was asked for.
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    /// When it was done or cancelled.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    ended_at: Option<OffsetDateTime>,
+    /// The last attempt's error in the CA's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Why it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_because: Option<String>,
+}
+
+/// How far a hostname has got at a PoP.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PopStanding)]
+#[serde(rename_all = "camelCase")]
+struct PopBody {
+    /// Its name.
+    name: String,
+    /// `active`, `unhealthy` (it has not asked for anything lately) or `off` (it takes no traffic).
+    activity: &'static str,
+    /// `live`, `behind`, `rejected` or `unknown`.
+    state: &'static str,
+    /// Where it is while it is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    applied_revision: Option<Revision>,
+    /// Why it rejected the hostname.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// When it last asked for anything.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
+    last_seen_at: Option<OffsetDateTime>,
+}
+
+/// Something that happened to a hostname.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct EventBody {
+    /// Its id: the higher, the newer.
+    id: i64,
+    /// What happened, as in `certificate_issued`.
+    kind: String,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    /// What else there is to say, by the kind.
+    #[schema(value_type = Object)]
+    detail: Value,
+}
+
+impl From<Explanation> for ExplanationBody {
+    fn from(explanation: Explanation) -> Self {
+        let Explanation { view, summary, next_attempt_at, ownership, jobs } = explanation;
+        let now = view.published.fleet.at;
+        Self {
+            summary,
+            next_attempt_at,
+            pops: pops(&view.published),
+            evidence: view.verification.as_ref().and_then(|state| state.evidence.clone()),
+            hostname: view.into(),
+            ownership_evidence: ownership,
+            jobs: jobs.into_iter().map(|job| JobBody::of(job, now)).collect(),
+        }
+    }
+}
+
+impl JobBody {
+    fn of(job: JobState, now: OffsetDateTime) -> Self {
+        let is_open = job.stage == JobStage::Open;
+        let waiting_for = match (job.issuer, job.next_at > now) {
+            (JobIssuer::Nobody, _) => "no_issuer",
+            (JobIssuer::Internal, true) => "next_attempt",
+            (JobIssuer::Internal, false) => "issuance",
+        };
+        let next_attempt_at = match job.issuer {
+            JobIssuer::Nobody => None,
+            JobIssuer::Internal => Some(job.next_at),
+        };
+        let (state, error, cancelled_because) = match job.stage {
+            JobStage::Open => ("open", job.error, None),
+            JobStage::Done => ("done", job.error, None),
+            JobStage::Cancelled => ("cancelled", None, job.error),
+        };
+        Self {
+            id: job.id.0,
+            state,
+            waiting_for: is_open.then_some(waiting_for),
+            failed_attempts: job.attempts,
+            last_attempt_at: job.attempted_at,
+            next_attempt_at: next_attempt_at.filter(|_| is_open),
+            created_at: job.created_at,
+            ended_at: job.ended_at,
+            error,
+            cancelled_because,
+        }
+    }
+}
+
+fn pops(published: &Published) -> Vec<PopBody> {
+    let body = |(pop, activity, reach): (&Pop, PopActivity, Reach<'_>)| {
+        let (state, applied_revision, reason) = match reach {
+            Reach::Live => ("live", None, None),
+            Reach::Behind(applied) => ("behind", Some(applied), None),
+            Reach::Rejected(reason) => ("rejected", None, Some(reason.to_owned())),
+            Reach::Unknown => ("unknown", None, None),
+        };
+        let activity = match activity {
+            PopActivity::Active => "active",
+            PopActivity::Unhealthy => "unhealthy",
+            PopActivity::Off => "off",
+        };
+        let (name, last_seen_at) = (pop.name.clone(), pop.seen_at);
+        PopBody { name, activity, state, applied_revision, reason, last_seen_at }
+    };
+    published.reaches().map(body).collect()
+}
+
+impl From<Event> for EventBody {
+    fn from(Event { id, at, kind, detail }: Event) -> Self {
+        Self { id, kind, at, detail }
+    }
+}
+
+/// Explains a hostname
+///
+/// All that is known of it, and one sentence that says what to do.
+#[utoipa::path(
+    get,
+    path = "/api/Property/{property}/hostname/{hostname}/explain",
+    operation_id = "explainHostname",
+    tag = "Hostnames",
+    responses(
+        (status = 200, description = "Where it stands, in whole.", body = ExplanationBody),
+    )
+)]
+pub(super) async fn explain(
+    State(app): State<SharedApp>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+) -> Result<Json<ExplanationBody>, Problem> {
+    let (property, id) = ids(path)?;
+    Ok(Json(app.service.explain(property, id).await?.into()))
+}
+
+/// Lists what happened to a hostname
+///
+/// The newest first: a cursor leads to what was before.
+#[utoipa::path(
+    get,
+    path = "/api/Property/{property}/hostname/{hostname}/events",
+    operation_id = "listEvents",
+    tag = "Hostnames",
+    params(WantedQuery),
+    responses(
+        (status = 200, description = "A page of events.", body = Page<EventBody>),
+    )
+)]
+pub(super) async fn events(
+    State(app): State<SharedApp>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+    wanted: Wanted,
+) -> Result<Json<Page<EventBody>>, Problem> {
+    let before = (wanted.after > 0).then_some(wanted.after);
+    let rows = app.service.events(ids(path)?, before, wanted.rows()).await?;
+    Ok(Json(wanted.page(rows, |event| event.id, EventBody::from)))
+}

@@ -1,0 +1,73 @@
+//! Where a hostname stands, in whole: for whoever asks why it isn't served.
+
+use landfall_model::{HostnameId, PropertyId};
+use time::OffsetDateTime;
+
+use super::{HostnameView, Service, ServiceError, owned, summary::summary};
+use crate::{
+    hostname::{HostnameStatus, ownership::OwnershipEvidence},
+    store::{
+        self,
+        event::Event,
+        job::{JobIssuer, JobStage, JobState},
+    },
+};
+
+/// Where a hostname stands, in whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Explanation {
+    pub(crate) view: HostnameView,
+    /// One sentence: where it stands, and what to do.
+    pub(crate) summary: String,
+    /// When something is next attempted by itself that is still missing.
+    pub(crate) next_attempt_at: Option<OffsetDateTime>,
+    /// What the last look for an ownership token saw.
+    pub(crate) ownership: Option<OwnershipEvidence>,
+    /// The newest first.
+    pub(crate) jobs: Vec<JobState>,
+}
+
+impl Service {
+    /// Where a hostname of a property stands, in whole.
+    pub(crate) async fn explain(
+        &self,
+        property: PropertyId,
+        id: HostnameId,
+    ) -> Result<Explanation, ServiceError> {
+        let owner = self.property(property).await?;
+        let mut connection = self.store.read_at_once().await?;
+        let hostname = owned(store::hostname::find(&mut connection, id).await?, property)?;
+        let now = OffsetDateTime::now_utc();
+        let view = self.view_of(&mut connection, hostname, owner.system_hostname, now).await?;
+        let ownership = store::ownership::find(&mut connection, id).await?;
+        let jobs = store::job::history(&mut connection, id).await?;
+        let (summary, next_attempt_at) = (summary(&view), next_attempt(&view));
+        Ok(Explanation { view, summary, next_attempt_at, ownership, jobs })
+    }
+
+    /// At most `limit` events of a hostname, the newest first; of those before the one with the id
+    /// `before`, where it is given.
+    pub(crate) async fn events(
+        &self,
+        (property, id): (PropertyId, HostnameId),
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Event>, ServiceError> {
+        self.property(property).await?;
+        let mut connection = self.store.read_at_once().await?;
+        owned(store::hostname::find(&mut connection, id).await?, property)?;
+        store::event::list(&mut connection, id, before, limit).await.map_err(ServiceError::from)
+    }
+}
+
+fn next_attempt(view: &HostnameView) -> Option<OffsetDateTime> {
+    let open = view.job.as_ref().filter(|job| job.stage == JobStage::Open);
+    match view.hostname.status {
+        HostnameStatus::PendingValidation => view.verification.as_ref()?.next_at,
+        HostnameStatus::Active => match open {
+            Some(job) => (job.issuer == JobIssuer::Internal).then_some(job.next_at),
+            None => view.left_at().and(view.verification.as_ref()?.next_at),
+        },
+        HostnameStatus::GivenUp | HostnameStatus::TakenOver => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! One sentence about a hostname: where it stands, and what its owner does next.
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::HostnameView;
+use crate::{
+    certificate::CertificateIssuer,
+    hostname::{
+        HostnameStatus, Title, certificate_state::CertificateState, deployment::Extent,
+        ownership::OwnershipTokens,
+    },
+    store::job::{JobIssuer, JobStage, JobState},
+};
+
+/// One sentence about a hostname: where it stands, and what its owner does next.
+pub(crate) fn summary(view: &HostnameView) -> String {
+    let advice = advice(view);
+    match (view.hostname.status, view.hostname.title, view.left_at()) {
+        (HostnameStatus::TakenOver, _, _) => {
+            "Another property proved that the name is its own: delete this hostname, or prove that \
+             the name is yours again and request its certificate."
+                .to_owned()
+        }
+        (HostnameStatus::PendingValidation | HostnameStatus::GivenUp, Title::Claimed, _) => {
+            claimed(&OwnershipTokens::of(&view.hostname))
+        }
+        (HostnameStatus::GivenUp, Title::Held, _) => format!(
+            "Its DNS did not lead here for so long that it is no longer checked by itself; request \
+             its certificate once this is done: {advice}"
+        ),
+        (HostnameStatus::PendingValidation, Title::Held, _) => {
+            format!("It waits for its DNS: {advice}")
+        }
+        (HostnameStatus::Active, _, Some(left)) => format!(
+            "It is served, but its DNS left at {}, so that its certificate is not renewed: {advice}",
+            at(left)
+        ),
+        (HostnameStatus::Active, _, None) => active(view),
+    }
+}
+
+fn advice(view: &HostnameView) -> String {
+    let evidence = view.verification.as_ref().and_then(|state| state.evidence.as_ref());
+    match evidence {
+        Some(evidence) => evidence.advice.clone(),
+        None => format!(
+            "it was not checked yet, and should lead to {}, by a CNAME record for example.",
+            view.system_hostname
+        ),
+    }
+}
+
+fn claimed(OwnershipTokens { token, txt_name, file }: &OwnershipTokens) -> String {
+    let file = file.as_ref().map_or_else(String::new, |file| format!(", or under {}", file.url()));
+    format!(
+        "Another property has the name: to prove that it is yours, publish {token} in the TXT record \
+         {txt_name}{file}."
+    )
+}
+
+/// Of a hostname that is active and whose DNS leads here.
+fn active(view: &HostnameView) -> String {
+    let deployment = view.deployment();
+    let reach = format!("{} of {} PoPs", deployment.live, deployment.total);
+    let open = view.job.as_ref().filter(|job| job.stage == JobStage::Open);
+    let end = view.certificates.iter().map(|own| own.not_after).min().map(at).unwrap_or_default();
+    match view.certificate_state() {
+        CertificateState::Initializing
+        | CertificateState::PendingValidation
+        | CertificateState::ValidationTimedOut => {
+            "It is active, and its certificate is asked for within the hour: nothing is to be done."
+                .to_owned()
+        }
+        CertificateState::PendingIssuance | CertificateState::IssuanceTimedOut => missing(open),
+        CertificateState::PendingDeployment if deployment.extent == Extent::NoActivePop => {
+            "Its certificate is there, and no PoP is active: its operator has to look at the PoPs."
+                .to_owned()
+        }
+        CertificateState::PendingDeployment | CertificateState::HoldingDeployment => {
+            format!("Its certificate is there and live on {reach}: nothing is to be done.")
+        }
+        CertificateState::DeploymentTimedOut => format!(
+            "Its certificate is live on {reach}, and the others should have it by now: its operator \
+             has to look at them."
+        ),
+        CertificateState::Active if is_uploaded(view) => {
+            format!(
+                "It is served with an uploaded certificate until {end}: replace it before then."
+            )
+        }
+        CertificateState::Active => {
+            format!("It is served with a certificate until {end}, which is renewed by itself.")
+        }
+        CertificateState::PendingExpiration => {
+            format!(
+                "It is served, and nothing renews its certificate, which ends at {end}: upload one."
+            )
+        }
+        CertificateState::Expired | CertificateState::Inactive if is_uploaded(view) => format!(
+            "Its uploaded certificate ended at {end}: upload a valid one, or remove it for a managed one."
+        ),
+        CertificateState::Expired | CertificateState::Inactive => {
+            format!("Its certificate ended at {end}. {}", missing(open))
+        }
+    }
+}
+
+fn is_uploaded(view: &HostnameView) -> bool {
+    view.certificates.iter().any(|own| own.issuer == CertificateIssuer::Uploaded)
+}
+
+/// Of a hostname whose certificate is still to be issued.
+fn missing(open: Option<&JobState>) -> String {
+    match open {
+        None => "A new one is asked for within the hour: nothing is to be done.".to_owned(),
+        Some(job) if job.issuer == JobIssuer::Nobody => {
+            "It is active and waits for its certificate, which nobody is configured to issue: upload \
+             one, or ask the operator."
+                .to_owned()
+        }
+        Some(JobState { attempts, error: Some(error), next_at, .. }) => format!(
+            "Its certificate could not be issued in {attempts} attempts and is attempted again at {}: \
+             {error}.",
+            at(*next_at)
+        ),
+        Some(_) => "Its certificate is being issued: nothing is to be done.".to_owned(),
+    }
+}
+
+fn at(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
