@@ -8,6 +8,7 @@ use std::{
 
 use landfall_feed::{record::PopRecord, seal::GroupKeyFiles, secret_file, sign::VerifyingKey};
 use landfall_model::{Epoch, PropertyId};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -18,7 +19,7 @@ use crate::{
     error::ControlError,
     service::keys::{self, KeyError},
     state,
-    store::{Change, Store, StoreError, change::PublishError},
+    store::{Change, Store, StoreError, audit::AuditEntry, change::PublishError},
     token::NewSecret,
 };
 
@@ -158,6 +159,7 @@ pub async fn new_epoch(config: &ControlConfig) -> Result<Epoch, ControlError> {
     let store = state::open_store(config).await?;
     let mut change = begin(&store).await?;
     let epoch = change.start_epoch().await.map_err(ControlError::Store)?;
+    audit_feed(&mut change, "feed.new_epoch", json!({"epoch": epoch})).await?;
     finish(change, &store).await?;
     Ok(epoch)
 }
@@ -171,6 +173,8 @@ pub async fn allow_shrink(config: &ControlConfig) -> Result<(), ControlError> {
     let mut change = begin(&store).await?;
     let until = change.now() + SHRINK_WINDOW;
     change.allow_shrink(until).await.map_err(ControlError::Store)?;
+    let detail = json!({"until": until.unix_timestamp()});
+    audit_feed(&mut change, "feed.allow_shrink", detail).await?;
     finish(change, &store).await
 }
 
@@ -199,6 +203,15 @@ pub fn init_group_keys(directory: &Path) -> Result<GroupKeyPaths, ControlError> 
     secret_file::create(&private, &files.private).map_err(ControlError::Secret)?;
     state::write_whole(&public, files.public.as_bytes()).map_err(failed)?;
     Ok(GroupKeyPaths { id: files.id, private, public })
+}
+
+async fn audit_feed(
+    change: &mut Change,
+    action: &'static str,
+    detail: Value,
+) -> Result<(), ControlError> {
+    let entry = AuditEntry { action, property: None, object: "feed", detail };
+    change.audit(&entry).await.map_err(ControlError::Store)
 }
 
 async fn begin(store: &Store) -> Result<Change, ControlError> {

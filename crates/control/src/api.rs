@@ -1,5 +1,6 @@
 //! The HTTP face: the native API, the PoPs' feed, health and metrics on one listener.
 
+mod audit;
 pub(crate) mod body;
 mod certificate;
 pub(crate) mod condition;
@@ -7,13 +8,17 @@ mod explain;
 pub(crate) mod guard;
 mod health;
 mod hostname;
+pub(crate) mod import;
+pub(crate) mod json;
 mod key;
 pub(crate) mod key_uses;
 mod list;
+pub(crate) mod once;
 mod openapi;
 mod ownership;
 pub(crate) mod problem;
 mod property;
+pub(crate) mod throttle;
 mod verification;
 mod viewer;
 
@@ -42,6 +47,7 @@ use crate::{
 use guard::{GuardedRoutes, Need, Verb};
 use key_uses::KeyUses;
 use problem::Problem;
+use throttle::Throttle;
 
 /// What every handler can reach.
 pub(crate) struct App {
@@ -55,6 +61,8 @@ pub(crate) struct App {
     pub(crate) refused_pops: Refusals,
     pub(crate) refused_api_keys: Refusals,
     pub(crate) key_uses: KeyUses,
+    pub(crate) imports: Arc<Semaphore>,
+    pub(crate) throttle: Throttle,
     pub(crate) metrics: Metrics,
     pub(crate) limits: ApiConfig,
 }
@@ -93,6 +101,7 @@ pub(crate) fn router(app: SharedApp) -> Router {
 fn native(app: &SharedApp) -> GuardedRoutes {
     const PROPERTY: &str = "/api/Property/{property}";
     const HOSTNAMES: &str = "/api/Property/{property}/hostname";
+    const IMPORT: &str = "/api/Property/{property}/hostname/import";
     const HOSTNAME: &str = "/api/Property/{property}/hostname/{hostname}";
     const CERTIFICATE: &str = "/api/Property/{property}/hostname/{hostname}/certificate";
     const EXPLAIN: &str = "/api/Property/{property}/hostname/{hostname}/explain";
@@ -105,6 +114,7 @@ fn native(app: &SharedApp) -> GuardedRoutes {
         .route(Verb::Delete, PROPERTY, Need::WRITE_EVERYTHING, property::delete)
         .route(Verb::Get, HOSTNAMES, Need::READ, hostname::list)
         .route(Verb::Post, HOSTNAMES, Need::WRITE, hostname::create)
+        .route(Verb::Post, IMPORT, Need::WRITE, import::import)
         .route(Verb::Get, HOSTNAME, Need::READ, hostname::show)
         .route(Verb::Patch, HOSTNAME, Need::WRITE, hostname::change)
         .route(Verb::Delete, HOSTNAME, Need::WRITE, hostname::delete)
@@ -113,6 +123,7 @@ fn native(app: &SharedApp) -> GuardedRoutes {
         .route(Verb::Get, CERTIFICATE, Need::READ, certificate::show)
         .route(Verb::Post, CERTIFICATE, Need::WRITE, certificate::upload)
         .route(Verb::Delete, CERTIFICATE, Need::WRITE, certificate::remove)
+        .route(Verb::Get, "/api/Audit", Need::ADMIN, audit::list)
         .route(Verb::Get, "/api/Key", Need::ADMIN, key::list)
         .route(Verb::Post, "/api/Key", Need::ADMIN, key::create)
         .route(Verb::Get, "/api/Key/{key}", Need::ADMIN, key::show)

@@ -69,7 +69,6 @@ impl Call {
         Self::by(Actor::System, now)
     }
 
-    #[allow(dead_code, reason = "for creations")]
     /// The same, to take effect once however often it comes.
     pub(crate) fn once(self, once: Option<Once>) -> Self {
         Self { conditions: Conditions { once, ..self.conditions }, ..self }

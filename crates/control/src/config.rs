@@ -10,6 +10,8 @@ use bytesize::ByteSize;
 use landfall_model::{Hostname, Network, Origin, OriginHost, config::Problem, network::is_public};
 use serde::Deserialize;
 
+use crate::rate::Quota;
+
 /// The file as it is written. Every key has a default or is reported by [`Self::check`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,6 +51,17 @@ pub struct RawApi {
     /// How long requests in progress may go on once a stop is asked for. Default: 10 s.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
+    /// How many requests a minute a key has. Default: 1,200.
+    pub rate_limit: u32,
+    /// How many requests a key has at once, after a rest. Default: 1,200.
+    pub rate_burst: u32,
+    /// How many requests a minute without a valid key are answered as such to one address; more are
+    /// told to come back later. Default: 60.
+    pub failed_auth_limit: u32,
+    /// The largest body of a bulk import. Default: 16 MiB.
+    pub import_max_body: ByteSize,
+    /// The most lines of a bulk import. Default: 10,000.
+    pub import_max_lines: u32,
 }
 
 impl Default for RawApi {
@@ -60,6 +73,11 @@ impl Default for RawApi {
             header_timeout: Duration::from_secs(10),
             max_connections: 4_096,
             drain: Duration::from_secs(10),
+            rate_limit: 1_200,
+            rate_burst: 1_200,
+            failed_auth_limit: 60,
+            import_max_body: ByteSize::mib(16),
+            import_max_lines: 10_000,
         }
     }
 }
@@ -171,6 +189,12 @@ pub(crate) struct ApiConfig {
     pub(crate) header_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) drain: Duration,
+    /// Of one key.
+    pub(crate) rate: Quota,
+    /// Of failed authentications from one address.
+    pub(crate) failures: Quota,
+    pub(crate) import_max_body: usize,
+    pub(crate) import_max_lines: usize,
 }
 
 /// For what the internal CA issues, and for how long.
@@ -321,7 +345,32 @@ fn check_api(raw: &RawApi, problems: &mut Vec<Problem>) -> Option<ApiConfig> {
         header_timeout: raw.header_timeout,
         max_connections: raw.max_connections as usize,
         drain: raw.drain,
+        rate: Quota { per_minute: raw.rate_limit, burst: raw.rate_burst },
+        failures: Quota { per_minute: raw.failed_auth_limit, burst: raw.failed_auth_limit },
+        import_max_body: check_import(raw, problems),
+        import_max_lines: raw.import_max_lines as usize,
     })
+}
+
+/// Checks the limits of how much may come; answers the largest body of an import, in bytes.
+fn check_import(raw: &RawApi, problems: &mut Vec<Problem>) -> usize {
+    let counts = [
+        ("api.rate_limit", raw.rate_limit),
+        ("api.rate_burst", raw.rate_burst),
+        ("api.failed_auth_limit", raw.failed_auth_limit),
+        ("api.import_max_lines", raw.import_max_lines),
+    ];
+    for (key, count) in counts {
+        if !(1..=1_000_000).contains(&count) {
+            problems.push(Problem::new(key, format!("expected 1 to 1000000, got {count}")));
+        }
+    }
+    let max_body = usize::try_from(raw.import_max_body.as_u64()).unwrap_or(usize::MAX);
+    if !(64 * 1024..=256 * 1024 * 1024).contains(&max_body) {
+        let message = format!("expected 64KiB to 256MiB, got {}", raw.import_max_body);
+        problems.push(Problem::new("api.import_max_body", message));
+    }
+    max_body
 }
 
 fn check_issuance(raw: &RawInternalCa, problems: &mut Vec<Problem>) -> IssuancePolicy {

@@ -18,6 +18,7 @@ mod feed;
 mod hostname;
 mod metrics;
 mod property;
+mod rate;
 mod refusals;
 mod schema;
 mod server;

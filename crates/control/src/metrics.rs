@@ -7,6 +7,7 @@ use prometheus::{
 use time::OffsetDateTime;
 
 use crate::{
+    api::problem::Problem,
     error::ControlError,
     store::{feed::FeedState, job::Backlog, pop::Pop},
 };
@@ -44,6 +45,7 @@ impl RouteClass {
 pub(crate) struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
+    refused: IntCounterVec,
     revision: IntGauge,
     epoch: IntGauge,
     pop_applied: IntGaugeVec,
@@ -99,6 +101,11 @@ impl Metrics {
                 "Requests by class of path and status.",
                 &["class", "status"],
             )?,
+            refused: counters(
+                "landfall_api_refused_total",
+                "Requests that were refused for their key, by reason.",
+                &["reason"],
+            )?,
             job_attempts: counters(
                 "landfall_job_attempts_total",
                 "Attempts at issuing certificates with the internal CA, by result.",
@@ -125,6 +132,11 @@ impl Metrics {
             pop_rejected: by_pop("landfall_pop_rejected_records", "What each PoP can't use.")?,
             registry,
         })
+    }
+
+    /// Counts a request that was refused for its key.
+    pub(crate) fn refused(&self, problem: &Problem) {
+        self.refused.with_label_values(&[problem.code()]).inc();
     }
 
     pub(crate) fn request(&self, class: RouteClass, status: StatusCode) {

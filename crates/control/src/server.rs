@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router, middleware::AddExtension};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -15,9 +15,15 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tower_layer::Layer;
 
 use crate::{
-    api::{self, App, SharedApp, key_uses::KeyUses},
+    api::{
+        self, App, SharedApp,
+        import::MAX_IMPORTS,
+        key_uses::KeyUses,
+        throttle::{Peer, Throttle},
+    },
     config::ControlConfig,
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
@@ -95,6 +101,8 @@ impl Control {
             refused_pops: Refusals::default(),
             refused_api_keys: Refusals::default(),
             key_uses: KeyUses::default(),
+            imports: Arc::new(Semaphore::new(MAX_IMPORTS)),
+            throttle: Throttle::new(&config.api),
             metrics,
             limits: config.api,
         });
@@ -202,7 +210,10 @@ impl Connections {
                 Some(_) = self.tasks.join_next() => continue,
             };
             match accepted {
-                Ok((stream, _)) => self.serve(stream, router.clone(), permit),
+                Ok((stream, peer)) => {
+                    let peer = Extension(Peer(peer.ip()));
+                    self.serve(stream, peer.layer(router.clone()), permit);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -211,7 +222,12 @@ impl Connections {
         }
     }
 
-    fn serve(&mut self, stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
+    fn serve(
+        &mut self,
+        stream: TcpStream,
+        router: AddExtension<Router, Peer>,
+        permit: OwnedSemaphorePermit,
+    ) {
         // Answers are written whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         // A client that asks and never reads is cut by the system: nothing else would, since hyper

@@ -1,12 +1,15 @@
 //! What the control plane does with properties, hostnames and certificates: the rules, and each
 //! change together with its publication.
 
+mod audit;
 mod certificates;
 mod coverage;
+mod creation;
 mod error;
 mod explain;
 mod fallback_origin;
 mod hostnames;
+mod import;
 mod jobs;
 pub(crate) mod keys;
 mod ownership;
@@ -25,8 +28,10 @@ use landfall_feed::{
 use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Revision};
 
 pub(crate) use certificates::Upload;
+pub(crate) use creation::Creation;
 pub(crate) use error::{Missing, ServiceError};
 pub(crate) use explain::Explanation;
+pub(crate) use import::{ImportMode, Imported, Outcome};
 pub(crate) use jobs::Attempt;
 pub(crate) use properties::PropertyView;
 pub(crate) use view::HostnameView;

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::{certificate::roots::RootsError, hostname::metadata::MetadataError, schema};
+use crate::{
+    api::json::pointer_of, certificate::roots::RootsError, hostname::metadata::MetadataError,
+    schema,
+};
 pub(crate) use hostname::HostnameSettings;
 pub(crate) use property::PropertySettings;
 pub(crate) use schemas::{HostnameChange, NewHostname, NewProperty, PropertyChange};
-
-/// The longest path of a field in an error, in bytes. A client's own words may be in it.
-const MAX_PATH: usize = 256;
 
 /// A JSON object as a client sent it.
 pub(crate) type Fields = Map<String, Value>;
@@ -29,6 +29,7 @@ pub(crate) type Fields = Map<String, Value>;
 pub(crate) enum SettingsError {
     #[error("the field `{path}` can't be read")]
     Field {
+        /// A JSON pointer (RFC 6901).
         path: String,
         #[source]
         source: serde_json::Error,
@@ -71,8 +72,7 @@ struct OriginSettings {
 /// Reads settings.
 pub(crate) fn read<T: DeserializeOwned>(fields: Fields) -> Result<T, SettingsError> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let mut path = error.path().to_string();
-        path.truncate(path.floor_char_boundary(MAX_PATH));
+        let path = pointer_of(error.path());
         SettingsError::Field { path, source: error.into_inner() }
     })
 }
@@ -92,7 +92,7 @@ fn changed<T: Serialize + DeserializeOwned>(
 
 /// Settings always have a JSON form: their keys are texts.
 fn unwritable(source: serde_json::Error) -> SettingsError {
-    SettingsError::Field { path: ".".to_owned(), source }
+    SettingsError::Field { path: String::new(), source }
 }
 
 /// Unlike RFC 7396, a null stays: it stands for the default, and an unknown field with it is

@@ -13,6 +13,7 @@ pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod held_name;
 pub(crate) mod hostname;
+pub(crate) mod idempotency;
 pub(crate) mod job;
 pub(crate) mod ownership;
 pub(crate) mod pop;

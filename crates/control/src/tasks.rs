@@ -14,7 +14,7 @@ use crate::{
     call::Call,
     metrics::Metrics,
     service::Service,
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
 };
 
 /// How often another process's change is looked for. Changes of this process don't wait for it.
@@ -29,7 +29,9 @@ const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 /// The most certificates that one round asks for. What is left comes next, the most urgent first.
 const REQUESTED_PER_ROUND: u32 = 1_000;
-/// The most tombstones that one transaction removes.
+/// For how long a creation may be sent again.
+const CREATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most tombstones or creations that one transaction removes.
 const PRUNED_AT_ONCE: u32 = 1_000;
 
 /// Tells long polls of changes that another process made. Never ends.
@@ -49,6 +51,10 @@ pub(crate) async fn prune(store: Store, retention: Duration) {
     loop {
         ticks.tick().await;
         let before = OffsetDateTime::now_utc() - retention;
+        let forgotten = OffsetDateTime::now_utc() - CREATIONS_KEPT;
+        if let Err(error) = forget_creations(&store, forgotten).await {
+            tracing::warn!(error = %chain(&error), "cannot forget repeatable creations");
+        }
         match prune_before(&store, before).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "pruned tombstones"),
@@ -66,6 +72,18 @@ pub(crate) async fn prune_before(store: &Store, before: OffsetDateTime) -> Resul
         removed += now;
         if now < u64::from(PRUNED_AT_ONCE) {
             return Ok(removed);
+        }
+    }
+}
+
+/// Forgets what creations made that may be sent again no more.
+async fn forget_creations(store: &Store, before: OffsetDateTime) -> Result<(), StoreError> {
+    loop {
+        let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
+        let removed = store::idempotency::prune(change.on(), before, PRUNED_AT_ONCE).await?;
+        change.commit().await?;
+        if removed < u64::from(PRUNED_AT_ONCE) {
+            return Ok(());
         }
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::problem::Problem;
+use super::{json, problem::Problem};
 use crate::certificate::pem::PRIVATE_KEY;
 
 /// How much of a refused body is still taken, in bytes, and for how long.
@@ -23,12 +23,25 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     request: Request,
     limit: usize,
 ) -> Result<T, Problem> {
-    let bytes = read_json_bytes(request, limit).await?;
-    // Parsed, it would be in texts that nobody wipes, and in the words of an error.
-    if bytes.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY.as_bytes()) {
-        return Err(Problem::private_key());
+    json::read(&read_public_bytes(request, limit).await?)
+}
+
+/// Reads the bytes of such a body.
+pub(crate) async fn read_public_bytes(
+    request: Request,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let bytes = read_of_kind(request, JSON, limit).await?;
+    refuse_private_keys(&bytes)?;
+    Ok(bytes)
+}
+
+/// Parsed, a key would be in texts that nobody wipes, and in the words of an error.
+pub(super) fn refuse_private_keys(bytes: &[u8]) -> Result<(), Problem> {
+    match bytes.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY.as_bytes()) {
+        true => Err(Problem::private_key()),
+        false => Ok(()),
     }
-    serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
 }
 
 /// The same for a body that holds a secret: the error says where it is wrong and what was
@@ -47,14 +60,46 @@ pub(crate) async fn read_secret_json<T: DeserializeOwned>(
     })
 }
 
+/// What a body may be called, and how an error puts it.
+struct Kind {
+    names: &'static [&'static str],
+    expected: &'static str,
+}
+
+/// The second is a change's own (RFC 7396 section 4).
+const JSON: Kind = Kind {
+    names: &["application/json", "application/merge-patch+json"],
+    expected: "Expected a JSON body with `Content-Type: application/json`.",
+};
+const LINES: Kind = Kind {
+    names: &["application/x-ndjson"],
+    expected: "Expected a JSON object a line, with `Content-Type: application/x-ndjson`.",
+};
+
 /// Reads a body of at most `limit` bytes that is said to be JSON, into a buffer that is wiped.
 pub(crate) async fn read_json_bytes(
     request: Request,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read_of_kind(request, JSON, limit).await
+}
+
+/// Reads a body of at most `limit` bytes that has a JSON object in each line.
+pub(crate) async fn read_lines(
+    request: Request,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read_of_kind(request, LINES, limit).await
+}
+
+async fn read_of_kind(
+    request: Request,
+    kind: Kind,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let (parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
-    let read = read_announced(&parts.headers, &mut body, limit).await;
+    let read = read_announced(&parts.headers, &kind, &mut body, limit).await;
     if read.is_err() {
         discard(body).await;
     }
@@ -79,15 +124,16 @@ async fn discard(mut body: BodyDataStream) {
 
 async fn read_announced(
     headers: &HeaderMap,
+    kind: &Kind,
     body: &mut BodyDataStream,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    if !is_json(headers) {
+    if !kind.is_announced(headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "The body is of the wrong kind",
-            "Expected a JSON body with `Content-Type: application/json`.",
+            kind.expected,
         ));
     }
     let announced = content_length(headers);
@@ -129,13 +175,12 @@ fn append(to: &mut Zeroizing<Vec<u8>>, chunk: &Bytes) {
     to.extend_from_slice(chunk);
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    // The second is a change's own (RFC 7396 section 4).
-    ["application/json", "application/merge-patch+json"]
-        .iter()
-        .any(|kind| essence.eq_ignore_ascii_case(kind))
+impl Kind {
+    fn is_announced(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        self.names.iter().any(|name| essence.eq_ignore_ascii_case(name))
+    }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
@@ -149,12 +194,6 @@ fn too_large(limit: usize) -> Problem {
         "The body is too large",
         format!("A body may have {limit} bytes."),
     )
-}
-
-/// serde_json's own words name the field and the place.
-fn malformed(error: &serde_json::Error) -> Problem {
-    let (status, code, title) = classify(error);
-    Problem::new(status, code, title, format!("{error}."))
 }
 
 fn classify(error: &serde_json::Error) -> (StatusCode, &'static str, &'static str) {

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use landfall_model::{HostnameId, PropertyId};
 use time::OffsetDateTime;
 
-use super::{SharedApp, condition, problem::Problem};
+use super::{SharedApp, condition, problem::Problem, throttle::Peer};
 use crate::{
     api_key::{Caller, Scope},
     call::{Actor, Call, Conditions},
@@ -139,15 +139,35 @@ struct Gate {
 
 /// Lets whoever may call the endpoint in, and tells the handler who it is.
 async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, &mut request).await {
+    let now = OffsetDateTime::now_utc();
+    let peer = request.extensions().get::<Peer>().copied();
+    let headers = request.headers();
+    let admitted = async {
+        let caller = authenticate(&gate.app, headers, peer, now).await?;
+        let allowance = gate.app.throttle.request(caller.key, Instant::now())?;
+        Ok((caller, allowance))
+    };
+    let (caller, allowance) = match admitted.await {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            gate.app.metrics.refused(&problem);
+            return (gate.refuse)(problem);
+        }
+    };
+    let mut response = match admit(&gate, &mut request, caller, now).await {
         Ok(()) => next.run(request).await,
         Err(problem) => (gate.refuse)(problem),
-    }
+    };
+    allowance.tell(&mut response);
+    response
 }
 
-async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Problem> {
-    let now = OffsetDateTime::now_utc();
-    let caller = authenticate(&gate.app, request.headers(), now).await?;
+async fn admit(
+    gate: &Gate,
+    request: &mut Request,
+    caller: Caller,
+    now: OffsetDateTime,
+) -> Result<(), Problem> {
     let target = Target::of(&gate.app, request).await?;
     if target.property.is_some_and(|property| !caller.sees(property)) {
         return Err(Problem::not_found("property"));
@@ -168,6 +188,7 @@ async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Problem> {
 pub(crate) async fn authenticate(
     app: &SharedApp,
     headers: &HeaderMap,
+    peer: Option<Peer>,
     now: OffsetDateTime,
 ) -> Result<Caller, Problem> {
     let proven = match presented(headers) {
@@ -178,7 +199,8 @@ pub(crate) async fn authenticate(
         if let Some(refused) = app.refused_api_keys.count(Instant::now()) {
             tracing::warn!(refused, "requests to the API came without a valid API key");
         }
-        Problem::unauthorized("a valid API key in `X-API-Key` or as bearer token")
+        let problem = Problem::unauthorized("a valid API key in `X-API-Key` or as bearer token");
+        app.throttle.failure(peer, Instant::now(), problem)
     })
 }
 

@@ -3,9 +3,10 @@
 use axum::{
     Extension, Json,
     extract::{Path, Request, State, rejection::PathRejection},
+    response::Response,
 };
 use http::StatusCode;
-use landfall_model::{HostPattern, HostnameId, PropertyId};
+use landfall_model::{HostPattern, HostnameId, PropertyId, name::MAX_NAME_LEN};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -15,18 +16,21 @@ use super::{
     body::read_json,
     certificate::CertificateBody,
     condition::Tagged,
-    list::{Page, Wanted, WantedQuery},
+    list::{Filter, HostnamesQuery, Page, Wanted, WantedQuery},
+    once,
     ownership::OwnershipBody,
     problem::Problem,
     property::property_id,
     verification::{VerificationBody, status_reason},
 };
 use crate::{
+    api_key::Caller,
     call::Call,
     hostname::{HostnameOrigin, HostnameStatus, deployment::Deployment},
     schema,
     service::HostnameView,
     settings::{HostnameChange, HostnameSettings, NewHostname},
+    store::hostname::HostnameFilter,
 };
 
 /// A hostname: a name that is served, or is to be.
@@ -144,13 +148,15 @@ impl From<HostnameView> for HostnameBody {
 pub(super) async fn create(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
+    Extension(caller): Extension<Caller>,
     path: Result<Path<i64>, PathRejection>,
     request: Request,
-) -> Result<(StatusCode, Tagged<HostnameBody>), Problem> {
+) -> Result<Response, Problem> {
     let property = property_id(path)?;
-    let settings = read_json(request, app.limits.max_body).await?;
-    let view = app.service.add_hostname(call, property, settings).await?;
-    Ok((StatusCode::CREATED, view.into()))
+    let limit = app.limits.max_body;
+    let (settings, call) = once::read_creation(request, call, &caller, limit).await?;
+    let creation = app.service.add_hostname(call, property, settings).await?;
+    Ok(once::created::<_, HostnameBody>(creation))
 }
 
 /// Lists the hostnames of a property
@@ -159,7 +165,7 @@ pub(super) async fn create(
     path = "/api/Property/{property}/hostname",
     operation_id = "listHostnames",
     tag = "Hostnames",
-    params(WantedQuery),
+    params(HostnamesQuery, WantedQuery),
     responses(
         (status = 200, description = "A page of hostnames.", body = Page<HostnameBody>),
     )
@@ -167,10 +173,11 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(app): State<SharedApp>,
     path: Result<Path<i64>, PathRejection>,
-    wanted: Wanted,
+    wanted: Wanted<HostnameFilter>,
 ) -> Result<Json<Page<HostnameBody>>, Problem> {
     let property = property_id(path)?;
-    let rows = app.service.hostnames(property, wanted.after, wanted.rows()).await?;
+    let rows =
+        app.service.hostnames(property, &wanted.filter, (wanted.after, wanted.rows())).await?;
     Ok(Json(wanted.page(rows, |view| view.hostname.id.0, HostnameBody::from)))
 }
 
@@ -246,4 +253,38 @@ pub(super) fn ids(
 ) -> Result<(PropertyId, HostnameId), Problem> {
     path.map(|Path((property, id))| (PropertyId(property), HostnameId(id)))
         .map_err(|_| Problem::not_found("hostname"))
+}
+
+/// Which hostnames of a property are wanted.
+impl Filter for HostnameFilter {
+    const NAMES: &'static [&'static str] = &["status", "prefix"];
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        if name == "prefix" {
+            self.prefix = Some(prefix(value)?);
+            return Ok(());
+        }
+        self.statuses = match value {
+            "PendingValidation" => &[HostnameStatus::PendingValidation],
+            "Active" => &[HostnameStatus::Active],
+            "Error" => &[HostnameStatus::GivenUp, HostnameStatus::TakenOver],
+            _ => {
+                let detail = "Expected `PendingValidation`, `Active` or `Error`.";
+                return Err(Problem::bad_parameter(name, "invalid_status", detail));
+            }
+        };
+        Ok(())
+    }
+}
+
+/// What names begin with: in the form in which they are kept.
+fn prefix(value: &str) -> Result<String, Problem> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'*');
+    match (1..=MAX_NAME_LEN).contains(&value.len()) && value.bytes().all(allowed) {
+        true => Ok(value.to_ascii_lowercase()),
+        false => {
+            let detail = "Expected the beginning of a hostname, in A-labels.";
+            Err(Problem::bad_parameter("prefix", "invalid_prefix", detail))
+        }
+    }
 }

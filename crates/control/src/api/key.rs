@@ -15,6 +15,7 @@ use super::{
     SharedApp,
     body::read_json,
     list::{Page, Wanted, WantedQuery},
+    once,
     problem::Problem,
 };
 use crate::{
@@ -120,10 +121,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    if headers.contains_key("idempotency-key") {
-        let detail = "A key's secret is answered once and kept nowhere: it can't be repeated.";
-        return Err(Problem::bad_header("Idempotency-Key", "idempotency_not_supported", detail));
-    }
+    once::refuse(&headers)?;
     let fields: Fields = read_json(request, app.limits.max_body).await?;
     let asked: KeySettings = settings::read(fields).map_err(|error| Problem::settings(&error))?;
     let name: PlainName = asked

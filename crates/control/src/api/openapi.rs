@@ -20,7 +20,9 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{certificate, explain, health, hostname, key, problem::ProblemBody, property};
+use super::{
+    audit, certificate, explain, health, hostname, import, key, problem::ProblemBody, property,
+};
 
 /// What the code says of itself.
 #[derive(OpenApi)]
@@ -54,6 +56,8 @@ use super::{certificate, explain, health, hostname, key, problem::ProblemBody, p
         key::create,
         key::show,
         key::revoke,
+        audit::list,
+        import::import,
         health::live,
         health::ready,
         health::metrics,
@@ -65,6 +69,7 @@ use super::{certificate, explain, health, hostname, key, problem::ProblemBody, p
         (name = "Hostnames", description = "Names that are served, and how."),
         (name = "Certificates", description = "Uploaded and managed certificates of a hostname."),
         (name = "Keys", description = "API keys: who may do what."),
+        (name = "Audit", description = "Who changed what."),
         (name = "Health", description = "For machines that watch. No credentials."),
     )
 )]

@@ -1,5 +1,7 @@
 //! Errors as the API tells them: problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -11,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::json;
+
 use crate::{
     certificate::{roots::RootsError, upload::UploadError},
     service::{MAX_SETTINGS_LEN, MAX_TLS_POLICIES, ServiceError},
@@ -18,6 +22,8 @@ use crate::{
     store::StoreError,
 };
 
+/// When to come back where no better time is known.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
 /// The longest `detail`, in bytes. A client's own words may be in it.
 const MAX_DETAIL: usize = 4_096;
 
@@ -29,6 +35,7 @@ pub(crate) struct Problem {
     title: &'static str,
     detail: String,
     more: Map<String, Value>,
+    retry_in: Option<Duration>,
 }
 
 /// What went wrong (RFC 9457).
@@ -64,7 +71,7 @@ impl Problem {
     ) -> Self {
         let mut detail = detail.into();
         detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
-        Self { status, code, title, detail, more: Map::new() }
+        Self { status, code, title, detail, more: Map::new(), retry_in: None }
     }
 
     /// The status that it is answered with.
@@ -93,10 +100,29 @@ impl Problem {
         self
     }
 
-    /// A field of the request that can't be used.
+    /// Says when to come back.
+    pub(crate) fn retry_in(self, time: Duration) -> Self {
+        Self { retry_in: Some(time), ..self }
+    }
+
+    /// Says which field of the body is meant: a JSON pointer (RFC 6901), or names with dots between.
+    pub(crate) fn at(self, field: &str) -> Self {
+        let pointer = match field.starts_with('/') || field.is_empty() {
+            true => field.to_owned(),
+            false => format!("/{}", field.replace('.', "/")),
+        };
+        self.with("field", pointer)
+    }
+
+    /// A field of the body that can be read and not be used.
     pub(crate) fn invalid(field: &str, code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, "The request is invalid", detail)
-            .with("field", field)
+        Self::unprocessable(code, detail).at(field)
+    }
+
+    /// A parameter of the query that can't be read.
+    pub(crate) fn bad_parameter(name: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, "The request is malformed", detail)
+            .with("parameter", name)
     }
 
     /// A header field of the request that can't be used.
@@ -133,6 +159,13 @@ impl Problem {
 
     pub(crate) fn unavailable(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Unavailable for now", detail)
+    }
+
+    fn stale(version: i64) -> Self {
+        let detail = format!("`If-Match` names another version; the current one is {version}.");
+        let status = StatusCode::PRECONDITION_FAILED;
+        Self::new(status, "precondition_failed", "The object was changed", detail)
+            .with("version", version)
     }
 
     fn conflict(code: &'static str, detail: &str) -> Self {
@@ -173,16 +206,14 @@ impl Problem {
     }
 
     pub(super) fn settings(error: &SettingsError) -> Self {
-        let invalid = |field: &str, detail: String| {
-            Self::unprocessable("invalid_field", detail).with("field", field)
-        };
+        let invalid = |field: &str, detail: String| Self::invalid(field, "invalid_field", detail);
         match error {
-            SettingsError::Field { path, source } => invalid(path, format!("`{path}`: {source}.")),
+            SettingsError::Field { path, source } => json::invalid(path, source),
             SettingsError::Missing(field) | SettingsError::Fixed(field) => {
                 invalid(field, format!("{error}."))
             }
             SettingsError::Pool(source) => {
-                Self::invalid(pool_field(source), "invalid_origins", format!("{source}."))
+                Self::invalid(&pool_field(source), "invalid_origins", format!("{source}."))
             }
             SettingsError::Route(source) => {
                 Self::invalid(route_field(source), "invalid_route", format!("{source}."))
@@ -198,8 +229,7 @@ impl Problem {
             }
             SettingsError::Roots { source: RootsError::PrivateKey, .. } => Self::private_key(),
             SettingsError::Roots { field, source } => {
-                Self::unprocessable("invalid_ca", format!("`{field}`: {source}."))
-                    .with("field", *field)
+                Self::invalid(field, "invalid_ca", format!("The CA can't be used: {source}."))
             }
         }
     }
@@ -219,10 +249,15 @@ impl Problem {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is of the list of origins")]
-fn pool_field(error: &OriginPoolError) -> &'static str {
+fn pool_field(error: &OriginPoolError) -> String {
     match error {
-        OriginPoolError::OutOfRange { name, .. } => name,
-        _ => "origins",
+        OriginPoolError::OutOfRange { name, .. } if name.ends_with("Ms") => {
+            format!("timeouts.{name}")
+        }
+        OriginPoolError::OutOfRange { name, .. } if *name != "weight" && *name != "origins" => {
+            format!("healthCheck.{name}")
+        }
+        _ => "origins".to_owned(),
     }
 }
 
@@ -265,13 +300,15 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match &error {
             ServiceError::Missing(missing) => Self::not_found(missing.name()),
-            ServiceError::Stale { version } => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
-                "The object was changed",
-                format!("`If-Match` names another version; the current one is {version}."),
-            )
-            .with("version", *version),
+            ServiceError::Stale { version } => Self::stale(*version),
+            ServiceError::KeyReused => Self::unprocessable(
+                "idempotency_key_reused",
+                "The `Idempotency-Key` came before with another request.",
+            ),
+            ServiceError::CreatedIsGone => Self::conflict(
+                "idempotency_object_gone",
+                "What this request made is there no more. Another `Idempotency-Key` makes it anew.",
+            ),
             ServiceError::KeyNameTaken => Self::conflict(
                 "key_name_taken",
                 "Another key has this name, revoked ones included.",
@@ -322,30 +359,38 @@ impl From<ServiceError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let problem = self.clone();
-        let body = ProblemBody {
+impl Problem {
+    /// As it is answered.
+    pub(super) fn body(&self) -> ProblemBody {
+        ProblemBody {
             kind: format!("urn:landfall:problem:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
-            detail: self.detail,
+            detail: self.detail.clone(),
             code: self.code,
-            more: self.more,
-        };
+            more: self.more.clone(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
         // Its keys are texts: it always has a JSON form.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         // For faces that tell it in a form of their own.
-        response.extensions_mut().insert(problem);
+        response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        let unavailable = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_in = self.retry_in.or(unavailable.then_some(RETRY_UNAVAILABLE));
+        if let Some(time) = retry_in {
+            let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -3,6 +3,7 @@
 use axum::{
     Extension, Json,
     extract::{Path, Request, State, rejection::PathRejection},
+    response::Response,
 };
 use http::StatusCode;
 use landfall_model::PropertyId;
@@ -15,6 +16,7 @@ use super::{
     body::read_json,
     condition::Tagged,
     list::{Page, Wanted, WantedQuery},
+    once,
     problem::Problem,
 };
 use crate::{
@@ -84,11 +86,13 @@ impl From<PropertyView> for PropertyBody {
 pub(super) async fn create(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
+    Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<(StatusCode, Tagged<PropertyBody>), Problem> {
-    let settings = read_json(request, app.limits.max_body).await?;
-    let view = app.service.create_property(call, settings).await?;
-    Ok((StatusCode::CREATED, view.into()))
+) -> Result<Response, Problem> {
+    let limit = app.limits.max_body;
+    let (settings, call) = once::read_creation(request, call, &caller, limit).await?;
+    let creation = app.service.create_property(call, settings).await?;
+    Ok(once::created::<_, PropertyBody>(creation))
 }
 
 /// Lists properties

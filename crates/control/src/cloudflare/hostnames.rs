@@ -34,7 +34,7 @@ pub(super) async fn create(
     let (name, mut edit) = Edit::create(body)?;
     let uploads = edit.take_uploads();
     let spec = edit.new_spec(property).map_err(crate::service::ServiceError::from)?;
-    let view = app.service.create_hostname(call, property, &name, spec, uploads).await?;
+    let view = app.service.create_hostname(call, property, &name, spec, uploads).await?.into_view();
     answer(&app, StatusCode::CREATED, view).await
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn handle(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|rejection| {
-        Problem::invalid("query", "invalid_query", format!("{}.", rejection.body_text()))
+        Problem::bad_parameter("query", "invalid_query", format!("{}.", rejection.body_text()))
     })?;
     let mut found = find(&app.service.store, &query).await?;
     if matches!(found, Found::Nothing) && query.wait > 0 {

@@ -46,6 +46,10 @@ pub(crate) enum ServiceError {
     PropertyNameTaken,
     #[error("the object has the version {version}, which is not the expected one")]
     Stale { version: i64 },
+    #[error("the request's key was used for another request")]
+    KeyReused,
+    #[error("what the request made is gone")]
+    CreatedIsGone,
     #[error("the key's name is in use")]
     KeyNameTaken,
     #[error("the property has hostnames")]

@@ -5,8 +5,8 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    HostnameView, Service, ServiceError, Upload, certificates, check_share, check_version,
-    or_taken, owned, properties, publish,
+    Creation, HostnameView, Service, ServiceError, Upload, certificates, check_share,
+    check_version, creation, or_taken, owned, properties, publish,
 };
 use crate::{
     call::Call,
@@ -23,10 +23,37 @@ use crate::{
         audit::AuditEntry,
         event::EventKind,
         held_name::Standing,
-        hostname::{HostnameIds, NewHostname},
+        hostname::{HostnameFilter, HostnameIds, NewHostname},
     },
     token::{random_id, random_uuid},
 };
+
+/// What a new hostname is to be.
+pub(super) struct Plan {
+    placement: Placement,
+    status: HostnameStatus,
+    issuance: Issuance,
+    certificates: Vec<SealedCertificate>,
+}
+
+impl Plan {
+    pub(super) fn addition<'a>(
+        &'a self,
+        name: &'a HostPattern,
+        spec: &'a HostnameSpec,
+    ) -> Addition<'a> {
+        let Self { placement, status, issuance, certificates } = self;
+        Addition {
+            name,
+            placement,
+            origin: HostnameOrigin::Added,
+            spec,
+            status: *status,
+            issuance: *issuance,
+            certificates: certificates.clone(),
+        }
+    }
+}
 
 /// A hostname that is about to be, with what its name means.
 pub(super) struct Addition<'a> {
@@ -47,7 +74,7 @@ impl Service {
         call: Call,
         property: PropertyId,
         settings: Fields,
-    ) -> Result<HostnameView, ServiceError> {
+    ) -> Result<Creation<HostnameView>, ServiceError> {
         let (name, spec) = HostnameSettings::create(settings, property, call.now)?;
         let name: HostPattern = name.parse().map_err(ServiceError::HostnameName)?;
         self.create_hostname(call, property, &name, spec, Vec::new()).await
@@ -61,10 +88,36 @@ impl Service {
         name: &HostPattern,
         spec: HostnameSpec,
         uploads: Vec<Upload>,
-    ) -> Result<HostnameView, ServiceError> {
+    ) -> Result<Creation<HostnameView>, ServiceError> {
+        let mut plan = self.plan_hostname(name, &spec, call.now)?;
+        if !uploads.is_empty() {
+            plan.certificates = self.check_and_seal(uploads, name.clone(), call.now).await?;
+        }
+        let mut change = self.store.change(call).await?;
+        let owner = properties::find(&mut change, property).await?;
+        if let Some(id) = creation::earlier(&mut change).await? {
+            let view = self.view_in(&mut change, &owner, HostnameId(id)).await;
+            return Ok(Creation::Repeated(creation::or_gone(view)?));
+        }
+        let id = insert(&mut change, &owner, plan.addition(name, &spec)).await?;
+        creation::keep(&mut change, id.0).await?;
+        let view = self.view_in(&mut change, &owner, id).await?;
+        let revision = change.commit().await?.revision.0;
+        let title = view.hostname.title;
+        tracing::info!(property = property.0, hostname = %name, revision, ?title, "hostname added");
+        Ok(Creation::Made(view))
+    }
+
+    /// Works out what a new hostname is to be, before the database is held.
+    pub(super) fn plan_hostname(
+        &self,
+        name: &HostPattern,
+        spec: &HostnameSpec,
+        now: OffsetDateTime,
+    ) -> Result<Plan, ServiceError> {
         self.check_origins(origins_of(&spec.route), &[])?;
         let placement =
-            &refusal::place(name, &self.system_domain).map_err(ServiceError::NameRefused)?;
+            refusal::place(name, &self.system_domain).map_err(ServiceError::NameRefused)?;
         let verified =
             placement.site().is_some() || self.issuance.scope == IssuanceScope::EveryHostname;
         let (status, issuance) = match (verified, self.issuance.scope) {
@@ -75,21 +128,8 @@ impl Service {
             (false, _) => (HostnameStatus::PendingValidation, Issuance::None),
         };
         let names = names_of(name, spec.wish.coverage);
-        let certificates = match (uploads.is_empty(), verified) {
-            (false, _) => self.check_and_seal(uploads, name.clone(), call.now).await?,
-            (true, true) => vec![self.issue(&names, call.now)?],
-            (true, false) => Vec::new(),
-        };
-        let (spec, origin) = (&spec, HostnameOrigin::Added);
-        let addition = Addition { name, placement, origin, spec, status, issuance, certificates };
-        let mut change = self.store.change(call).await?;
-        let owner = properties::find(&mut change, property).await?;
-        let id = insert(&mut change, &owner, addition).await?;
-        let view = self.view_in(&mut change, &owner, id).await?;
-        let revision = change.commit().await?.revision.0;
-        let title = view.hostname.title;
-        tracing::info!(property = property.0, hostname = %name, revision, ?title, "hostname added");
-        Ok(view)
+        let issued = verified.then(|| self.issue(&names, now)).transpose()?;
+        Ok(Plan { placement, status, issuance, certificates: issued.into_iter().collect() })
     }
 
     /// Finds a hostname of a property.
@@ -106,17 +146,19 @@ impl Service {
         self.view_of(&mut connection, hostname, owner.system_hostname, now).await
     }
 
-    /// At most `limit` hostnames of a property with ids above `after`.
+    /// At most `limit` of the hostnames of a property with ids above `after` that `filter` lets
+    /// through.
     pub(crate) async fn hostnames(
         &self,
         property: PropertyId,
-        after: i64,
-        limit: u32,
+        filter: &HostnameFilter,
+        (after, limit): (i64, u32),
     ) -> Result<Vec<HostnameView>, ServiceError> {
         let owner = self.property(property).await?;
         let mut connection = self.store.read_at_once().await?;
-        let page = (property, after, limit);
-        self.views_of_page(&mut connection, &owner.system_hostname, page).await
+        let page = (after, limit);
+        let hostnames = store::hostname::list(&mut connection, property, filter, page).await?;
+        self.views_of_page(&mut connection, &owner.system_hostname, hostnames).await
     }
 
     /// Changes what `patch` says of a hostname's settings.

@@ -5,7 +5,7 @@ use landfall_model::{HostPattern, Hostname, Origin, OriginPool, PropertyId, Rout
 use serde_json::json;
 
 use super::{
-    Missing, Service, ServiceError, check_version,
+    Creation, Missing, Service, ServiceError, check_version, creation,
     hostnames::{Addition, insert},
     or_taken,
 };
@@ -17,7 +17,7 @@ use crate::{
     },
     property::{Property, PropertyName},
     settings::{Fields, PropertySettings},
-    store::{self, Change, audit::AuditEntry, property::NewProperty},
+    store::{self, Change, audit::AuditEntry, hostname::HostnameFilter, property::NewProperty},
     token::random_id,
 };
 
@@ -34,7 +34,7 @@ impl Service {
         &self,
         call: Call,
         settings: Fields,
-    ) -> Result<PropertyView, ServiceError> {
+    ) -> Result<Creation<PropertyView>, ServiceError> {
         let (name, pool) = PropertySettings::create(settings, call.now)?;
         let name: PropertyName = name.parse().map_err(ServiceError::PropertyName)?;
         self.check_origins(origins_of(&pool), &[])?;
@@ -43,6 +43,10 @@ impl Service {
         let certificate = self.issue(std::slice::from_ref(&pattern), call.now)?;
         let zone_id = random_id()?;
         let mut change = self.store.change(call).await?;
+        if let Some(id) = creation::earlier(&mut change).await? {
+            let property = creation::or_gone(find(&mut change, PropertyId(id)).await)?;
+            return Ok(Creation::Repeated(self.view(property)?));
+        }
         if store::held_name::is_site_used(change.on(), name.as_str()).await? {
             return Err(ServiceError::PropertyNameTaken);
         }
@@ -66,11 +70,12 @@ impl Service {
             certificates: vec![certificate],
         };
         insert(&mut change, &property, addition).await?;
+        creation::keep(&mut change, id.0).await?;
         tell(&mut change, &property, "property.create").await?;
         let revision = change.commit().await?.revision.0;
         let (property_id, hostname) = (id.0, system_hostname.as_str());
         tracing::info!(property = property_id, hostname, revision, "property created");
-        Ok(PropertyView { property, system_hostname })
+        Ok(Creation::Made(PropertyView { property, system_hostname }))
     }
 
     /// Changes what `patch` says of a property's origins, for all of its hostnames at once.
@@ -109,7 +114,8 @@ impl Service {
         let property = find(&mut change, id).await?;
         check_version(&change, property.version)?;
         // One more than the one that may be there.
-        let hostnames = store::hostname::list(change.on(), id, 0, 2).await?;
+        let hostnames =
+            store::hostname::list(change.on(), id, &HostnameFilter::default(), (0, 2)).await?;
         if hostnames.iter().any(|hostname| hostname.origin == HostnameOrigin::Added) {
             return Err(ServiceError::PropertyNotEmpty);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use landfall_model::{Hostname, HostnameId, PropertyId};
+use landfall_model::{Hostname, HostnameId};
 use time::OffsetDateTime;
 
 use super::{Service, ServiceError};
@@ -13,7 +13,7 @@ use crate::{
         certificate_state::{CertificateState, PublicStatus, Situation},
         deployment::{Deployment, Fleet, Publication, Published},
     },
-    store::{self, Connection, job::JobState, verification::VerificationState},
+    store::{self, Connection, hostname::PageIds, job::JobState, verification::VerificationState},
 };
 
 /// A hostname with what belongs to it.
@@ -87,22 +87,21 @@ impl Service {
         view_with(on, hostname, system_hostname, fleet).await
     }
 
-    /// Reads what belongs to the hostnames of a page of [`store::hostname::list`].
+    /// Reads what belongs to the hostnames of a page.
     pub(super) async fn views_of_page(
         &self,
         on: &mut Connection,
         system_hostname: &Hostname,
-        (property, after, limit): (PropertyId, i64, u32),
+        hostnames: Vec<ManagedHostname>,
     ) -> Result<Vec<HostnameView>, ServiceError> {
-        let hostnames = store::hostname::list(on, property, after, limit).await?;
-        let certificates =
-            store::certificate::summaries_of_page(on, property, after, limit).await?;
+        let page = &PageIds::of(&hostnames);
+        let certificates = store::certificate::summaries_of_page(on, page).await?;
         let mut certificates = grouped(certificates, |own| own.hostname);
-        let found = store::verification::of_page(on, property, after, limit).await?;
+        let found = store::verification::of_page(on, page).await?;
         let mut verifications: HashMap<_, _> = found.into_iter().collect();
-        let jobs = store::job::newest_of_page(on, property, after, limit).await?;
+        let jobs = store::job::newest_of_page(on, page).await?;
         let mut jobs: HashMap<_, _> = jobs.into_iter().map(|job| (job.hostname, job)).collect();
-        let records = store::held_name::publications_of_page(on, property, after, limit).await?;
+        let records = store::held_name::publications_of_page(on, page).await?;
         let mut records = grouped(records, |(hostname, _)| *hostname);
         let fleet = self.fleet(on, OffsetDateTime::now_utc()).await?;
         let view = |hostname: ManagedHostname| {

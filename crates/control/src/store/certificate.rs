@@ -1,13 +1,11 @@
 //! Certificates and sealed keys.
 
 use landfall_feed::record::CertificateRecord;
-use landfall_model::{
-    Der, Fingerprint, HostPattern, HostnameId, KeyType, NameError, PropertyId, Sealed,
-};
+use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, NameError, Sealed};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, time_from_sql, to_json};
+use super::{Connection, StoreError, hostname::PageIds, time_from_sql, to_json};
 use crate::certificate::{
     CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, chain::split_der,
     details::CertificateDetails,
@@ -211,19 +209,15 @@ pub(crate) async fn summaries(
 /// The same for a page of [`super::hostname::list`] with the same arguments.
 pub(crate) async fn summaries_of_page(
     on: &mut Connection,
-    property: PropertyId,
-    after: i64,
-    limit: u32,
+    page: &PageIds,
 ) -> Result<Vec<CertificateSummary>, StoreError> {
     let query = format!(
         "{SUMMARY} WHERE hostname_id IN \
-         (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?) \
+         (SELECT value FROM json_each(?)) \
          ORDER BY hostname_id, key_type"
     );
     let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(property.0)
-        .bind(after)
-        .bind(i64::from(limit))
+        .bind(page.as_json())
         .fetch_all(on)
         .await
         .map_err(StoreError::on("read certificates"))?;

@@ -66,6 +66,31 @@ impl Change {
         self.call.conditions
     }
 
+    /// Begins a part that can be taken back alone: one at a time.
+    pub(crate) async fn begin_part(&mut self) -> Result<(), StoreError> {
+        self.execute("SAVEPOINT part", "begin a part of a change").await
+    }
+
+    /// Keeps the part that was begun.
+    pub(crate) async fn keep_part(&mut self) -> Result<(), StoreError> {
+        self.execute("RELEASE part", "keep a part of a change").await
+    }
+
+    /// Takes the part back that was begun.
+    pub(crate) async fn drop_part(&mut self) -> Result<(), StoreError> {
+        self.execute("ROLLBACK TO part", "take a part of a change back").await?;
+        self.keep_part().await
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &'static str,
+        operation: &'static str,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(statement).execute(self.on()).await;
+        done.map(drop).map_err(StoreError::on(operation))
+    }
+
     /// Adds to the audit log who changes what.
     pub(crate) async fn audit(&mut self, entry: &AuditEntry<'_>) -> Result<(), StoreError> {
         let call = self.call;

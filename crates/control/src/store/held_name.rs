@@ -4,7 +4,7 @@ use landfall_feed::record::hostname_id;
 use landfall_model::{HostPattern, HostnameId, PropertyId, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Connection, StoreError, from_sql, time_from_sql};
+use super::{Connection, StoreError, from_sql, hostname::PageIds, time_from_sql};
 use crate::hostname::{Placement, deployment::Publication, parent_of};
 
 /// What stands against giving a name to a property.
@@ -98,18 +98,14 @@ pub(crate) async fn publications(
 /// The same for a page of [`super::hostname::list`] with the same arguments, each with its hostname.
 pub(crate) async fn publications_of_page(
     on: &mut Connection,
-    property: PropertyId,
-    after: i64,
-    limit: u32,
+    page: &PageIds,
 ) -> Result<Vec<(HostnameId, Publication)>, StoreError> {
     let rows = sqlx::query(
         "SELECT hostname_id, feed_record.id, revision, changed_at FROM held_name \
          JOIN feed_record ON feed_record.id = 'hostname/' || name WHERE hostname_id IN \
-         (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?)",
+         (SELECT value FROM json_each(?))",
     )
-    .bind(property.0)
-    .bind(after)
-    .bind(i64::from(limit))
+    .bind(page.as_json())
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read hostnames' records"))?;

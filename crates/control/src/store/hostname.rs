@@ -77,24 +77,78 @@ pub(crate) async fn find(
     row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
 }
 
-/// At most `limit` hostnames of a property with ids above `after`, in the order of ids.
+/// Which hostnames of a property are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostnameFilter {
+    /// Those with one of these; none stands for any.
+    pub(crate) statuses: &'static [HostnameStatus],
+    /// Those whose name begins so.
+    pub(crate) prefix: Option<String>,
+}
+
+/// A page of hostnames, by which what belongs to them is found.
+pub(crate) struct PageIds(String);
+
+impl PageIds {
+    /// The ids of these.
+    pub(crate) fn of(hostnames: &[ManagedHostname]) -> Self {
+        let ids: Vec<String> = hostnames.iter().map(|own| own.id.0.to_string()).collect();
+        Self(format!("[{}]", ids.join(",")))
+    }
+
+    /// For `json_each`.
+    pub(super) fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+/// At most `limit` of the hostnames of a property with ids above `after` that `filter` lets through,
+/// in the order of ids.
 pub(crate) async fn list(
     on: &mut Connection,
     property: PropertyId,
-    after: i64,
-    limit: u32,
+    filter: &HostnameFilter,
+    (after, limit): (i64, u32),
 ) -> Result<Vec<ManagedHostname>, StoreError> {
+    // A unary plus keeps SQLite from walking every id where the index of names finds the few.
+    let (order, names) = match filter.prefix {
+        Some(_) => ("+id", " AND name >= ?3 AND name < ?3 || char(127)"),
+        None => ("id", ""),
+    };
+    let statuses: Vec<String> =
+        filter.statuses.iter().map(|status| status_to_sql(*status).to_string()).collect();
+    let statuses = match statuses.as_slice() {
+        [] => String::new(),
+        some => format!(" AND status IN ({})", some.join(",")),
+    };
     let query = format!(
-        "SELECT {COLUMNS} FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?"
+        "SELECT {COLUMNS} FROM hostname WHERE property_id = ?1 AND {order} > ?2{names}{statuses} \
+         ORDER BY {order} LIMIT ?4"
     );
     let rows = sqlx::query(AssertSqlSafe(query))
         .bind(property.0)
         .bind(after)
+        .bind(filter.prefix.as_deref())
         .bind(i64::from(limit))
         .fetch_all(on)
         .await
         .map_err(StoreError::on("list hostnames"))?;
     rows.iter().map(read).collect()
+}
+
+/// The hostname of a property with this name.
+pub(crate) async fn find_by_name(
+    on: &mut Connection,
+    property: PropertyId,
+    name: &HostPattern,
+) -> Result<Option<ManagedHostname>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM hostname WHERE property_id = ? AND name = ?");
+    let row = sqlx::query(AssertSqlSafe(query))
+        .bind(property.0)
+        .bind(name.to_string())
+        .fetch_optional(on)
+        .await;
+    row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
 }
 
 /// At most `limit` hostnames that should have a certificate of the internal CA, have none of their

@@ -1,6 +1,6 @@
 //! Certificates that are to be issued, and were: one open job per hostname, and its last ended ones.
 
-use landfall_model::{HostnameId, PropertyId};
+use landfall_model::HostnameId;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::{Duration, OffsetDateTime};
@@ -211,19 +211,14 @@ pub(crate) async fn history(
 /// The newest job of each hostname of a page of [`super::hostname::list`] with the same arguments.
 pub(crate) async fn newest_of_page(
     on: &mut Connection,
-    property: PropertyId,
-    after: i64,
-    limit: u32,
+    page: &super::hostname::PageIds,
 ) -> Result<Vec<JobState>, StoreError> {
     let query = format!(
         "SELECT {COLUMNS} FROM job WHERE id IN \
-         (SELECT (SELECT max(job.id) FROM job WHERE hostname_id = hostname.id) FROM hostname \
-          WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?)"
+         (SELECT (SELECT max(job.id) FROM job WHERE hostname_id = value) FROM json_each(?))"
     );
     let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(property.0)
-        .bind(after)
-        .bind(i64::from(limit))
+        .bind(page.as_json())
         .fetch_all(on)
         .await
         .map_err(StoreError::on("read jobs"))?;

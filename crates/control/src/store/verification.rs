@@ -1,11 +1,11 @@
 //! Where the verification of hostnames stands.
 
 use landfall_dns::Evidence;
-use landfall_model::{HostnameId, PropertyId};
+use landfall_model::HostnameId;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, time_from_sql};
+use super::{Connection, StoreError, hostname::PageIds, time_from_sql};
 
 /// Where a hostname's verification stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,18 +86,14 @@ pub(crate) async fn find(
 /// page.
 pub(crate) async fn of_page(
     on: &mut Connection,
-    property: PropertyId,
-    after: i64,
-    limit: u32,
+    page: &PageIds,
 ) -> Result<Vec<(HostnameId, VerificationState)>, StoreError> {
     let rows = sqlx::query(
         "SELECT hostname_id, lane, next_at, tries, since, left_at, checked_at, evidence \
          FROM verification WHERE hostname_id IN \
-         (SELECT id FROM hostname WHERE property_id = ? AND id > ? ORDER BY id LIMIT ?)",
+         (SELECT value FROM json_each(?))",
     )
-    .bind(property.0)
-    .bind(after)
-    .bind(i64::from(limit))
+    .bind(page.as_json())
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read verifications"))?;

@@ -107,7 +107,7 @@ async fn requests_of_a_wrong_form_are_told_apart() {
         (plane.request(Method::GET, "/api/Property/999"), 404, "not_found"),
         (plane.request(Method::GET, "/api/Property/x"), 404, "not_found"),
         (plane.request(Method::GET, "/api/Property?limit=0"), 400, "invalid_limit"),
-        (plane.request(Method::GET, "/api/Property?limit=x"), 400, "invalid_query"),
+        (plane.request(Method::GET, "/api/Property?limit=x"), 400, "invalid_limit"),
         (plane.request(Method::GET, "/api/Property?cursor=x"), 400, "invalid_cursor"),
         (plane.request(Method::GET, &format!("{property}/hostname/999")), 404, "not_found"),
     ];
@@ -125,10 +125,10 @@ async fn a_property_is_checked_before_it_is_made() {
     let plane = Plane::start().await;
     let one = json!([{"url": "http://127.0.0.1:1"}]);
     let table = [
-        (json!({"name": "a.b", "origins": one}), 400, "invalid_name"),
-        (json!({"name": "-", "origins": one}), 400, "invalid_name"),
-        (json!({"name": "a", "origins": []}), 400, "invalid_origins"),
-        (json!({"name": "a", "origins": [one[0], one[0]]}), 400, "invalid_origins"),
+        (json!({"name": "a.b", "origins": one}), 422, "invalid_name"),
+        (json!({"name": "-", "origins": one}), 422, "invalid_name"),
+        (json!({"name": "a", "origins": []}), 422, "invalid_origins"),
+        (json!({"name": "a", "origins": [one[0], one[0]]}), 422, "invalid_origins"),
         (json!({"name": "a", "origins": [{"url": "ftp://x"}]}), 422, "invalid_field"),
         (json!({"name": "a", "origins": [{"url": "http://10.0.0.1"}]}), 422, "origin_not_public"),
         (json!({"origins": one}), 422, "invalid_field"),

@@ -126,21 +126,21 @@ async fn names_that_can_not_be_are_refused_with_the_reason() {
     let property = plane.property("shop").await;
     let path = format!("{property}/hostname");
     let table = [
-        ("192.0.2.1", 400, "name_is_ip_address", "IP address"),
-        ("[2001:db8::1]", 400, "name_is_ip_address", "IP address"),
-        ("0x7f.1", 400, "name_is_ip_address", "IP address"),
-        ("localhost", 400, "name_has_one_label", "one label"),
-        ("a b.test", 400, "invalid_name", "character"),
-        ("a.*.test", 400, "invalid_name", "`*`"),
-        ("*.com", 400, "name_has_one_label", "one label"),
-        ("co.uk", 400, "public_suffix", "public suffix"),
-        ("*.github.io", 400, "public_suffix", "public suffix"),
-        ("abc.onion", 400, "not_in_dns", "`onion`"),
-        (&"a.".repeat(5_000), 400, "name_too_long", "253 bytes"),
-        (&format!("{}.test", "a".repeat(10_000)), 400, "name_too_long", "253 bytes"),
-        ("", 400, "invalid_name", "empty"),
-        ("edge.test", 400, "hostname_reserved", "system domain"),
-        ("*.edge.test", 400, "hostname_reserved", "system domain"),
+        ("192.0.2.1", 422, "name_is_ip_address", "IP address"),
+        ("[2001:db8::1]", 422, "name_is_ip_address", "IP address"),
+        ("0x7f.1", 422, "name_is_ip_address", "IP address"),
+        ("localhost", 422, "name_has_one_label", "one label"),
+        ("a b.test", 422, "invalid_name", "character"),
+        ("a.*.test", 422, "invalid_name", "`*`"),
+        ("*.com", 422, "name_has_one_label", "one label"),
+        ("co.uk", 422, "public_suffix", "public suffix"),
+        ("*.github.io", 422, "public_suffix", "public suffix"),
+        ("abc.onion", 422, "not_in_dns", "`onion`"),
+        (&"a.".repeat(5_000), 422, "name_too_long", "253 bytes"),
+        (&format!("{}.test", "a".repeat(10_000)), 422, "name_too_long", "253 bytes"),
+        ("", 422, "invalid_name", "empty"),
+        ("edge.test", 422, "hostname_reserved", "system domain"),
+        ("*.edge.test", 422, "hostname_reserved", "system domain"),
     ];
     for (name, status, code, words) in table {
         let (got, problem) = plane.post(&path, &json!({"name": name})).await;
@@ -169,7 +169,7 @@ async fn a_tls_policy_is_changed_in_part_and_published() {
     assert_eq!(record.tls.ciphers, [CipherSuite::EcdheEcdsaAes128]);
     assert!(!record.tls.http2 && !record.certificates.is_empty());
     for (tls, status) in [
-        (json!({"minVersion": "1.3", "tls13": false}), 400),
+        (json!({"minVersion": "1.3", "tls13": false}), 422),
         (json!({"minVersion": "1.1"}), 422),
         (json!({"ciphers": ["RC4-MD5"]}), 422),
         (json!({"minVerion": "1.2"}), 422),

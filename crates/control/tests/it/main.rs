@@ -1,6 +1,8 @@
 //! Drives a control plane over HTTP, as customers, PoPs and operators do.
 
 #[cfg(test)]
+mod abuse;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod api;
@@ -10,6 +12,8 @@ mod certificate_pairs;
 mod cloudflare;
 #[cfg(test)]
 mod connections;
+#[cfg(test)]
+mod errors;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
@@ -24,6 +28,8 @@ mod keys;
 mod openapi;
 #[cfg(test)]
 mod ownership;
+#[cfg(test)]
+mod platform;
 #[cfg(test)]
 mod renewal;
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(in crate::api) fn config(folder: &std::path::Path) -> ControlConfig {
     admin::init_group_keys(folder).unwrap();
     let raw: RawControlConfig = serde_json::from_value(json!({
         "system_domain": "edge.test",
-        "api": {"listen": "127.0.0.1:0"},
+        "api": {"listen": "127.0.0.1:0", "failed_auth_limit": 1000},
         "state": {"directory": "state"},
         "keys": {"group_public_key_file": "group.pub"},
     }))

@@ -20,6 +20,7 @@ const REFUSALS: &[(Told, u16, &str)] = &[
     (Told::WithBody, 413, "`body_too_large`"),
     (Told::WithBody, 415, "`unsupported_media_type`: the body is not declared as JSON."),
     (Told::WithBody, 422, "A field is unknown, missing or can't be used: `field` says which."),
+    (Told::All, 429, "`rate_limited`: `Retry-After` says when to come back."),
     (Told::All, 500, "`internal`: the control plane's log says why."),
     (
         Told::All,
@@ -55,9 +56,16 @@ impl Subject<'_> {
         }
     }
 
+    /// Whether it makes something, once however often it is sent.
+    fn is_repeatable(&self) -> bool {
+        let makers = ["/api/Property", "/api/Property/{property}/hostname"];
+        self.method == "post" && makers.contains(&self.path)
+    }
+
     /// What a key must be allowed. A test holds it to what the routes ask for.
     fn scope(&self) -> &'static str {
-        match (self.method, self.path.starts_with("/api/Key")) {
+        let for_admins = ["/api/Key", "/api/Audit"];
+        match (self.method, for_admins.iter().any(|path| self.path.starts_with(path))) {
             (_, true) => "admin",
             ("get", false) => "read",
             (_, false) => "write",
@@ -134,6 +142,10 @@ fn guard(subject: &Subject<'_>, operation: &mut Map<String, Value>) {
         let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
         parameters.as_array_mut().into_iter().for_each(|all| all.push(if_match()));
     }
+    if subject.is_repeatable() {
+        let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+        parameters.as_array_mut().into_iter().for_each(|all| all.push(idempotency_key()));
+    }
     for (told, status, description) in REFUSALS {
         if subject.is_told(*told, operation) {
             let answers = operation.get_mut("responses").and_then(Value::as_object_mut);
@@ -141,6 +153,16 @@ fn guard(subject: &Subject<'_>, operation: &mut Map<String, Value>) {
             answers.map(|answers| answers.entry(status.to_string()).or_insert_with(answer));
         }
     }
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "What the client calls this creation: sent again within 24 hours, it makes \
+            nothing anew, and `Idempotency-Replayed: true` says so.",
+        "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    })
 }
 
 fn if_match() -> Value {

@@ -74,6 +74,7 @@ CREATE TABLE hostname (
 ) STRICT;
 CREATE INDEX hostname_property ON hostname (property_id, id);
 CREATE INDEX hostname_policy ON hostname (property_id, policy) WHERE policy IS NOT NULL;
+CREATE INDEX hostname_status ON hostname (property_id, status, id);
 CREATE INDEX hostname_name ON hostname (name);
 
 -- Who has a name: what edges know is what stands here. A hostname whose certificate also covers
@@ -248,7 +249,8 @@ CREATE UNIQUE INDEX api_key_name ON api_key (ifnull(property_id, 0), name);
 -- What creations with an Idempotency-Key made, so that a repeated one makes nothing anew.
 CREATE TABLE idempotency (
     api_key_id  INTEGER NOT NULL,
-    key         TEXT    NOT NULL,
+    -- The SHA-256 of what the client calls it.
+    key         BLOB    NOT NULL,
     -- The SHA-256 of the method, the path and the body.
     fingerprint BLOB    NOT NULL,
     -- The id of what was made.
