@@ -13,6 +13,7 @@ mod faults;
 mod hostile_feed;
 mod resumption;
 mod scarcity;
+mod sdk;
 mod secrets;
 mod settings;
 mod slice;

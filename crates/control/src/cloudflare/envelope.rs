@@ -6,10 +6,14 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 
 /// A successful answer.
 #[derive(Serialize)]
 struct Envelope<T> {
+    /// Of what was deleted: the official clients look for it here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     success: bool,
     errors: [(); 0],
     messages: [(); 0],
@@ -37,21 +41,24 @@ impl ResultInfo {
     }
 }
 
+impl<T: Serialize> Envelope<T> {
+    fn of(result: T) -> Self {
+        Self { id: None, success: true, errors: [], messages: [], result, result_info: None }
+    }
+}
+
 /// Answers with one thing.
 pub(super) fn answer<T: Serialize>(status: StatusCode, result: T) -> Response {
-    wrapped(status, result, None)
+    (status, Json(Envelope::of(result))).into_response()
 }
 
 /// Answers with a part of a list.
 pub(super) fn page<T: Serialize>(result: Vec<T>, info: ResultInfo) -> Response {
-    wrapped(StatusCode::OK, result, Some(info))
+    Json(Envelope { result_info: Some(info), ..Envelope::of(result) }).into_response()
 }
 
-fn wrapped<T: Serialize>(
-    status: StatusCode,
-    result: T,
-    result_info: Option<ResultInfo>,
-) -> Response {
-    let body = Envelope { success: true, errors: [], messages: [], result, result_info };
-    (status, Json(body)).into_response()
+/// Says what was deleted.
+pub(super) fn deleted(id: String) -> Response {
+    let result = json!({ "id": id });
+    Json(Envelope { id: Some(id), ..Envelope::of(result) }).into_response()
 }

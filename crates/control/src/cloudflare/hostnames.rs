@@ -7,7 +7,6 @@ use axum::{
 };
 use http::StatusCode;
 use landfall_model::{HostnameId, PropertyId};
-use serde_json::json;
 
 use super::{
     answer::HostnameAnswer,
@@ -40,12 +39,13 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
     Path(zone): Path<String>,
     wanted: Wanted,
 ) -> Result<Response, Failure> {
     let property = zone_of(&app, &zone).await?;
-    let page = wanted.page();
-    let found = app.service.custom_hostnames(property, &wanted.selection, page).await?;
+    let (selection, page) = (&wanted.selection, wanted.page());
+    let found = app.service.custom_hostnames(property, selection, page, call.now).await?;
     let (hostnames, total) = found;
     let items: Vec<_> = hostnames.into_iter().map(HostnameAnswer::from).collect();
     let info = ResultInfo::new(wanted.number, wanted.per_page, items.len(), total);
@@ -83,7 +83,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Failure> {
     let (property, id) = find(&app, &zone, &public_id).await?;
     app.service.delete_hostname(call, property, id).await?;
-    Ok(envelope::answer(StatusCode::OK, json!({ "id": public_id })))
+    Ok(envelope::deleted(public_id))
 }
 
 async fn answer(app: &App, status: StatusCode, view: HostnameView) -> Result<Response, Failure> {

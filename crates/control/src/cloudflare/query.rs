@@ -6,12 +6,56 @@ use landfall_model::Origin;
 use serde::Deserialize;
 
 use super::{edit::origin, failure::Failure, ssl::authority};
-use crate::store::custom_hostname::{Direction, NameFilter, NameKind, Order, Page, Selection};
+use crate::store::custom_hostname::{
+    CertificateFilter, Direction, NameFilter, NameKind, Order, Page, Selection,
+};
 
 const DEFAULT_PER_PAGE: u32 = 20;
 const MAX_PER_PAGE: u32 = 1_000;
 /// The longest text to look for in names, in bytes.
 const MAX_NAME_PART: usize = 255;
+
+const HOSTNAME_STATUSES: [&str; 16] = [
+    "active",
+    "pending",
+    "active_redeploying",
+    "moved",
+    "pending_deletion",
+    "deleted",
+    "pending_blocked",
+    "pending_migration",
+    "pending_provisioned",
+    "test_pending",
+    "test_active",
+    "test_active_apex",
+    "test_blocked",
+    "test_failed",
+    "provisioned",
+    "blocked",
+];
+const CERTIFICATE_STATES: [&str; 21] = [
+    "initializing",
+    "pending_validation",
+    "deleted",
+    "pending_issuance",
+    "pending_deployment",
+    "pending_deletion",
+    "pending_expiration",
+    "expired",
+    "active",
+    "initializing_timed_out",
+    "validation_timed_out",
+    "issuance_timed_out",
+    "deployment_timed_out",
+    "deletion_timed_out",
+    "pending_cleanup",
+    "staging_deployment",
+    "staging_active",
+    "deactivating",
+    "inactive",
+    "backup_issued",
+    "holding_deployment",
+];
 
 /// Which part of the list is wanted.
 #[derive(Debug)]
@@ -36,6 +80,9 @@ struct Raw {
     certificate_authority: Option<String>,
     custom_origin_server: Option<String>,
     wildcard: Option<String>,
+    ssl: Option<String>,
+    ssl_status: Option<String>,
+    hostname_status: Option<String>,
     order: Option<String>,
     direction: Option<String>,
     page: Option<String>,
@@ -66,6 +113,8 @@ impl Wanted {
             kind: raw.wildcard.as_deref().map(kind).transpose()?,
             custom_origin: raw.custom_origin_server.as_deref().map(server).transpose()?,
             authority: raw.certificate_authority.as_deref().map(authority).transpose()?,
+            status: raw.hostname_status.as_deref().map(status).transpose()?,
+            certificate: certificate(raw.ssl.as_deref(), raw.ssl_status.as_deref())?,
         };
         Ok(Self {
             selection,
@@ -119,9 +168,32 @@ fn kind(text: &str) -> Result<NameKind, Failure> {
     }
 }
 
+/// Reads one of the statuses that the API documents: those that can't be match nothing.
+fn status(text: &str) -> Result<&'static str, Failure> {
+    let known = HOSTNAME_STATUSES.into_iter().find(|own| *own == text);
+    known.ok_or_else(|| unreadable("hostname_status", "a hostname's status"))
+}
+
+fn certificate(
+    ssl: Option<&str>,
+    state: Option<&str>,
+) -> Result<Option<CertificateFilter>, Failure> {
+    let known = |text: &str| CERTIFICATE_STATES.into_iter().find(|own| *own == text);
+    let state = state.map(|text| {
+        known(text).ok_or_else(|| unreadable("ssl_status", "the status of a certificate"))
+    });
+    let state = state.transpose()?.map(CertificateFilter::InState);
+    match ssl {
+        None | Some("1" | "true") => Ok(state),
+        Some("0" | "false") => Ok(Some(CertificateFilter::Unwanted)),
+        Some(_) => Err(unreadable("ssl", "`0` or `1`")),
+    }
+}
+
 fn order(text: Option<&str>) -> Result<Order, Failure> {
     match text {
         None => Ok(Order::Added),
+        Some("ssl" | "ssl_status") => Ok(Order::CertificateState),
         Some(_) => Err(unreadable("order", "`ssl` or `ssl_status`")),
     }
 }

@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// How many attempts fail before an issuance is said to have timed out: later ones are a day apart.
-const QUICK_ATTEMPTS: u32 = 3;
+pub(crate) const QUICK_ATTEMPTS: u32 = 3;
 /// How long an active PoP may take for a change.
-const DEPLOYMENT_TIME: Duration = Duration::minutes(15);
+pub(crate) const DEPLOYMENT_TIME: Duration = Duration::minutes(15);
 /// How long before its end a certificate that nothing renews is said to end, at most; of one with a
 /// short life, when a third of it is left.
-const EXPIRATION_NOTICE: Duration = Duration::days(30);
+pub(crate) const EXPIRATION_NOTICE: Duration = Duration::days(30);
 
 /// What state a hostname's certificate is in. Those that the Cloudflare-compatible API documents and
 /// that can't be here are left out: nothing is staged or backed up, and a deletion is one step.
@@ -76,6 +76,23 @@ pub(crate) enum PublicStatus {
 }
 
 impl CertificateState {
+    /// Every one.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Initializing,
+        Self::PendingValidation,
+        Self::ValidationTimedOut,
+        Self::PendingIssuance,
+        Self::IssuanceTimedOut,
+        Self::PendingDeployment,
+        Self::DeploymentTimedOut,
+        Self::HoldingDeployment,
+        Self::Active,
+        Self::PendingExpiration,
+        Self::Expired,
+        Self::Inactive,
+    ];
+
     /// As both APIs have it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -26,7 +26,7 @@ impl Service {
         let created_at = property.fallback.as_ref().map_or(call.now, |own| own.created_at);
         let fallback = FallbackOrigin { origin, created_at, updated_at: call.now };
         store::property::set_fallback(change.on(), id, Some(&fallback)).await?;
-        let property = Property { fallback: Some(fallback), ..property };
+        let property = properties::find(&mut change, id).await?;
         properties::tell(&mut change, &property, "property.fallback_origin.set").await?;
         properties::publish(&mut change, &property).await?;
         let revision = change.commit().await?.revision.0;

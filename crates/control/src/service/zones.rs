@@ -1,6 +1,7 @@
 //! Properties and hostnames by the ids and filters of the Cloudflare-compatible API.
 
 use landfall_model::{Der, HostnameId, PropertyId};
+use time::OffsetDateTime;
 
 use super::{HostnameView, Missing, PropertyView, Service, ServiceError};
 use crate::{
@@ -62,9 +63,12 @@ impl Service {
         property: PropertyId,
         selection: &Selection,
         page: Page,
+        now: OffsetDateTime,
     ) -> Result<(Vec<CustomHostname>, u64), ServiceError> {
         let (ids, total) = {
             let mut connection = self.store.read_at_once().await?;
+            let fleet = self.fleet(&mut connection, now).await?;
+            let page = (page, &*fleet);
             store::custom_hostname::select(&mut connection, property, selection, page).await?
         };
         let mut found = Vec::with_capacity(ids.len());

@@ -1,10 +1,12 @@
 //! Hostnames as the Cloudflare-compatible API looks for them.
 
+mod state;
+
 use landfall_model::{HostnameId, Origin, PropertyId};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{Connection, StoreError, from_sql};
-use crate::hostname::wish::CertificateAuthority;
+use crate::hostname::{deployment::Fleet, wish::CertificateAuthority};
 
 /// Which hostnames are wanted: those that all of it fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +16,18 @@ pub(crate) struct Selection {
     pub(crate) kind: Option<NameKind>,
     pub(crate) custom_origin: Option<Origin>,
     pub(crate) authority: Option<CertificateAuthority>,
+    /// By its name in the API.
+    pub(crate) status: Option<&'static str>,
+    pub(crate) certificate: Option<CertificateFilter>,
+}
+
+/// Which certificates are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateFilter {
+    /// Those in this state, by its name in the API.
+    InState(&'static str),
+    /// Those of hostnames that are to have none: there are no such hostnames.
+    Unwanted,
 }
 
 /// Which names are wanted. Texts are in the form that names are kept in.
@@ -48,6 +62,8 @@ pub(crate) enum Order {
     /// When they were added.
     #[default]
     Added,
+    /// The name of their certificate's state.
+    CertificateState,
 }
 
 /// Which comes first.
@@ -80,21 +96,26 @@ pub(crate) async fn select(
     on: &mut Connection,
     property: PropertyId,
     selection: &Selection,
-    page: Page,
+    (page, fleet): (Page, &Fleet),
 ) -> Result<(Vec<HostnameId>, u64), StoreError> {
-    let mut count = QueryBuilder::new("SELECT count(*) FROM hostname");
+    let mut count = state::begin("SELECT count(*)", fleet);
     narrow(&mut count, property, selection);
     let total = count.build_query_scalar::<i64>().fetch_one(&mut *on).await;
     let total = from_sql(total.map_err(StoreError::on("count hostnames"))?, "count")?;
-    let mut query = QueryBuilder::new("SELECT id FROM hostname");
+    let mut query = state::begin("SELECT hostname.id", fleet);
     narrow(&mut query, property, selection);
-    query.push(match page.order {
-        Order::Added => " ORDER BY id",
-    });
-    query.push(match page.direction {
-        Direction::Ascending => " ASC",
-        Direction::Descending => " DESC",
-    });
+    let direction = match page.direction {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    };
+    query.push(" ORDER BY ");
+    match page.order {
+        Order::Added => {}
+        Order::CertificateState => {
+            query.push(state::CERTIFICATE).push(format!(" {direction}, "));
+        }
+    }
+    query.push(format!("hostname.id {direction}"));
     query.push(" LIMIT ").push_bind(i64::from(page.limit));
     query.push(" OFFSET ").push_bind(i64::try_from(page.offset).unwrap_or(i64::MAX));
     let ids = query.build_query_scalar::<i64>().fetch_all(on).await;
@@ -136,5 +157,17 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, property: PropertyId, selection: &Se
     }
     if let Some(authority) = selection.authority {
         query.push(" AND json_extract(wish, '$.authority') = ").push_bind(authority.name());
+    }
+    if let Some(status) = selection.status {
+        query.push(" AND ").push(state::HOSTNAME).push(" = ").push_bind(status);
+    }
+    match selection.certificate {
+        None => {}
+        Some(CertificateFilter::Unwanted) => {
+            query.push(" AND 0");
+        }
+        Some(CertificateFilter::InState(state)) => {
+            query.push(" AND ").push(state::CERTIFICATE).push(" = ").push_bind(state);
+        }
     }
 }
