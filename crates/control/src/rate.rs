@@ -135,7 +135,9 @@ mod tests {
     fn however_many_there_are_the_table_is_bounded() {
         let buckets = Buckets::new(QUOTA, 16);
         let now = Instant::now();
-        (0..1_000).for_each(|key| drop(buckets.take(key, now)));
+        for key in 0..1_000 {
+            buckets.take(key, now);
+        }
         assert!(buckets.full_at.lock().unwrap().len() <= 16);
     }
 
