@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod contract;
 mod demo;
 mod ending;
 mod faults;
