@@ -25,7 +25,7 @@ use crate::{
 
 pub use crate::{
     api_key::{ApiKey, Grant, Scope},
-    store::pop::{Pop, PopAck},
+    store::pop::{Pop, PopAck, Traffic},
 };
 
 /// For how long [`allow_shrink`] holds.
@@ -65,6 +65,7 @@ pub async fn add_pop(
         PublishError::Store(error) => ControlError::Store(error),
         PublishError::TooLarge { .. } => ControlError::Addresses,
     })?;
+    audit_pop(&mut change, "pop.add", name, json!({"addresses": addresses})).await?;
     finish(change, &store).await?;
     Ok(PopEnrolment { token: secret.token(&id), signing_key: signing_key.verifying_key() })
 }
@@ -93,6 +94,31 @@ pub async fn remove_pop(config: &ControlConfig, name: &str) -> Result<(), Contro
         return Err(ControlError::Unknown { what: "PoP", name: name.to_owned() });
     }
     change.retract_pop(name).await.map_err(ControlError::Store)?;
+    audit_pop(&mut change, "pop.remove", name, json!({})).await?;
+    finish(change, &store).await
+}
+
+/// Sets whether hostnames may lead to a PoP. Without traffic it serves whoever comes, and hostnames
+/// that lead to it alone are not verified.
+///
+/// # Errors
+/// An unknown name, and the state's own errors.
+pub async fn set_pop_traffic(
+    config: &ControlConfig,
+    name: &str,
+    traffic: Traffic,
+) -> Result<(), ControlError> {
+    let store = state::open_store(config).await?;
+    let mut change = begin(&store).await?;
+    let set = crate::store::pop::set_traffic(change.on(), name, traffic).await;
+    if !set.map_err(ControlError::Store)? {
+        return Err(ControlError::Unknown { what: "PoP", name: name.to_owned() });
+    }
+    let word = match traffic {
+        Traffic::On => "on",
+        Traffic::Off => "off",
+    };
+    audit_pop(&mut change, "pop.traffic", name, json!({"traffic": word})).await?;
     finish(change, &store).await
 }
 
@@ -211,6 +237,16 @@ async fn audit_feed(
     detail: Value,
 ) -> Result<(), ControlError> {
     let entry = AuditEntry { action, property: None, object: "feed", detail };
+    change.audit(&entry).await.map_err(ControlError::Store)
+}
+
+async fn audit_pop(
+    change: &mut Change,
+    action: &'static str,
+    name: &str,
+    detail: Value,
+) -> Result<(), ControlError> {
+    let entry = AuditEntry { action, property: None, object: name, detail };
     change.audit(&entry).await.map_err(ControlError::Store)
 }
 

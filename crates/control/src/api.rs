@@ -41,6 +41,7 @@ use crate::{
     config::ApiConfig,
     feed::{self, snapshot::SnapshotRequests},
     metrics::{Metrics, RouteClass},
+    pops_seen::PopsSeen,
     refusals::Refusals,
     service::Service,
 };
@@ -63,6 +64,7 @@ pub(crate) struct App {
     pub(crate) key_uses: KeyUses,
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) throttle: Throttle,
+    pub(crate) pops_seen: PopsSeen,
     pub(crate) metrics: Metrics,
     pub(crate) limits: ApiConfig,
 }
@@ -106,6 +108,8 @@ fn native(app: &SharedApp) -> GuardedRoutes {
     const CERTIFICATE: &str = "/api/Property/{property}/hostname/{hostname}/certificate";
     const EXPLAIN: &str = "/api/Property/{property}/hostname/{hostname}/explain";
     const EVENTS: &str = "/api/Property/{property}/hostname/{hostname}/events";
+    const REQUEST_CERTIFICATE: &str =
+        "/api/Property/{property}/hostname/{hostname}/request-certificate";
     GuardedRoutes::new(app, Problem::into_response)
         .route(Verb::Get, "/api/Property", Need::READ, property::list)
         .route(Verb::Post, "/api/Property", Need::WRITE_EVERYTHING, property::create)
@@ -124,6 +128,7 @@ fn native(app: &SharedApp) -> GuardedRoutes {
         .route(Verb::Post, CERTIFICATE, Need::WRITE, certificate::upload)
         .route(Verb::Delete, CERTIFICATE, Need::WRITE, certificate::remove)
         .route(Verb::Get, "/api/Audit", Need::ADMIN, audit::list)
+        .route(Verb::Post, REQUEST_CERTIFICATE, Need::WRITE, verification::request_certificate)
         .route(Verb::Get, "/api/Key", Need::ADMIN, key::list)
         .route(Verb::Post, "/api/Key", Need::ADMIN, key::create)
         .route(Verb::Get, "/api/Key/{key}", Need::ADMIN, key::show)

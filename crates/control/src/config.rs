@@ -1,5 +1,7 @@
 //! The control plane's config file: what it may say, and what it means once checked.
 
+mod verification;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,6 +13,8 @@ use landfall_model::{Hostname, Network, Origin, OriginHost, config::Problem, net
 use serde::Deserialize;
 
 use crate::rate::Quota;
+pub(crate) use verification::{Authorities, ChecksAtATime, Schedule, VerificationConfig};
+pub use verification::{RawDns, RawIssuance, RawPops, RawVerification};
 
 /// The file as it is written. Every key has a default or is reported by [`Self::check`].
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,6 +34,14 @@ pub struct RawControlConfig {
     pub feed: RawFeed,
     /// Which origins properties may name.
     pub origins: RawOrigins,
+    /// Who is asked for hostnames' DNS.
+    pub dns: RawDns,
+    /// When hostnames are verified, and how many at a time.
+    pub verification: RawVerification,
+    /// Who issues certificates for hostnames.
+    pub issuance: RawIssuance,
+    /// When a PoP counts as healthy.
+    pub pops: RawPops,
 }
 
 /// `[api]`
@@ -179,6 +191,7 @@ pub struct ControlConfig {
     pub(crate) issuance: IssuancePolicy,
     pub(crate) feed: FeedConfig,
     pub(crate) origins: OriginPolicy,
+    pub(crate) verification: VerificationConfig,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +274,8 @@ impl RawControlConfig {
         let issuance = check_issuance(&self.internal_ca, &mut problems);
         let feed = check_feed(&self.feed, &mut problems);
         let origins = check_origins(&self.origins, &mut problems);
+        let raw = (&self.dns, &self.verification, &self.issuance, &self.pops);
+        let verification = verification::check(raw, &mut problems);
         match (system_domain, api, directory, group_public_key_file) {
             (Some(system_domain), Some(api), Some(state_directory), Some(key))
                 if problems.is_empty() =>
@@ -274,6 +289,7 @@ impl RawControlConfig {
                     issuance,
                     feed,
                     origins,
+                    verification,
                 })
             }
             _ => Err(problems),

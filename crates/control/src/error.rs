@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use landfall_dns::DnsError;
 use landfall_feed::{seal::SealError, secret_file::SecretFileError, sign::KeyError};
 use landfall_model::Hostname;
 
@@ -49,6 +50,9 @@ pub enum ControlError {
         /// What to make of it.
         wanted: &'static str,
     },
+    /// Nobody can be asked for hostnames' DNS.
+    #[error("hostnames can't be verified: name resolvers in `dns.resolvers`")]
+    Resolvers(#[source] DnsError),
     /// A secret file.
     #[error("a secret file can't be used")]
     Secret(#[source] SecretFileError),

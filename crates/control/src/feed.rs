@@ -51,6 +51,7 @@ async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: N
     };
     match proven {
         Ok(Some(id)) => {
+            app.pops_seen.note(id, Instant::now());
             request.extensions_mut().insert(id);
             next.run(request).await
         }

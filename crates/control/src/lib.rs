@@ -17,6 +17,7 @@ mod error;
 mod feed;
 mod hostname;
 mod metrics;
+mod pops_seen;
 mod property;
 mod rate;
 mod refusals;
@@ -28,6 +29,7 @@ mod state;
 mod store;
 mod tasks;
 mod token;
+mod verification;
 
 pub use ca::CaError;
 pub use error::ControlError;

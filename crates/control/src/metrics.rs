@@ -1,5 +1,9 @@
 //! What the control plane counts. Labels are bounded: never a hostname or a property.
 
+pub(crate) mod verification;
+
+use std::time::Duration;
+
 use http::StatusCode;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -11,6 +15,7 @@ use crate::{
     error::ControlError,
     store::{feed::FeedState, job::Backlog, pop::Pop},
 };
+use verification::{VerificationCounts, VerificationMetrics};
 
 /// The classes of paths that requests are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,7 @@ pub(crate) struct Metrics {
     pub(crate) job_attempts: IntCounterVec,
     /// Rounds that changed the secrets for session tickets, or failed to.
     pub(crate) ticket_rotations: IntCounterVec,
+    pub(crate) verification: VerificationMetrics,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
     /// Long polls that wait.
@@ -130,6 +136,7 @@ impl Metrics {
             pop_applied: by_pop("landfall_pop_applied_revision", "What each PoP has applied.")?,
             pop_seen: by_pop("landfall_pop_last_ack_timestamp_seconds", "Each PoP's last ack.")?,
             pop_rejected: by_pop("landfall_pop_rejected_records", "What each PoP can't use.")?,
+            verification: VerificationMetrics::register(&registry)?,
             registry,
         })
     }
@@ -156,10 +163,14 @@ impl Metrics {
     pub(crate) fn render(
         &self,
         state: &FeedState,
-        pops: &[Pop],
+        counts: &VerificationCounts,
+        (pops, unhealthy_after): (&[Pop], Duration),
     ) -> Result<Vec<u8>, prometheus::Error> {
         self.revision.set(number(state.revision.0));
         self.epoch.set(number(state.epoch.0));
+        let now = OffsetDateTime::now_utc();
+        self.verification.show(counts, now);
+        self.verification.show_pops(pops, now, unhealthy_after);
         for family in [&self.pop_applied, &self.pop_seen, &self.pop_rejected] {
             family.reset();
         }

@@ -9,7 +9,7 @@ mod variants;
 
 use std::borrow::Cow;
 
-use landfall_dns::Finding;
+use landfall_dns::{AddressKind, Finding, RequiredKind};
 use landfall_model::{
     Balance, CipherSuite, KeyType, OriginProtocol, TlsVersion, tls::ClientAuthMode,
 };
@@ -117,6 +117,12 @@ schemas! {
     ScopeName = words(variants::<Scope>().iter().copied());
     /// Why a hostname's status is `Error`.
     StatusReason = words(["dns_not_verified", "taken_over"]);
+    /// The type of a record that leads to a name.
+    RecordType = words(variants::<RequiredKind>().iter().copied());
+    /// The type of a record that holds an address.
+    AddressRecordType = words(variants::<AddressKind>().iter().copied());
+    /// An IP address.
+    Address = text(2, 45).examples(["192.0.2.1", "2001:db8::1"]);
     /// What a look at a hostname's DNS came down to.
     FindingName = words(variants::<Finding>().iter().copied());
     /// The SHA-256 of a certificate's DER, in lower-case hexadecimal.

@@ -1,6 +1,6 @@
 //! The running control plane: the listener, the tasks, and an orderly stop.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, middleware::AddExtension};
 use hyper_util::{
@@ -12,7 +12,7 @@ use socket2::SockRef;
 use time::OffsetDateTime;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use tower_layer::Layer;
@@ -24,20 +24,23 @@ use crate::{
         key_uses::KeyUses,
         throttle::{Peer, Throttle},
     },
-    config::ControlConfig,
+    config::{ChecksAtATime, ControlConfig, VerificationConfig},
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
     metrics::Metrics,
+    pops_seen::PopsSeen,
     refusals::Refusals,
-    service::Service,
+    service::{
+        Service, Verification,
+        verification::results::{Finished, Results},
+    },
     state::{self, ServerLock},
     tasks,
+    verification::Lane,
 };
 
 /// How long to wait before accepting again after the system refused to.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a PoP may ask for nothing before it is unhealthy. Edges ask every half minute.
-const POP_UNHEALTHY_AFTER: Duration = Duration::from_secs(120);
 
 /// A control plane whose port is bound.
 pub struct Control {
@@ -45,6 +48,7 @@ pub struct Control {
     address: SocketAddr,
     app: SharedApp,
     builder: SnapshotBuilder,
+    finished: mpsc::Receiver<Finished>,
     stop: watch::Sender<bool>,
     config: ControlConfig,
     server_lock: ServerLock,
@@ -81,14 +85,22 @@ impl Control {
             config.feed,
             metrics.snapshots.clone(),
         );
+        let (results, finished) = Results::channel();
+        let verification = Verification::new(
+            &config.verification,
+            config.issuance.scope,
+            results,
+            metrics.verification.clone(),
+        );
         let service = Service {
+            verification: verification.map_err(ControlError::Resolvers)?,
             store: state.store,
             ca: Arc::new(state.ca),
             group: state.group,
             system_domain: config.system_domain.clone(),
             issuance: config.issuance,
             origins: config.origins.clone(),
-            pop_unhealthy_after: POP_UNHEALTHY_AFTER,
+            pop_unhealthy_after: config.verification.pop_unhealthy_after,
         };
         let (stop, stopping) = watch::channel(false);
         let app = Arc::new(App {
@@ -103,12 +115,13 @@ impl Control {
             key_uses: KeyUses::default(),
             imports: Arc::new(Semaphore::new(MAX_IMPORTS)),
             throttle: Throttle::new(&config.api),
+            pops_seen: PopsSeen::default(),
             metrics,
             limits: config.api,
         });
         // Before an edge can ask: its first snapshot has them.
         tasks::ticket_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
-        Ok(Self { listener, address, app, builder, stop, config, server_lock })
+        Ok(Self { listener, address, app, builder, finished, stop, config, server_lock })
     }
 
     /// Where it listens: the real port where port 0 was asked for.
@@ -143,6 +156,10 @@ impl Control {
         spawn(&mut background, "rotate tickets", tasks::rotate_tickets(Arc::clone(&self.app)));
         spawn(&mut background, "note key uses", tasks::note_key_uses(Arc::clone(&self.app)));
         spawn(&mut background, "build snapshots", self.builder.run());
+        spawn(&mut background, "note PoPs", tasks::keep_seen(Arc::clone(&self.app)));
+        let results = tasks::verify::keep_results(store.clone(), self.finished);
+        spawn(&mut background, "keep verifications", results);
+        spawn_lanes(&mut background, &self.app.service, &self.config.verification);
 
         let router = api::router(Arc::clone(&self.app));
         let app = Arc::clone(&self.app);
@@ -171,6 +188,18 @@ fn spawn(
         task.await;
         name
     });
+}
+
+fn spawn_lanes(tasks: &mut JoinSet<&'static str>, service: &Service, config: &VerificationConfig) {
+    let ChecksAtATime { fresh, pending, active } = config.checks;
+    let lanes = [
+        ("verify new hostnames", Lane::Fresh, fresh, None),
+        ("verify pending hostnames", Lane::Pending, pending, None),
+        ("verify active hostnames", Lane::Active, active, NonZeroU32::new(config.recheck_rate)),
+    ];
+    for (name, lane, at_a_time, pace) in lanes {
+        spawn(tasks, name, tasks::verify::run(service.clone(), lane, at_a_time, pace));
+    }
 }
 
 /// Waits for a task that should never end, and names it.

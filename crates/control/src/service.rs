@@ -16,6 +16,7 @@ mod ownership;
 mod properties;
 mod summary;
 mod tickets;
+pub(crate) mod verification;
 mod view;
 mod zones;
 
@@ -29,11 +30,12 @@ use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Revision};
 
 pub(crate) use certificates::Upload;
 pub(crate) use creation::Creation;
-pub(crate) use error::{Missing, ServiceError};
+pub(crate) use error::{Missing, ServiceError, VerificationError};
 pub(crate) use explain::Explanation;
 pub(crate) use import::{ImportMode, Imported, Outcome};
 pub(crate) use jobs::Attempt;
 pub(crate) use properties::PropertyView;
+pub(crate) use verification::Verification;
 pub(crate) use view::HostnameView;
 pub(crate) use zones::CustomHostname;
 
@@ -62,6 +64,7 @@ pub(crate) struct Service {
     pub(crate) origins: OriginPolicy,
     /// How long a PoP may ask for nothing before it is unhealthy.
     pub(crate) pop_unhealthy_after: Duration,
+    pub(crate) verification: Verification,
 }
 
 /// A hostname of another property is as unknown as none.

@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod jobs;
+pub(crate) mod verify;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::{
     metrics::Metrics,
     service::Service,
     store::{self, Store, StoreError},
+    token::PopId,
 };
 
 /// How often another process's change is looked for. Changes of this process don't wait for it.
@@ -142,6 +144,27 @@ pub(crate) async fn note_key_uses_once(app: &SharedApp, now: OffsetDateTime) {
         uses.into_iter().for_each(|(key, at)| app.key_uses.note(key, at));
         tracing::warn!(error = %chain(&error), "cannot write down when keys were last used");
     }
+}
+
+/// Keeps when PoPs asked for something. Never ends.
+pub(crate) async fn keep_seen(app: SharedApp) {
+    loop {
+        let pops = app.pops_seen.untold().await;
+        if let Err(error) = write_seen(&app.service.store, &pops).await {
+            tracing::warn!(error = %chain(&error), "cannot keep when PoPs were seen");
+            app.pops_seen.forget(&pops);
+        }
+    }
+}
+
+async fn write_seen(store: &Store, pops: &[PopId]) -> Result<(), StoreError> {
+    let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
+    let now = change.now();
+    for pop in pops {
+        store::pop::keep_seen(change.on(), *pop, now).await?;
+    }
+    change.commit().await?;
+    Ok(())
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -222,6 +222,30 @@ pub enum Verdict {
 }
 
 impl Finding {
+    /// As it is stored and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PointsHere => "points_here",
+            Self::NxDomain => "nx_domain",
+            Self::NoData => "no_data",
+            Self::ServFail => "serv_fail",
+            Self::DnssecFails => "dnssec_fails",
+            Self::Timeout => "timeout",
+            Self::Loop => "loop",
+            Self::TooManyHops => "too_many_hops",
+            Self::DanglingCname => "dangling_cname",
+            Self::CnameToOrigin => "cname_to_origin",
+            Self::CnameToOtherProperty => "cname_to_other_property",
+            Self::CnameElsewhere => "cname_elsewhere",
+            Self::WrongAddress => "wrong_address",
+            Self::StaleAddress => "stale_address",
+            Self::InactivePop => "inactive_pop",
+            Self::NoActivePop => "no_active_pop",
+            Self::TargetUnready => "target_unready",
+            Self::ResolverFailed => "resolver_failed",
+        }
+    }
+
     /// What follows.
     pub const fn verdict(self) -> Verdict {
         match self {

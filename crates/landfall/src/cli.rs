@@ -112,6 +112,15 @@ pub(crate) enum PopCommand {
     },
     /// Lists the PoPs
     List(ConfigArg),
+    /// Says whether hostnames may lead to a PoP: without traffic, its addresses verify none
+    Traffic {
+        /// The PoP's name
+        name: String,
+        /// Whether they may
+        traffic: TrafficArg,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
     /// Removes a PoP; its token is refused from then on
     Remove {
         /// The PoP's name
@@ -119,6 +128,15 @@ pub(crate) enum PopCommand {
         #[command(flatten)]
         config: ConfigArg,
     },
+}
+
+/// Whether hostnames may lead to a PoP
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TrafficArg {
+    /// They may
+    On,
+    /// They may not
+    Off,
 }
 
 /// `landfall api-key`

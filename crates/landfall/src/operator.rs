@@ -14,12 +14,12 @@ use std::{
 use anyhow::Context;
 use landfall_control::{
     AckState, PropertyId,
-    admin::{self, ApiKey, Grant, Pop, PopEnrolment, Scope},
+    admin::{self, ApiKey, Grant, Pop, PopEnrolment, Scope, Traffic},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    cli::{ApiKeyCommand, FeedCommand, KeysCommand, PopCommand, ScopeArg},
+    cli::{ApiKeyCommand, FeedCommand, KeysCommand, PopCommand, ScopeArg, TrafficArg},
     control_config,
 };
 
@@ -62,6 +62,15 @@ signing_keys = [\"{signing_key}\"]"
         PopCommand::List(arg) => {
             let pops = admin::list_pops(&control_config(&arg.config)?).await?;
             pops.iter().try_for_each(|pop| print(&pop_line(pop)))
+        }
+        PopCommand::Traffic { name, traffic, config } => {
+            let config = control_config(&config.config)?;
+            let (traffic, word) = match traffic {
+                TrafficArg::On => (Traffic::On, "takes"),
+                TrafficArg::Off => (Traffic::Off, "no longer takes"),
+            };
+            admin::set_pop_traffic(&config, name, traffic).await?;
+            tell(&format!("The PoP {name} {word} traffic of hostnames that are to be verified."))
         }
         PopCommand::Remove { name, config } => {
             admin::remove_pop(&control_config(&config.config)?, name).await?;
@@ -129,7 +138,13 @@ fn pop_line(pop: &Pop) -> String {
         ),
         None => "never seen".to_owned(),
     };
-    format!("{}\t{}\t{said}", pop.name, addresses.join(" "))
+    let traffic = match pop.traffic {
+        Traffic::On => "on",
+        Traffic::Off => "off",
+    };
+    let asked = pop.seen_at.map_or_else(|| "never".to_owned(), at);
+    let addresses = addresses.join(" ");
+    format!("{}\t{addresses}\t{said}\ttraffic {traffic}, asked {asked}", pop.name)
 }
 
 fn words(state: AckState) -> &'static str {

@@ -5,7 +5,10 @@ use http::{StatusCode, header};
 use time::OffsetDateTime;
 
 use super::{SharedApp, problem::Problem};
-use crate::store;
+use crate::{
+    metrics::verification::VerificationCounts,
+    store::{self, Connection, StoreError},
+};
 
 /// Is the process alive?
 #[utoipa::path(
@@ -61,11 +64,21 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
     let state = store::feed::state(&mut connection).await;
     let pops = store::pop::list(&mut connection).await;
     let backlog = store::job::backlog(&mut connection).await;
+    let counts = verification_counts(&mut connection).await;
     drop(connection);
     let backlog = backlog.map_err(|error| Problem::internal(&error))?;
     app.metrics.jobs(&backlog, OffsetDateTime::now_utc());
     let state = state.map_err(|error| Problem::internal(&error))?;
     let pops = pops.map_err(|error| Problem::internal(&error))?;
-    let text = app.metrics.render(&state, &pops).map_err(|error| Problem::internal(&error))?;
+    let counts = counts.map_err(|error| Problem::internal(&error))?;
+    let pops = (pops.as_slice(), app.service.pop_unhealthy_after);
+    let text =
+        app.metrics.render(&state, &counts, pops).map_err(|error| Problem::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
+}
+
+async fn verification_counts(on: &mut Connection) -> Result<VerificationCounts, StoreError> {
+    let backlog = store::verification::backlog(on, OffsetDateTime::now_utc()).await?;
+    let left = store::verification::count_left(on).await?;
+    Ok(VerificationCounts { backlog, left })
 }

@@ -21,7 +21,7 @@ use super::{
     ownership::OwnershipBody,
     problem::Problem,
     property::property_id,
-    verification::{VerificationBody, status_reason},
+    verification::{RecordBody, VerificationBody, status_reason},
 };
 use crate::{
     api_key::Caller,
@@ -64,6 +64,9 @@ pub(super) struct HostnameBody {
     system_hostname: Option<String>,
     #[serde(flatten)]
     settings: HostnameSettings,
+    /// The DNS record that makes it lead here; none for names under the system domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<RecordBody>,
     /// Where its verification stands; missing where none is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<VerificationBody>,
@@ -102,6 +105,7 @@ impl From<HostnameView> for HostnameBody {
     fn from(view: HostnameView) -> Self {
         let Deployment { live, total, .. } = view.deployment();
         let certificate_state = view.certificate_state().name();
+        let record = view.required_record().map(RecordBody::from);
         let hostname = view.hostname;
         let (status, status_code) = match hostname.status {
             HostnameStatus::PendingValidation => ("PendingValidation", 0),
@@ -121,6 +125,7 @@ impl From<HostnameView> for HostnameBody {
             status_reason: status_reason(hostname.status),
             system_hostname: target.map(|name| name.to_string()),
             settings,
+            record,
             verification: view.verification.map(VerificationBody::from),
             certificate_state,
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),

@@ -22,6 +22,7 @@ use utoipa::{
 
 use super::{
     audit, certificate, explain, health, hostname, import, key, problem::ProblemBody, property,
+    verification,
 };
 
 /// What the code says of itself.
@@ -52,6 +53,7 @@ use super::{
         certificate::show,
         certificate::upload,
         certificate::remove,
+        verification::request_certificate,
         key::list,
         key::create,
         key::show,

@@ -1,5 +1,7 @@
 //! Errors as the API tells them: problem details (RFC 9457).
 
+mod verification;
+
 use std::time::Duration;
 
 use axum::{
@@ -242,6 +244,15 @@ impl Problem {
         Self::unprocessable("origin_not_public", detail)
     }
 
+    fn authority(wanted: &str, configured: &[&str]) -> Self {
+        let detail = format!(
+            "The operator has not configured the certificate authority {wanted}. Expected one of: {}.",
+            configured.join(", ")
+        );
+        Self::unprocessable("authority_not_configured", detail)
+            .with("field", "managedCertificate.authority")
+    }
+
     fn upload(error: &UploadError) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(status, error.code(), "The certificate can't be used", format!("{error}."))
@@ -350,6 +361,10 @@ impl From<ServiceError> for Problem {
             ServiceError::Upload(source) => Self::upload(source),
             ServiceError::TooLarge { len } => Self::too_large(*len, MAX_RECORD_LEN),
             ServiceError::SettingsTooLarge { len } => Self::too_large(*len, MAX_SETTINGS_LEN),
+            ServiceError::Verification(source) => verification::problem(source),
+            ServiceError::AuthorityNotConfigured { wanted, configured } => {
+                Self::authority(wanted, configured)
+            }
             ServiceError::Store(_)
             | ServiceError::Ca(_)
             | ServiceError::Seal(_)

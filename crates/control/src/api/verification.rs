@@ -1,11 +1,24 @@
 //! Where a hostname's verification stands, as the API shows it.
 
-use landfall_dns::Finding;
+use std::net::IpAddr;
+
+use axum::{
+    Extension,
+    extract::{Path, State, rejection::PathRejection},
+};
+use landfall_dns::{AddressKind, AddressRecord, Finding, RequiredKind, RequiredRecord};
+use landfall_model::{HostPattern, Hostname};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::{hostname::HostnameStatus, schema, store::verification::VerificationState};
+use super::{
+    SharedApp,
+    condition::Tagged,
+    hostname::{HostnameBody, ids},
+    problem::Problem,
+};
+use crate::{call::Call, hostname::HostnameStatus, schema, store::verification::VerificationState};
 
 /// Where a hostname's verification stands.
 #[derive(Serialize, ToSchema)]
@@ -45,6 +58,90 @@ impl From<VerificationState> for VerificationBody {
             advice: state.evidence.map(|evidence| evidence.advice),
             dns_left_at: state.left_at,
         }
+    }
+}
+
+/// Requests a certificate
+///
+/// An external hostname's DNS is verified first; where it leads here, the hostname becomes Active and its
+/// certificate is issued. Others' certificates are issued at once. Asking again changes nothing while one
+/// is being issued.
+#[utoipa::path(
+    post,
+    path = "/api/Property/{property}/hostname/{hostname}/request-certificate",
+    operation_id = "requestCertificate",
+    tag = "Hostnames",
+    responses(
+        (status = 200, description = "The hostname as it is now.", body = HostnameBody),
+        (
+            status = 400,
+            description = "`dns_verification_failed`: `detail` says what to change, `evidence` what was \
+                           seen. `uploaded_certificate`: it excludes a managed one; delete it first.",
+        ),
+        (
+            status = 409,
+            description = "`ownership_not_proven`: another property has the hostname. \
+                           `hostname_changed`: meanwhile.",
+        ),
+        (
+            status = 503,
+            description = "`dns_verification_inconclusive`: nothing is held against the hostname; come \
+                           back after `Retry-After`.",
+        ),
+    )
+)]
+pub(super) async fn request_certificate(
+    State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+) -> Result<Tagged<HostnameBody>, Problem> {
+    let (property, id) = ids(path)?;
+    Ok(app.service.request_certificate(call, property, id).await?.into())
+}
+
+/// The DNS record that makes a hostname lead here, to be copied as it is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Record)]
+pub(super) struct RecordBody {
+    /// `ALIAS` (some providers call it ANAME) where there can be no CNAME: at a domain's apex.
+    #[serde(rename = "type")]
+    #[schema(value_type = schema::RecordType)]
+    kind: RequiredKind,
+    /// Its name.
+    #[schema(value_type = schema::HostnameName)]
+    name: HostPattern,
+    /// Where it points.
+    #[schema(value_type = schema::HostnameName)]
+    target: Hostname,
+    /// All of these instead, where the provider has no ALIAS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alternatives: Vec<AddressRecordBody>,
+}
+
+/// A DNS record that holds an address.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AddressRecord)]
+pub(super) struct AddressRecordBody {
+    /// Its type.
+    #[serde(rename = "type")]
+    #[schema(value_type = schema::AddressRecordType)]
+    kind: AddressKind,
+    /// Its name.
+    #[schema(value_type = schema::HostnameName)]
+    name: HostPattern,
+    /// What it holds.
+    #[schema(value_type = schema::Address)]
+    address: IpAddr,
+}
+
+impl From<RequiredRecord> for RecordBody {
+    fn from(record: RequiredRecord) -> Self {
+        let RequiredRecord { kind, name, target, alternatives } = record;
+        let address = |record: AddressRecord| {
+            let AddressRecord { kind, name, address } = record;
+            AddressRecordBody { kind, name, address }
+        };
+        Self { kind, name, target, alternatives: alternatives.into_iter().map(address).collect() }
     }
 }
 

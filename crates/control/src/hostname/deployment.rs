@@ -21,6 +21,18 @@ pub(crate) struct Fleet {
     pub(crate) unhealthy_after: Duration,
 }
 
+impl Fleet {
+    /// The PoPs that hostnames may lead to.
+    pub(crate) fn active_pops(&self) -> impl Iterator<Item = &Pop> {
+        self.pops.iter().filter(|pop| self.is_active(pop))
+    }
+
+    /// Whether hostnames may lead to a PoP.
+    pub(crate) fn is_active(&self, pop: &Pop) -> bool {
+        pop.activity(self.at, self.unhealthy_after) == PopActivity::Active
+    }
+}
+
 /// A feed record of a hostname.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Publication {

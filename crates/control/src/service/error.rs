@@ -1,5 +1,8 @@
 //! Why the service did not do what it was asked for.
 
+use std::sync::Arc;
+
+use landfall_dns::Evidence;
 use landfall_feed::{record::MAX_RECORD_LEN, seal::SealError};
 use landfall_model::{NameError, Origin};
 
@@ -88,6 +91,25 @@ pub(crate) enum ServiceError {
     Random(#[from] RandomError),
     #[error("a check was cut off")]
     Interrupted,
+    #[error("no certificate can be requested")]
+    Verification(#[from] VerificationError),
+    #[error("the certificate authority {wanted} is not configured")]
+    AuthorityNotConfigured { wanted: &'static str, configured: Vec<&'static str> },
+}
+
+/// Why no certificate can be requested for a hostname.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerificationError {
+    #[error("the hostname's DNS does not lead here: {}", .0.finding.name())]
+    Failed(Arc<Evidence>),
+    #[error("it could not be told where the hostname's DNS leads: {}", .0.finding.name())]
+    Inconclusive(Arc<Evidence>),
+    #[error("another property has the name, and ownership is not proven")]
+    OwnershipNotProven,
+    #[error("the hostname was changed meanwhile")]
+    Changed,
+    #[error("the hostname has an uploaded certificate")]
+    UploadedCertificate,
 }
 
 impl From<PublishError> for ServiceError {

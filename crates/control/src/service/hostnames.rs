@@ -116,6 +116,7 @@ impl Service {
         now: OffsetDateTime,
     ) -> Result<Plan, ServiceError> {
         self.check_origins(origins_of(&spec.route), &[])?;
+        self.verification.check_wish(&spec.wish)?;
         let placement =
             refusal::place(name, &self.system_domain).map_err(ServiceError::NameRefused)?;
         let verified =
@@ -198,6 +199,9 @@ impl Service {
         let spec = edit(&current)?;
         let kept: Vec<&Origin> = origins_of(&hostname.route).collect();
         self.check_origins(origins_of(&spec.route), &kept)?;
+        if spec.wish.authority != current.wish.authority {
+            self.verification.check_wish(&spec.wish)?;
+        }
         let changed = spec != current;
         if changed {
             store::hostname::set(change.on(), id, &spec).await?;
@@ -342,7 +346,7 @@ pub(super) async fn tell(
 }
 
 /// Every origin that a route names itself.
-fn origins_of(route: &Route) -> impl Iterator<Item = &Origin> {
+pub(super) fn origins_of(route: &Route) -> impl Iterator<Item = &Origin> {
     let custom = route.custom_origin.iter().map(|custom| &custom.server);
     let paths = route.paths.iter().flat_map(|path| &path.origins);
     custom.chain(paths.map(|origin| &origin.url))

@@ -32,7 +32,6 @@ impl Service {
     /// Makes a claim that nobody contests any more, or whose ownership is proven, the holder of its
     /// name; says whether the property has the name now. What was looked at is kept. A name that
     /// moves does so in one transaction, and its records at the edges are replaced, never removed.
-    #[allow(dead_code, reason = "until hostnames are verified")]
     pub(crate) async fn prove(
         &self,
         call: Call,

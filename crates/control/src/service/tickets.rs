@@ -114,7 +114,9 @@ mod tests {
     use super::*;
     use crate::{
         ca::InternalCa,
-        config::{IssuancePolicy, IssuanceScope, OriginPolicy},
+        config::{IssuancePolicy, IssuanceScope, OriginPolicy, RawControlConfig},
+        metrics::Metrics,
+        service::{Verification, verification::results::Results},
     };
 
     const START: u64 = 40_000 * PERIOD;
@@ -188,7 +190,19 @@ mod tests {
         let root = InternalCa::generate_root(&key, now).unwrap();
         let files = GroupKeyFiles::generate().unwrap();
         let scope = IssuanceScope::SystemDomain;
+        let raw: RawControlConfig = serde_json::from_value(serde_json::json!({
+            "system_domain": "edge.test",
+            "state": {"directory": "state"},
+            "keys": {"group_public_key_file": "group.pub"},
+            "dns": {"resolvers": ["127.0.0.1"]},
+        }))
+        .unwrap();
+        let config = raw.check(folder).unwrap();
+        let metrics = Metrics::new().unwrap().verification;
+        let (results, _) = Results::channel();
+        let verification = Verification::new(&config.verification, scope, results, metrics);
         Service {
+            verification: verification.unwrap(),
             store: store::Store::open(&path).await.unwrap(),
             ca: Arc::new(InternalCa::parse(&key, &root).unwrap()),
             group: GroupPublicKey::parse(&files.public).unwrap(),

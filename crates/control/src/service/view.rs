@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use landfall_dns::{RequiredRecord, required_record};
 use landfall_model::{Hostname, HostnameId};
 use time::OffsetDateTime;
 
@@ -9,7 +10,7 @@ use super::{Service, ServiceError};
 use crate::{
     certificate::CertificateSummary,
     hostname::{
-        ManagedHostname,
+        ManagedHostname, Placement,
         certificate_state::{CertificateState, PublicStatus, Situation},
         deployment::{Deployment, Fleet, Publication, Published},
     },
@@ -55,6 +56,17 @@ impl HostnameView {
     /// Its status in the Cloudflare-compatible API.
     pub(crate) fn public_status(&self) -> PublicStatus {
         PublicStatus::of(self.hostname.status, self.left_at())
+    }
+
+    /// The record that makes it lead here; `None` for names under the system domain, which do.
+    pub(crate) fn required_record(&self) -> Option<RequiredRecord> {
+        let (_, system_domain) = self.system_hostname.as_str().split_once('.')?;
+        let name = &self.hostname.name;
+        if Placement::of(name, &system_domain.parse().ok()?) != Placement::External {
+            return None;
+        }
+        let addresses = self.published.fleet.active_pops().flat_map(|pop| &pop.addresses);
+        Some(required_record(name, &self.system_hostname, addresses.copied()))
     }
 
     /// When its DNS was found to have left.

@@ -25,6 +25,11 @@ pub(crate) enum EventKind {
     CertificateRequested,
     CertificateRequestCancelled,
     CertificateAttemptFailed,
+    Activated,
+    VerificationResumed,
+    GivenUp,
+    DnsLeft,
+    DnsReturned,
 }
 
 impl EventKind {
@@ -43,6 +48,11 @@ impl EventKind {
             Self::CertificateRequested => "certificate_requested",
             Self::CertificateRequestCancelled => "certificate_request_cancelled",
             Self::CertificateAttemptFailed => "certificate_attempt_failed",
+            Self::Activated => "activated",
+            Self::VerificationResumed => "verification_resumed",
+            Self::GivenUp => "verification_given_up",
+            Self::DnsLeft => "dns_left",
+            Self::DnsReturned => "dns_returned",
         }
     }
 }

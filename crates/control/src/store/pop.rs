@@ -137,6 +137,29 @@ pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     rows.iter().map(read).collect()
 }
 
+/// Keeps when a PoP asked for something.
+pub(crate) async fn keep_seen(
+    on: &mut Connection,
+    id: PopId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE pop SET seen_at = ? WHERE id = ?");
+    let done = query.bind(now.unix_timestamp()).bind(id.0).execute(on).await;
+    done.map_err(StoreError::on("keep when a PoP was seen"))?;
+    Ok(())
+}
+
+/// Sets whether hostnames may lead to a PoP, and says whether there is one of this name.
+pub(crate) async fn set_traffic(
+    on: &mut Connection,
+    name: &str,
+    traffic: Traffic,
+) -> Result<bool, StoreError> {
+    let query = sqlx::query("UPDATE pop SET traffic = ? WHERE name = ?");
+    let done = query.bind(i64::from(traffic == Traffic::On)).bind(name).execute(on).await;
+    Ok(done.map_err(StoreError::on("change a PoP"))?.rows_affected() > 0)
+}
+
 /// Keeps what a PoP said.
 pub(crate) async fn keep_ack(
     on: &mut Connection,

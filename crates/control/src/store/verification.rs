@@ -5,7 +5,8 @@ use landfall_model::HostnameId;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, hostname::PageIds, time_from_sql};
+use super::{Connection, StoreError, from_sql, hostname::PageIds, time_from_sql};
+use crate::verification::{Lane, Progress};
 
 /// Where a hostname's verification stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +15,11 @@ pub(crate) struct VerificationState {
     pub(crate) lane: Lane,
     /// When it is checked next; `None`: not by itself.
     pub(crate) next_at: Option<OffsetDateTime>,
-    /// How many checks in a row did not pass.
+    /// How many checks in a row failed.
     pub(crate) tries: u32,
-    /// When this series of checks began.
+    /// How many checks in a row could not tell.
+    pub(crate) unclear: u32,
+    /// As [`Progress::since`].
     pub(crate) since: OffsetDateTime,
     /// When an active hostname's DNS was found to have left.
     pub(crate) left_at: Option<OffsetDateTime>,
@@ -26,15 +29,38 @@ pub(crate) struct VerificationState {
     pub(crate) evidence: Option<Evidence>,
 }
 
-/// Hostnames that are checked apart from others, so that many of one kind don't hold up the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lane {
-    /// A pending hostname's first check.
-    Fresh,
-    /// A pending one's later checks.
-    Pending,
-    /// An active one's.
-    Active,
+impl VerificationState {
+    /// Where the series of checks stands.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            lane: self.lane,
+            next_at: self.next_at,
+            tries: self.tries,
+            unclear: self.unclear,
+            since: self.since,
+            left_at: self.left_at,
+        }
+    }
+}
+
+/// What a check changes in a verification that nobody else has changed since.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckResult {
+    pub(crate) hostname: HostnameId,
+    /// What the check began from.
+    pub(crate) before: Progress,
+    pub(crate) after: Progress,
+    pub(crate) checked_at: OffsetDateTime,
+    /// The evidence as JSON.
+    pub(crate) evidence: String,
+}
+
+/// How many checks of a lane are due, and since when the oldest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) lane: Lane,
+    pub(crate) due: u64,
+    pub(crate) oldest: OffsetDateTime,
 }
 
 /// Starts a series of checks: the first is due at once.
@@ -46,7 +72,7 @@ pub(crate) async fn begin(
     sqlx::query(
         "INSERT INTO verification (hostname_id, lane, next_at, since) VALUES (?1, 0, ?2, ?2) \
          ON CONFLICT (hostname_id) DO UPDATE \
-         SET lane = 0, next_at = ?2, tries = 0, since = ?2, left_at = NULL",
+         SET lane = 0, next_at = ?2, tries = 0, unclear = 0, since = ?2, left_at = NULL",
     )
     .bind(hostname.0)
     .bind(now.unix_timestamp())
@@ -72,7 +98,7 @@ pub(crate) async fn find(
     hostname: HostnameId,
 ) -> Result<Option<VerificationState>, StoreError> {
     let row = sqlx::query(
-        "SELECT hostname_id, lane, next_at, tries, since, left_at, checked_at, evidence \
+        "SELECT hostname_id, lane, next_at, tries, unclear, since, left_at, checked_at, evidence \
          FROM verification WHERE hostname_id = ?",
     )
     .bind(hostname.0)
@@ -89,7 +115,7 @@ pub(crate) async fn of_page(
     page: &PageIds,
 ) -> Result<Vec<(HostnameId, VerificationState)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT hostname_id, lane, next_at, tries, since, left_at, checked_at, evidence \
+        "SELECT hostname_id, lane, next_at, tries, unclear, since, left_at, checked_at, evidence \
          FROM verification WHERE hostname_id IN \
          (SELECT value FROM json_each(?))",
     )
@@ -100,19 +126,123 @@ pub(crate) async fn of_page(
     rows.iter().map(|row| Ok((HostnameId(row.get(0)), read(row)?))).collect()
 }
 
+/// Keeps a check's result, and says whether it did: a series that began anew meanwhile goes on as if
+/// the check had not been.
+pub(crate) async fn keep(on: &mut Connection, result: &CheckResult) -> Result<bool, StoreError> {
+    let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
+    let (before, after) = (&result.before, &result.after);
+    let done = sqlx::query(
+        "UPDATE verification SET lane = ?, next_at = ?, tries = ?, unclear = ?, since = ?, \
+         left_at = ?, checked_at = ?, evidence = ? \
+         WHERE hostname_id = ? AND lane = ? AND tries = ? AND unclear = ? AND since = ?",
+    )
+    .bind(lane_to_sql(after.lane))
+    .bind(seconds(after.next_at))
+    .bind(i64::from(after.tries))
+    .bind(i64::from(after.unclear))
+    .bind(after.since.unix_timestamp())
+    .bind(seconds(after.left_at))
+    .bind(result.checked_at.unix_timestamp())
+    .bind(&result.evidence)
+    .bind(result.hostname.0)
+    .bind(lane_to_sql(before.lane))
+    .bind(i64::from(before.tries))
+    .bind(i64::from(before.unclear))
+    .bind(before.since.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep a check's result"))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Hostnames of a lane whose check is due at `now`: those that have waited longest, or the newest.
+pub(crate) async fn due(
+    on: &mut Connection,
+    lane: Lane,
+    now: OffsetDateTime,
+    (order, limit): (Order, u32),
+) -> Result<Vec<HostnameId>, StoreError> {
+    let query = match order {
+        Order::OldestFirst => {
+            "SELECT hostname_id FROM verification WHERE lane = ? AND next_at <= ? \
+             ORDER BY next_at LIMIT ?"
+        }
+        Order::NewestFirst => {
+            "SELECT hostname_id FROM verification WHERE lane = ? AND next_at <= ? \
+             ORDER BY next_at DESC LIMIT ?"
+        }
+    };
+    let ids = sqlx::query_scalar::<_, i64>(query)
+        .bind(lane_to_sql(lane))
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for hostnames to verify"))?;
+    Ok(ids.into_iter().map(HostnameId).collect())
+}
+
+/// Which of those that are due come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+/// What is due at `now`, by lane. Lanes without any are left out.
+pub(crate) async fn backlog(
+    on: &mut Connection,
+    now: OffsetDateTime,
+) -> Result<Vec<Backlog>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT lane, count(*), min(next_at) FROM verification WHERE next_at <= ? GROUP BY lane",
+    )
+    .bind(now.unix_timestamp())
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("count hostnames to verify"))?;
+    let read = |row: &SqliteRow| {
+        Ok(Backlog {
+            lane: lane_from_sql(row.get(0))?,
+            due: from_sql(row.get(1), "count")?,
+            oldest: time_from_sql(row.get(2))?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// How many active hostnames' DNS has left.
+pub(crate) async fn count_left(on: &mut Connection) -> Result<u64, StoreError> {
+    let query = "SELECT count(*) FROM verification WHERE left_at IS NOT NULL";
+    let count = sqlx::query_scalar::<_, i64>(query).fetch_one(on).await;
+    from_sql(count.map_err(StoreError::on("count hostnames that have left"))?, "count")
+}
+
 fn read(row: &SqliteRow) -> Result<VerificationState, StoreError> {
     let time = |column: usize| row.get::<Option<i64>, _>(column).map(time_from_sql).transpose();
-    let evidence: Option<&str> = row.get(7);
+    let count = |column: usize| {
+        u32::try_from(row.get::<i64, _>(column)).map_err(|_| StoreError::Corrupt("count"))
+    };
+    let evidence: Option<&str> = row.get(8);
     Ok(VerificationState {
         lane: lane_from_sql(row.get(1))?,
         next_at: time(2)?,
-        tries: u32::try_from(row.get::<i64, _>(3)).map_err(|_| StoreError::Corrupt("count"))?,
-        since: time_from_sql(row.get(4))?,
-        left_at: time(5)?,
-        checked_at: time(6)?,
+        tries: count(3)?,
+        unclear: count(4)?,
+        since: time_from_sql(row.get(5))?,
+        left_at: time(6)?,
+        checked_at: time(7)?,
         // What another version wrote in another form is as good as none: the next check replaces it.
         evidence: evidence.and_then(|text| serde_json::from_str(text).ok()),
     })
+}
+
+fn lane_to_sql(lane: Lane) -> i64 {
+    match lane {
+        Lane::Fresh => 0,
+        Lane::Pending => 1,
+        Lane::Active => 2,
+    }
 }
 
 fn lane_from_sql(number: i64) -> Result<Lane, StoreError> {

@@ -44,3 +44,7 @@ mod tickets;
 mod upload;
 #[cfg(test)]
 mod upload_refusals;
+#[cfg(test)]
+mod verification;
+#[cfg(test)]
+mod verification_backlog;

@@ -1,5 +1,7 @@
 //! A control plane in this process, on a port and in a folder of its own.
 
+pub(crate) mod responder;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -47,6 +49,8 @@ pub(crate) fn config(dir: &Path, changes: Value) -> ControlConfig {
         "state": {"directory": "state"},
         "keys": {"group_public_key_file": "group.pub"},
         "origins": {"allow_networks": ["127.0.0.0/8"]},
+        // Nobody answers there: what is pending stays so.
+        "dns": {"resolvers": ["127.0.0.1:1"]},
     });
     for (key, value) in changes.as_object().unwrap() {
         raw[key] = value.clone();
@@ -196,6 +200,11 @@ pub(crate) struct Pop {
 }
 
 impl Pop {
+    /// The same at a control plane that was started anew.
+    pub(crate) fn at(self, plane: &Plane) -> Self {
+        Self { base: plane.url(""), ..self }
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.base);
         self.client.request(method, url).bearer_auth(self.enrolment.token.as_str())

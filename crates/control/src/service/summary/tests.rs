@@ -16,8 +16,9 @@ use crate::{
     store::{
         job::JobId,
         pop::{Pop, PopAck, Traffic},
-        verification::{Lane, VerificationState},
+        verification::VerificationState,
     },
+    verification::Lane,
 };
 
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));
@@ -111,6 +112,7 @@ fn left() -> HostnameView {
         lane: Lane::Active,
         next_at: None,
         tries: 3,
+        unclear: 0,
         since: NOW,
         left_at: Some(NOW),
         checked_at: None,

@@ -111,9 +111,11 @@ CREATE TABLE verification (
     lane        INTEGER NOT NULL,
     -- When it is checked next; null: not by itself.
     next_at     INTEGER,
-    -- How many checks in a row did not pass.
+    -- How many checks in a row failed.
     tries       INTEGER NOT NULL DEFAULT 0,
-    -- When this series of checks began.
+    -- How many checks in a row could not tell.
+    unclear     INTEGER NOT NULL DEFAULT 0,
+    -- When this series of checks began; of an active hostname, when the first that failed was.
     since       INTEGER NOT NULL,
     -- When an active hostname's DNS was found to have left.
     left_at     INTEGER,
@@ -122,6 +124,7 @@ CREATE TABLE verification (
     evidence    TEXT
 ) STRICT;
 CREATE INDEX verification_due ON verification (lane, next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX verification_left ON verification (left_at) WHERE left_at IS NOT NULL;
 
 -- What the last look for a claim's ownership token saw.
 CREATE TABLE ownership (
@@ -211,7 +214,7 @@ CREATE TABLE pop (
     token_hash  BLOB    NOT NULL,
     -- 1: takes traffic, so that hostnames may lead to it.
     traffic     INTEGER NOT NULL DEFAULT 1,
-    -- When it last asked for anything; null: never.
+    -- When it last asked for anything, within half a minute; null: never.
     seen_at     INTEGER,
     created_at  INTEGER NOT NULL
 ) STRICT;

@@ -1,0 +1,366 @@
+//! `[dns]`, `[verification]`, `[issuance]` and `[pops]`: how it is told whether hostnames lead here.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use landfall_dns::{CaIdentity, DnsConfig, ZoneServers};
+use landfall_model::{Network, config::Problem};
+use serde::Deserialize;
+
+use super::days;
+use crate::hostname::wish::CertificateAuthority;
+
+const MAX_RESOLVERS: usize = 8;
+const DNS_PORT: u16 = 53;
+
+/// `[dns]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawDns {
+    /// The resolvers that are asked, as addresses with or without a port, at most eight. Default: the
+    /// system's.
+    pub resolvers: Vec<String>,
+    /// Whether a zone's own servers are asked before a resolver's answer is held against a hostname:
+    /// resolvers remember old answers. Default: true.
+    pub zone_servers: bool,
+    /// How long one verification may take in all. Default: 5 s.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// The port of zones' own servers. Default: 53.
+    pub zone_port: u16,
+}
+
+impl Default for RawDns {
+    fn default() -> Self {
+        Self {
+            resolvers: Vec::new(),
+            zone_servers: true,
+            timeout: Duration::from_secs(5),
+            zone_port: DNS_PORT,
+        }
+    }
+}
+
+/// `[verification]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawVerification {
+    /// How many first checks of new hostnames run at a time. Default: 32.
+    pub fresh_checks: u32,
+    /// How many further checks of pending hostnames run at a time. Default: 64.
+    pub pending_checks: u32,
+    /// How many checks of active hostnames run at a time. Default: 16.
+    pub active_checks: u32,
+    /// How often an active hostname is checked. Default: 24 h.
+    #[serde(with = "humantime_serde")]
+    pub recheck_every: Duration,
+    /// How often one is checked that did not pass lately. Default: 1 h.
+    #[serde(with = "humantime_serde")]
+    pub recheck_failed_every: Duration,
+    /// The most checks of active hostnames that begin in a second. Default: 50.
+    pub recheck_rate: u32,
+    /// For how many checks in a row an active hostname must fail before its DNS is said to have left.
+    /// Default: 3.
+    pub left_after_failures: u32,
+    /// And for how long. Default: 3 h.
+    #[serde(with = "humantime_serde")]
+    pub left_after: Duration,
+    /// After how many checks a pending hostname is given up. Default: 75, which takes seven days.
+    pub give_up_after: u32,
+    /// The port that ownership tokens are fetched from. Default: 80.
+    pub http_port: u16,
+    /// Networks that are not the public internet's, where zones' own servers and hosts with ownership
+    /// tokens may be all the same, as in `["10.0.0.0/8"]`. Default: none.
+    pub allow_networks: Vec<String>,
+}
+
+impl Default for RawVerification {
+    fn default() -> Self {
+        Self {
+            fresh_checks: 32,
+            pending_checks: 64,
+            active_checks: 16,
+            recheck_every: days(1),
+            recheck_failed_every: Duration::from_secs(3_600),
+            recheck_rate: 50,
+            left_after_failures: 3,
+            left_after: Duration::from_secs(3 * 3_600),
+            give_up_after: 75,
+            http_port: 80,
+            allow_networks: Vec::new(),
+        }
+    }
+}
+
+/// `[issuance]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawIssuance {
+    /// The public CAs that may issue for hostnames. CAA records are judged by them.
+    /// Default: `["lets_encrypt"]`.
+    pub certificate_authorities: Vec<String>,
+}
+
+impl Default for RawIssuance {
+    fn default() -> Self {
+        Self { certificate_authorities: vec!["lets_encrypt".to_owned()] }
+    }
+}
+
+/// `[pops]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawPops {
+    /// How long a PoP may ask for nothing before it counts as unhealthy. Edges ask every half minute.
+    /// Default: 2 min.
+    #[serde(with = "humantime_serde")]
+    pub unhealthy_after: Duration,
+}
+
+impl Default for RawPops {
+    fn default() -> Self {
+        Self { unhealthy_after: Duration::from_secs(120) }
+    }
+}
+
+/// How hostnames are verified.
+#[derive(Clone, Debug)]
+pub(crate) struct VerificationConfig {
+    pub(crate) dns: DnsConfig,
+    pub(crate) checks: ChecksAtATime,
+    /// The most checks of active hostnames that begin in a second.
+    pub(crate) recheck_rate: u32,
+    pub(crate) schedule: Schedule,
+    /// Which CAs may issue.
+    pub(crate) authorities: Authorities,
+    /// How long a PoP may ask for nothing before it is unhealthy.
+    pub(crate) pop_unhealthy_after: Duration,
+}
+
+/// How many checks run at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChecksAtATime {
+    pub(crate) fresh: u32,
+    pub(crate) pending: u32,
+    pub(crate) active: u32,
+}
+
+/// When hostnames are checked, and what follows from how often they did not pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    pub(crate) recheck_every: Duration,
+    pub(crate) recheck_failed_every: Duration,
+    pub(crate) left_after_failures: u32,
+    pub(crate) left_after: Duration,
+    pub(crate) give_up_after: u32,
+}
+
+/// The public CAs that may issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authorities(Vec<CertificateAuthority>);
+
+impl Authorities {
+    /// Whether this one may.
+    pub(crate) fn admit(&self, authority: CertificateAuthority) -> bool {
+        self.0.contains(&authority)
+    }
+
+    /// By their names in CAA records.
+    pub(crate) fn identities(&self) -> Vec<CaIdentity> {
+        self.0.iter().map(|authority| authority.identity()).collect()
+    }
+
+    /// What the API calls them.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|authority| authority.identity().name).collect()
+    }
+}
+
+pub(super) fn check(
+    (dns, verification, issuance, pops): (&RawDns, &RawVerification, &RawIssuance, &RawPops),
+    problems: &mut Vec<Problem>,
+) -> VerificationConfig {
+    check_numbers(verification, problems);
+    check_times((dns, verification, pops), problems);
+    let raw = verification;
+    VerificationConfig {
+        dns: DnsConfig {
+            resolvers: check_resolvers(&dns.resolvers, problems),
+            zone_servers: match dns.zone_servers {
+                true => ZoneServers::Asked,
+                false => ZoneServers::NotAsked,
+            },
+            timeout: dns.timeout,
+            zone_port: dns.zone_port,
+            http_port: raw.http_port,
+            allowed_networks: check_networks(&raw.allow_networks, problems),
+        },
+        checks: ChecksAtATime {
+            fresh: raw.fresh_checks,
+            pending: raw.pending_checks,
+            active: raw.active_checks,
+        },
+        recheck_rate: raw.recheck_rate,
+        schedule: Schedule {
+            recheck_every: raw.recheck_every,
+            recheck_failed_every: raw.recheck_failed_every,
+            left_after_failures: raw.left_after_failures,
+            left_after: raw.left_after,
+            give_up_after: raw.give_up_after,
+        },
+        authorities: check_authorities(&issuance.certificate_authorities, problems),
+        pop_unhealthy_after: pops.unhealthy_after,
+    }
+}
+
+fn check_resolvers(texts: &[String], problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+    if texts.len() > MAX_RESOLVERS {
+        let message = format!("expected at most {MAX_RESOLVERS} resolvers, got {}", texts.len());
+        problems.push(Problem::new("dns.resolvers", message));
+    }
+    let mut resolvers = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
+        match text.parse::<SocketAddr>().or_else(|_| alone()) {
+            Ok(resolver) => resolvers.push(resolver),
+            Err(_) => {
+                let key = format!("dns.resolvers[{index}]");
+                let message = format!(
+                    "expected an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\", got {text:?}"
+                );
+                problems.push(Problem::new(&key, message));
+            }
+        }
+    }
+    resolvers
+}
+
+fn check_networks(texts: &[String], problems: &mut Vec<Problem>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(error) => {
+                let key = format!("verification.allow_networks[{index}]");
+                problems.push(Problem::new(&key, format!("{error}")));
+            }
+        }
+    }
+    networks
+}
+
+fn check_authorities(names: &[String], problems: &mut Vec<Problem>) -> Authorities {
+    let mut authorities = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match CertificateAuthority::named(name) {
+            Some(authority) => authorities.push(authority),
+            None => {
+                let key = format!("issuance.certificate_authorities[{index}]");
+                let known = CertificateAuthority::ALL.map(|known| known.identity().name).join(", ");
+                let message = format!("expected one of {known}, got {name:?}");
+                problems.push(Problem::new(&key, message));
+            }
+        }
+    }
+    Authorities(authorities)
+}
+
+fn check_numbers(raw: &RawVerification, problems: &mut Vec<Problem>) {
+    let numbers = [
+        ("verification.fresh_checks", raw.fresh_checks, 1, 1_024),
+        ("verification.pending_checks", raw.pending_checks, 1, 1_024),
+        ("verification.active_checks", raw.active_checks, 1, 1_024),
+        ("verification.recheck_rate", raw.recheck_rate, 1, 10_000),
+        ("verification.left_after_failures", raw.left_after_failures, 1, 1_000),
+        ("verification.give_up_after", raw.give_up_after, 1, 10_000),
+        ("verification.http_port", u32::from(raw.http_port), 1, 65_535),
+    ];
+    for (key, number, least, most) in numbers {
+        if !(least..=most).contains(&number) {
+            let message = format!("expected {least} to {most}, got {number}");
+            problems.push(Problem::new(key, message));
+        }
+    }
+}
+
+fn check_times(
+    (dns, verification, pops): (&RawDns, &RawVerification, &RawPops),
+    problems: &mut Vec<Problem>,
+) {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    let times = [
+        ("dns.timeout", dns.timeout, Duration::from_millis(100), 20 * second),
+        ("verification.recheck_every", verification.recheck_every, minute, days(30)),
+        ("verification.recheck_failed_every", verification.recheck_failed_every, second, days(1)),
+        ("verification.left_after", verification.left_after, Duration::ZERO, days(30)),
+        ("pops.unhealthy_after", pops.unhealthy_after, 45 * second, days(1)),
+    ];
+    for (key, time, least, most) in times {
+        if !(least..=most).contains(&time) {
+            let text = |time| humantime::format_duration(time);
+            let message =
+                format!("expected a duration from \"{}\" to \"{}\"", text(least), text(most));
+            problems.push(Problem::new(key, message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolvers_are_addresses_with_or_without_a_port() {
+        let texts = ["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"];
+        let texts: Vec<String> = texts.map(str::to_owned).into();
+        let mut problems = Vec::new();
+        let resolvers = check_resolvers(&texts, &mut problems);
+        let ports: Vec<u16> = resolvers.iter().map(SocketAddr::port).collect();
+        assert_eq!((ports, problems.len()), (vec![53, 5353, 53, 5353], 0));
+    }
+
+    #[test]
+    fn a_problem_names_its_key_and_what_was_expected() {
+        let dns = RawDns {
+            resolvers: vec!["dns.example".to_owned()],
+            timeout: Duration::from_secs(60),
+            ..RawDns::default()
+        };
+        let verification = RawVerification {
+            pending_checks: 0,
+            allow_networks: vec!["10.0.0.1/8".to_owned()],
+            ..RawVerification::default()
+        };
+        let issuance = RawIssuance { certificate_authorities: vec!["acme".to_owned()] };
+        let pops = RawPops { unhealthy_after: Duration::from_secs(1) };
+        let mut problems = Vec::new();
+        check((&dns, &verification, &issuance, &pops), &mut problems);
+        let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        let expected = [
+            "verification.pending_checks",
+            "dns.timeout",
+            "pops.unhealthy_after",
+            "dns.resolvers[0]",
+            "verification.allow_networks[0]",
+            "issuance.certificate_authorities[0]",
+        ];
+        assert_eq!(keys, expected);
+        assert!(problems[5].message.contains("lets_encrypt, "), "{problems:?}");
+    }
+
+    #[test]
+    fn the_defaults_are_without_problems() {
+        let mut problems = Vec::new();
+        let raw = (
+            &RawDns::default(),
+            &RawVerification::default(),
+            &RawIssuance::default(),
+            &RawPops::default(),
+        );
+        let config = check(raw, &mut problems);
+        assert_eq!(problems.len(), 0);
+        assert_eq!(config.authorities.names(), ["lets_encrypt"]);
+    }
+}

@@ -1,0 +1,334 @@
+//! Verifying hostnames' DNS, and what follows from it.
+//!
+//! A check asks DNS outside any transaction and can take seconds. What it found is kept only where
+//! nobody has changed the hostname's standing meanwhile.
+
+mod evidence;
+mod in_flight;
+pub(crate) mod results;
+mod subject;
+
+use std::sync::Arc;
+
+use landfall_dns::{CaIdentity, DnsError, Evidence, Verdict, Verifier};
+use landfall_model::{HostnameId, PropertyId};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{
+    HostnameView, Service, ServiceError, VerificationError, hostnames::tell, owned, properties,
+    publish,
+};
+use crate::{
+    call::Call,
+    certificate::CertificateIssuer,
+    config::{Authorities, IssuanceScope, Schedule, VerificationConfig},
+    hostname::{HostnameStatus, ManagedHostname, Title, wish::CertificateWish},
+    metrics::verification::{Asker, VerificationMetrics},
+    store::{
+        self, Change,
+        audit::AuditEntry,
+        event::EventKind,
+        job::{Cancellation, Enqueued},
+        verification::CheckResult,
+    },
+    token::random_number,
+    verification::{Check, Jitter, Outcome, Trigger, Turn, decide},
+};
+use in_flight::InFlight;
+use results::{NotKept, Results};
+use subject::Subject;
+
+/// What verifications go by and share.
+#[derive(Clone, Debug)]
+pub(crate) struct Verification {
+    pub(super) verifier: Verifier,
+    authorities: Authorities,
+    /// The same as CAA records name them; none where the internal CA issues.
+    cas: Arc<[CaIdentity]>,
+    schedule: Schedule,
+    in_flight: InFlight,
+    results: Results,
+    metrics: VerificationMetrics,
+}
+
+impl Verification {
+    /// # Errors
+    /// Where there is no resolver.
+    pub(crate) fn new(
+        config: &VerificationConfig,
+        scope: IssuanceScope,
+        results: Results,
+        metrics: VerificationMetrics,
+    ) -> Result<Self, DnsError> {
+        let authorities = config.authorities.clone();
+        let cas = match scope {
+            IssuanceScope::SystemDomain => authorities.identities().into(),
+            IssuanceScope::VerifiedHostnames | IssuanceScope::EveryHostname => Arc::default(),
+        };
+        Ok(Self {
+            verifier: Verifier::new(&config.dns)?,
+            authorities,
+            cas,
+            schedule: config.schedule,
+            in_flight: InFlight::default(),
+            results,
+            metrics,
+        })
+    }
+
+    /// Refuses a CA that the operator has not configured.
+    pub(super) fn check_wish(&self, wish: &CertificateWish) -> Result<(), ServiceError> {
+        match wish.authority {
+            Some(wanted) if !self.authorities.admit(wanted) => {
+                Err(ServiceError::AuthorityNotConfigured {
+                    wanted: wanted.identity().name,
+                    configured: self.authorities.names(),
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Service {
+    /// Verifies a hostname's DNS because somebody asks for it, keeps what was seen and does what
+    /// follows. Whoever asks while a check runs gets what that one finds. `None` where the hostname is
+    /// never verified.
+    pub(crate) async fn verify(
+        &self,
+        call: Call,
+        id: HostnameId,
+    ) -> Result<Option<Arc<Evidence>>, ServiceError> {
+        self.check(call, id, Trigger::Request).await
+    }
+
+    /// Verifies a hostname's DNS if that is due.
+    pub(crate) async fn verify_due(
+        &self,
+        id: HostnameId,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        self.check(Call::system(now), id, Trigger::Schedule).await.map(drop)
+    }
+
+    /// Does what a request for a certificate means: external hostnames are verified first; those whose
+    /// DNS leads here, and all others, get a job, unless one is open.
+    pub(crate) async fn request_certificate(
+        &self,
+        call: Call,
+        property: PropertyId,
+        id: HostnameId,
+    ) -> Result<HostnameView, ServiceError> {
+        let view = self.hostname(property, id).await?;
+        if view.certificates.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
+            return Err(VerificationError::UploadedCertificate.into());
+        }
+        if let Some(evidence) = self.verify(call, id).await? {
+            match evidence.verdict() {
+                Verdict::Passed => {}
+                Verdict::Failed => return Err(VerificationError::Failed(evidence).into()),
+                Verdict::Inconclusive => {
+                    return Err(VerificationError::Inconclusive(evidence).into());
+                }
+            }
+        }
+        let mut change = self.store.change(call).await?;
+        let owner = properties::find(&mut change, property).await?;
+        let hostname = owned(store::hostname::find(change.on(), id).await?, property)?;
+        if hostname.status != HostnameStatus::Active {
+            return Err(match hostname.title {
+                Title::Claimed => VerificationError::OwnershipNotProven,
+                Title::Held => VerificationError::Changed,
+            }
+            .into());
+        }
+        if let Enqueued::New(_) = store::job::enqueue(&mut change, id).await? {
+            let (object, detail) = (&hostname.name.to_string(), json!({"hostnameId": id}));
+            let action = "hostname.request_certificate";
+            change.audit(&AuditEntry { action, property: Some(property), object, detail }).await?;
+        }
+        let view = self.view_in(&mut change, &owner, id).await?;
+        change.commit().await?;
+        Ok(view)
+    }
+
+    async fn check(
+        &self,
+        call: Call,
+        id: HostnameId,
+        trigger: Trigger,
+    ) -> Result<Option<Arc<Evidence>>, ServiceError> {
+        let place = self.verification.in_flight.enter(id);
+        let Some(mut found) = place.wait().await else { return Ok(None) };
+        if let Some(evidence) = &*found {
+            return Ok(Some(Arc::clone(evidence)));
+        }
+        let Some(subject) = self.claimed(call, id, trigger).await? else { return Ok(None) };
+        let is_due = subject.progress.next_at.is_some_and(|next_at| next_at <= call.now);
+        if trigger == Trigger::Schedule && !is_due {
+            return Ok(None);
+        }
+        let evidence = Arc::new(self.look(&subject, call.now, trigger).await);
+        self.conclude(call, &subject, trigger, &evidence).await?;
+        *found = Some(Arc::clone(&evidence));
+        Ok(Some(evidence))
+    }
+
+    /// What is to be checked. A claim is proven first: nothing else makes it the holder of its name.
+    async fn claimed(
+        &self,
+        call: Call,
+        id: HostnameId,
+        trigger: Trigger,
+    ) -> Result<Option<Subject>, ServiceError> {
+        let mut subject = self.subject(id, call.now).await?;
+        if subject.is_none() && trigger == Trigger::Request && self.resume(call, id).await? {
+            subject = self.subject(id, call.now).await?;
+        }
+        let Some(found) = subject else { return Ok(None) };
+        if found.hostname.title == Title::Held {
+            return Ok(Some(found));
+        }
+        match self.prove(call, &self.verification.verifier, &found.hostname).await? {
+            Title::Claimed => Ok(Some(found)),
+            Title::Held => self.subject(id, call.now).await,
+        }
+    }
+
+    /// Starts the checks of a hostname that another property has taken over. Says whether it did.
+    async fn resume(&self, call: Call, id: HostnameId) -> Result<bool, ServiceError> {
+        let mut change = self.store.change(call).await?;
+        let found = store::hostname::find(change.on(), id).await?;
+        let taken = |hostname: &ManagedHostname| hostname.status == HostnameStatus::TakenOver;
+        let Some(hostname) = found.filter(taken) else { return Ok(false) };
+        store::hostname::set_status(change.on(), id, HostnameStatus::PendingValidation).await?;
+        store::verification::begin(change.on(), id, call.now).await?;
+        let (kind, action) = words(Turn::Resumed);
+        tell(&mut change, &hostname, action, kind).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    async fn look(&self, subject: &Subject, now: OffsetDateTime, trigger: Trigger) -> Evidence {
+        let (verification, name) = (&self.verification, &subject.hostname.name);
+        let _running = verification.metrics.begin();
+        let seen = verification.verifier.verify(name, &subject.expectation, now).await;
+        let asker = match trigger {
+            Trigger::Schedule => Asker::Lane(subject.progress.lane),
+            Trigger::Request => Asker::Request,
+        };
+        verification.metrics.count(asker, &seen);
+        tracing::debug!(hostname = %name, finding = seen.finding.name(), "hostname verified");
+        evidence::bounded(seen)
+    }
+
+    /// Keeps what a check saw, and does what follows.
+    async fn conclude(
+        &self,
+        call: Call,
+        subject: &Subject,
+        trigger: Trigger,
+        evidence: &Evidence,
+    ) -> Result<(), ServiceError> {
+        let verdict = match (evidence.verdict(), subject.hostname.title) {
+            // Whoever has the name would be served for it: a claim alone activates nothing.
+            (Verdict::Passed, Title::Claimed) => Verdict::Failed,
+            (verdict, Title::Held | Title::Claimed) => verdict,
+        };
+        let jitter = Jitter::of(random_number()?);
+        let check = Check { trigger, verdict, now: call.now, jitter };
+        let outcome = decide(&subject.standing(), &check, &self.verification.schedule);
+        let result = CheckResult {
+            hostname: subject.hostname.id,
+            before: subject.progress,
+            after: outcome.progress,
+            checked_at: call.now,
+            evidence: evidence::to_json(evidence)?,
+        };
+        let kept = match outcome.turn {
+            None => self.verification.results.keep(result).await?,
+            Some(turn) => self.turn(call, subject, (outcome, turn), (&result, evidence)).await?,
+        };
+        if !kept {
+            let hostname = &subject.hostname.name;
+            tracing::debug!(%hostname, "a check's result was dropped: the hostname was changed");
+        }
+        Ok(())
+    }
+
+    /// Makes a change that the hostname's owner is told of. Says whether it was made: not where the
+    /// hostname has changed since the check began.
+    async fn turn(
+        &self,
+        call: Call,
+        subject: &Subject,
+        (outcome, turn): (Outcome, Turn),
+        (result, evidence): (&CheckResult, &Evidence),
+    ) -> Result<bool, ServiceError> {
+        let (before, id) = (&subject.hostname, subject.hostname.id);
+        let mut change = self.store.change(call).await?;
+        let found = store::hostname::find(change.on(), id).await?;
+        let same = found.filter(|now| now.status == before.status && now.title == before.title);
+        let Some(hostname) = same else { return Ok(false) };
+        if !store::verification::keep(change.on(), result).await? {
+            return Ok(false);
+        }
+        if outcome.status != hostname.status {
+            store::hostname::set_status(change.on(), id, outcome.status).await?;
+        }
+        follow_with_jobs(&mut change, id, turn).await?;
+        let (kind, action) = words(turn);
+        let object = &hostname.name.to_string();
+        let detail = json!({"hostnameId": id, "finding": evidence.finding});
+        let property = Some(hostname.property);
+        change.audit(&AuditEntry { action, property, object, detail }).await?;
+        let detail = json!({"finding": evidence.finding, "advice": evidence.advice});
+        change.event(id, kind, &detail).await?;
+        if turn == Turn::Activated {
+            publish(&mut change, id).await?;
+        }
+        let revision = change.commit().await?.revision.0;
+        let (property, finding) = (hostname.property.0, evidence.finding.name());
+        tracing::info!(property, hostname = %hostname.name, revision, finding, turn = action, "hostname verified");
+        Ok(true)
+    }
+}
+
+/// What an activated hostname needs, and one that has left no longer does.
+async fn follow_with_jobs(
+    change: &mut Change,
+    id: HostnameId,
+    turn: Turn,
+) -> Result<(), ServiceError> {
+    match turn {
+        Turn::Activated => {
+            let present = store::certificate::summaries(change.on(), id).await?;
+            if !present.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
+                store::job::enqueue(change, id).await?;
+            }
+        }
+        Turn::Left => {
+            store::job::cancel(change, id, Cancellation::DnsLeft).await?;
+        }
+        Turn::Resumed | Turn::GivenUp | Turn::Returned => {}
+    }
+    Ok(())
+}
+
+/// The event and the audit log's action.
+fn words(turn: Turn) -> (EventKind, &'static str) {
+    match turn {
+        Turn::Activated => (EventKind::Activated, "hostname.activate"),
+        Turn::Resumed => (EventKind::VerificationResumed, "hostname.resume_verification"),
+        Turn::GivenUp => (EventKind::GivenUp, "hostname.give_up"),
+        Turn::Left => (EventKind::DnsLeft, "hostname.dns_left"),
+        Turn::Returned => (EventKind::DnsReturned, "hostname.dns_returned"),
+    }
+}
+
+impl From<NotKept> for ServiceError {
+    fn from(NotKept: NotKept) -> Self {
+        Self::Interrupted
+    }
+}
