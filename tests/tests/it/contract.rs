@@ -7,13 +7,7 @@ async fn answers_are_what_the_document_says_whatever_is_asked() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/install");
     let installed = tools::run(script, &["contract"]).await.expect_success();
     let origin = Origin::start("shop").await;
-    let lab = Lab::builder()
-        .edges(0)
-        .control_setting("api.rate_limit", 1_000_000)
-        .control_setting("api.rate_burst", 1_000_000)
-        .control_setting("api.failed_auth_limit", 1_000_000)
-        .start()
-        .await;
+    let lab = Lab::builder().edges(0).start().await;
     let property = lab.api().create_property("shop", origin.address()).await;
     lab.api().add_hostname(property, "www.lab.localhost").await;
     lab.api().add_hostname(property, "www.customer.example").await;
