@@ -19,6 +19,7 @@ use super::{
 use crate::{
     api::{App, SharedApp},
     call::Call,
+    hostname::HostnameStatus,
     service::HostnameView,
 };
 
@@ -71,8 +72,13 @@ pub(super) async fn change(
     let body: HostnameBody = body::read(request, app.limits.max_body).await?;
     let mut edit = Edit::read(body)?;
     let uploads = edit.take_uploads();
-    let edit = |current: &_| edit.apply(current);
-    let view = app.service.edit_hostname(call, property, id, edit, uploads).await?;
+    let apply = |current: &_| edit.apply(current);
+    let mut view = app.service.edit_hostname(call, property, id, apply, uploads).await?;
+    // A request that says anything of `ssl` asks for a check too, though it changes nothing.
+    if edit.ssl.is_some() && view.hostname.status != HostnameStatus::Active {
+        app.service.verify(call, id).await?;
+        view = app.service.hostname(property, id).await?;
+    }
     answer(&app, StatusCode::ACCEPTED, view).await
 }
 

@@ -7,7 +7,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Plane, hostname_record, property_record, with_json},
+    support::{
+        Plane, eventually, hostname_record, property_record, responder::Responder, with_json,
+    },
     upload::{ca, leaf, signed},
 };
 
@@ -295,4 +297,43 @@ async fn a_fallback_origin_takes_the_place_of_the_propertys_origins_while_it_is_
     assert_eq!(zone.refused(Method::DELETE, path, Value::Null).await, (404, 1551));
     let private = json!({"origin": "10.0.0.1"});
     assert_eq!(zone.refused(Method::PUT, path, private).await, (400, 1415));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_with_the_same_ssl_checks_at_once_and_says_what_was_found() {
+    let dns = Responder::start().await;
+    dns.point(NAME, "203.0.113.9");
+    let resolvers = json!([dns.address.to_string()]);
+    let settings = json!({"resolvers": resolvers, "zone_servers": false, "timeout": "2s"});
+    let plane = Plane::start_with(json!({ "dns": settings })).await;
+    plane.pop("pop-1").await.epoch().await;
+    let property = plane.property("shop").await;
+    let path = zone_path(&plane, &property).await;
+    let zone = Zone { plane, property, path };
+    let ssl = json!({"method": "http", "type": "dv"});
+    let created = zone.create(json!({"hostname": NAME, "ssl": ssl})).await;
+    let path = format!("/{}", created["id"].as_str().unwrap());
+    let check = async || zone.must(Method::PATCH, &path, json!({ "ssl": ssl })).await;
+
+    // What a PoP asked is noted a moment later.
+    let pending = eventually(async || {
+        let hostname = check().await;
+        let errors = hostname["verification_errors"].as_array()?.clone();
+        let known = errors[0].as_str()?.starts_with("None of the A or AAAA records are owned");
+        known.then_some(hostname)
+    })
+    .await;
+    assert_eq!(pending["status"], "pending");
+    assert!(pending["verification_errors"][1].as_str().unwrap().contains("203.0.113.9"));
+    dns.point(NAME, "192.0.2.1");
+    let active = check().await;
+
+    assert_eq!(active["status"], "active", "{active}");
+    assert!(active.get("verification_errors").is_none(), "{active}");
+    assert!(active.get("ownership_verification").is_none(), "{active}");
+    let listed = zone.must(Method::GET, "?hostname_status=active", Value::Null).await;
+    assert_eq!(listed[0]["id"], created["id"]);
+    let body = json!({"ssl": {"certificate_authority": "digicert"}});
+    assert_eq!(zone.refused(Method::PATCH, &path, body).await, (400, 1434));
+    zone.plane.stop().await;
 }
