@@ -244,13 +244,20 @@ impl Problem {
         Self::unprocessable("origin_not_public", detail)
     }
 
+    fn too_many_policies() -> Self {
+        let detail = format!(
+            "The hostnames of a property have at most {MAX_TLS_POLICIES} different TLS policies: \
+             versions, HTTP/2, cipher suites and client CAs taken together."
+        );
+        Self::conflict("too_many_tls_policies", &detail)
+    }
+
     fn authority(wanted: &str, configured: &[&str]) -> Self {
         let detail = format!(
             "The operator has not configured the certificate authority {wanted}. Expected one of: {}.",
             configured.join(", ")
         );
-        Self::unprocessable("authority_not_configured", detail)
-            .with("field", "managedCertificate.authority")
+        Self::unprocessable("authority_not_configured", detail).at("managedCertificate.authority")
     }
 
     fn upload(error: &UploadError) -> Self {
@@ -351,13 +358,7 @@ impl From<ServiceError> for Problem {
             ServiceError::PropertyName(source) => Self::invalid_name(source),
             ServiceError::HostnameName(source) => Self::invalid_hostname(*source),
             ServiceError::OriginRefused(origin) => Self::origin_refused(origin),
-            ServiceError::TooManyPolicies => Self::conflict(
-                "too_many_tls_policies",
-                &format!(
-                    "The hostnames of a property have at most {MAX_TLS_POLICIES} different TLS \
-                     policies: versions, HTTP/2, cipher suites and client CAs taken together."
-                ),
-            ),
+            ServiceError::TooManyPolicies => Self::too_many_policies(),
             ServiceError::Upload(source) => Self::upload(source),
             ServiceError::TooLarge { len } => Self::too_large(*len, MAX_RECORD_LEN),
             ServiceError::SettingsTooLarge { len } => Self::too_large(*len, MAX_SETTINGS_LEN),
