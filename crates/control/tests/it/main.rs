@@ -39,6 +39,8 @@ mod snapshot;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod tickets;
 #[cfg(test)]
 mod upload;

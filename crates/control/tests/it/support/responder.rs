@@ -12,6 +12,8 @@ use tokio::{net::UdpSocket, task::JoinHandle};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Addresses(Vec<Ipv4Addr>),
+    /// A TXT record of at most 255 bytes.
+    Text(String),
     Silence,
 }
 
@@ -61,23 +63,33 @@ async fn serve(socket: UdpSocket, replies: Arc<Mutex<HashMap<String, Reply>>>) {
 /// RFC 1035 section 4.1: the header, the question as it came, and the answers.
 fn answer(query: &[u8], replies: &HashMap<String, Reply>) -> Option<Vec<u8>> {
     const A: u16 = 1;
+    const TXT: u16 = 16;
     let (name, end) = name(query)?;
     let kind = u16::from_be_bytes([query[end], query[end + 1]]);
     let parent = name.split_once('.').map_or(String::new(), |(_, parent)| format!(".{parent}"));
     let reply = replies.get(&name).or_else(|| replies.get(&parent));
-    let (code, addresses) = match reply {
+    let (code, found): (u8, Vec<Vec<u8>>) = match reply {
         Some(Reply::Silence) => return None,
-        Some(Reply::Addresses(addresses)) if kind == A => (0, addresses.as_slice()),
-        Some(Reply::Addresses(_)) => (0, [].as_slice()),
-        None if name.is_empty() => (0, [].as_slice()),
-        None => (3, [].as_slice()),
+        Some(Reply::Addresses(addresses)) if kind == A => {
+            (0, addresses.iter().map(|address| address.octets().to_vec()).collect())
+        }
+        Some(Reply::Text(text)) if kind == TXT => {
+            let len = u8::try_from(text.len()).unwrap();
+            (0, vec![[&[len], text.as_bytes()].concat()])
+        }
+        Some(Reply::Addresses(_) | Reply::Text(_)) => (0, Vec::new()),
+        None if name.is_empty() => (0, Vec::new()),
+        None => (3, Vec::new()),
     };
-    let count = u8::try_from(addresses.len()).unwrap();
+    let count = u8::try_from(found.len()).unwrap();
     let mut answer = vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0];
     answer.extend(&query[12..end + 4]);
-    for address in addresses {
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        answer.extend(address.octets());
+    for data in found {
+        answer.extend([0xc0, 12]);
+        answer.extend(kind.to_be_bytes());
+        answer.extend([0, 1, 0, 0, 0, 60]);
+        answer.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+        answer.extend(data);
     }
     Some(answer)
 }

@@ -1,0 +1,205 @@
+//! Names that move to whoever proves them.
+
+use landfall_feed::record::{Body, HostnameRecord};
+use rcgen::KeyPair;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    support::{
+        Plane, Pop, answer, eventually, hostname_record,
+        responder::{Reply, Responder},
+    },
+    upload::{ca, leaf, signed},
+};
+
+/// Of the PoP that [`Plane::pop`] adds.
+const POP: &str = "192.0.2.1";
+
+/// Two properties, and a DNS server that says that every name leads here.
+struct Scene {
+    dns: Responder,
+    plane: Plane,
+    pop: Pop,
+    former: String,
+    claimant: String,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        Self::with("none").await
+    }
+
+    /// With this rule for the internal CA's certificates.
+    async fn with(external_hostnames: &str) -> Self {
+        let dns = Responder::start().await;
+        for parent in ["one.test", ".one.test"] {
+            dns.point(parent, POP);
+        }
+        let plane = Plane::start_with(json!({
+            "dns": {"resolvers": [dns.address.to_string()], "zone_servers": false, "timeout": "2s"},
+            "internal_ca": {"external_hostnames": external_hostnames},
+        }))
+        .await;
+        let pop = plane.pop("pop-1").await;
+        pop.epoch().await;
+        let (former, claimant) = (plane.property("former").await, plane.property("claimant").await);
+        Self { dns, plane, pop, former, claimant }
+    }
+
+    /// Publishes the TXT token of the hostname at `path`.
+    async fn publish_token(&self, path: &str) {
+        let hostname = self.plane.get(path).await.1;
+        let txt = &hostname["ownership"]["txt"];
+        let value = txt["value"].as_str().unwrap().to_owned();
+        self.dns.set(txt["name"].as_str().unwrap(), Reply::Text(value));
+    }
+
+    async fn request(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.plane.request(Method::POST, &format!("{path}/request-certificate"))).await
+    }
+
+    /// Publishes a hostname's token, and asks for it to be looked at until that is done: a check that
+    /// began before may still be on its way. Answers what is told of the hostname then.
+    async fn prove(&self, path: &str) -> Value {
+        self.publish_token(path).await;
+        self.granted(path).await
+    }
+
+    async fn granted(&self, path: &str) -> Value {
+        eventually(async || {
+            let (status, hostname) = self.request(path).await;
+            (status == StatusCode::OK).then_some(hostname)
+        })
+        .await
+    }
+
+    async fn record(&self, name: &str) -> HostnameRecord {
+        let records = self.pop.records(self.pop.epoch().await, 0).await;
+        hostname_record(&records, name)
+    }
+
+    async fn upload(&self, path: &str, name: &str) {
+        let pair = signed(&leaf(name), &KeyPair::generate().unwrap(), &ca("Customer CA"));
+        let (status, problem) = self.plane.post(&format!("{path}/certificate"), &pair).await;
+        assert_eq!(status, StatusCode::OK, "{problem}");
+    }
+
+    async fn ownership(&self, path: &str) -> Value {
+        self.plane.get(path).await.1["ownership"]["state"].clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proven_name_moves_with_what_serves_it_and_its_record_is_replaced() {
+    let scene = Scene::start().await;
+    let plane = &scene.plane;
+    let before = plane.hostname(&scene.former, "www.one.test").await;
+    scene.upload(&before, "www.one.test").await;
+    assert_eq!(scene.request(&before).await.1["code"], "uploaded_certificate");
+    let served = scene.record("www.one.test").await;
+    let token = &plane.get(&before).await.1["ownership"]["txt"]["value"];
+    let former_token = token.as_str().unwrap().to_owned();
+    let after = plane.hostname(&scene.claimant, "www.one.test").await;
+    let (status, problem) = scene.request(&after).await;
+    assert!(status.is_client_error(), "{problem}");
+    assert_eq!(scene.ownership(&after).await, "claimed");
+
+    let hostname = scene.prove(&after).await;
+
+    assert_eq!(
+        (&hostname["status"], &hostname["ownership"]["state"]),
+        (&json!("Active"), &json!("held"))
+    );
+    assert_eq!(hostname["certificates"][0]["source"], "inherited");
+    let moved = scene.record("www.one.test").await;
+    assert_ne!(moved.route.property, served.route.property);
+    assert_eq!(moved.certificates, served.certificates);
+    let (_, lost) = plane.get(&before).await;
+    assert_eq!((&lost["status"], &lost["certificates"]), (&json!("Error"), &json!([])));
+    assert!(lost["statusReason"].is_string(), "{lost}");
+    // A token that the former owner had published gives nothing back.
+    scene.dns.set("_cf-custom-hostname.www.one.test", Reply::Text(former_token));
+    assert!(scene.request(&before).await.0.is_client_error());
+    assert_eq!(scene.ownership(&before).await, "claimed");
+    scene.upload(&after, "www.one.test").await;
+    let (_, hostname) = plane.get(&after).await;
+    assert_eq!(hostname["certificates"].as_array().unwrap().len(), 1);
+    assert_eq!(hostname["certificates"][0]["source"], "uploaded");
+    assert_eq!(plane.delete(&before).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(scene.record("www.one.test").await.hostname_id, moved.hostname_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_managed_certificate_moves_for_good() {
+    let scene = Scene::with("verified").await;
+    let before = scene.plane.hostname(&scene.former, "www.one.test").await;
+    scene.granted(&before).await;
+    let served = eventually(async || {
+        let record = scene.record("www.one.test").await;
+        (!record.certificates.is_empty()).then_some(record)
+    })
+    .await;
+    let after = scene.plane.hostname(&scene.claimant, "www.one.test").await;
+
+    scene.prove(&after).await;
+
+    let moved = scene.record("www.one.test").await;
+    assert_ne!(moved.route.property, served.route.property);
+    assert_eq!(scene.plane.get(&after).await.1["certificates"][0]["source"], "internal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_under_a_wildcard_moves_and_the_wildcard_stays_and_the_other_way_round() {
+    let scene = Scene::start().await;
+    let wildcard = scene.plane.hostname(&scene.former, "*.one.test").await;
+    let exact = scene.plane.hostname(&scene.claimant, "www.one.test").await;
+    let other = scene.plane.hostname(&scene.claimant, "*.one.test").await;
+    assert_eq!(scene.ownership(&exact).await, "claimed");
+
+    scene.prove(&exact).await;
+    assert_eq!(scene.ownership(&exact).await, "held");
+    assert_eq!(scene.ownership(&wildcard).await, "held");
+    scene.prove(&other).await;
+
+    assert_eq!(scene.ownership(&other).await, "held");
+    assert_eq!(scene.ownership(&exact).await, "held");
+    assert_eq!(scene.plane.get(&wildcard).await.1["status"], "Error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostname_that_loses_its_wildcard_keeps_its_name_and_one_that_loses_its_name_nothing() {
+    let scene = Scene::start().await;
+    let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});
+    let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.former), &both).await;
+    let former = format!("{}/hostname/{}", scene.former, hostname["id"]);
+    let wildcard = scene.plane.hostname(&scene.claimant, "*.one.test").await;
+    scene.prove(&wildcard).await;
+    let (_, hostname) = scene.plane.get(&former).await;
+    assert_eq!(hostname["ownership"]["state"], "held");
+    assert_eq!(hostname["managedCertificate"]["wildcard"], false);
+    assert_eq!(scene.plane.delete(&wildcard).await.0, StatusCode::NO_CONTENT);
+    let wanted = json!({"managedCertificate": {"wildcard": true}});
+    assert_eq!(scene.plane.patch(&former, &wanted).await.0, StatusCode::OK);
+
+    let base = scene.plane.hostname(&scene.claimant, "one.test").await;
+    scene.prove(&base).await;
+
+    assert_eq!(scene.plane.get(&former).await.1["status"], "Error");
+    let records = scene.pop.records(scene.pop.epoch().await, 0).await;
+    let wildcard = records.iter().find(|record| record.id == "hostname/*.one.test").unwrap();
+    assert!(matches!(wildcard.body, Body::Tombstone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_holder_has_gone_needs_no_proof() {
+    let scene = Scene::start().await;
+    let holder = scene.plane.hostname(&scene.former, "www.one.test").await;
+    let claim = scene.plane.hostname(&scene.claimant, "www.one.test").await;
+    assert_eq!(scene.plane.delete(&holder).await.0, StatusCode::NO_CONTENT);
+
+    let hostname = scene.granted(&claim).await;
+
+    assert_eq!(hostname["ownership"]["state"], "held");
+    assert_eq!(scene.record("www.one.test").await.hostname_id.0, hostname["id"]);
+}
