@@ -8,6 +8,7 @@
 
 mod changes;
 mod contract;
+mod crash;
 mod demo;
 mod ending;
 mod faults;
@@ -18,4 +19,5 @@ mod sdk;
 mod secrets;
 mod settings;
 mod slice;
+mod takeover;
 mod tls;

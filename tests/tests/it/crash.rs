@@ -1,0 +1,66 @@
+//! A control plane that is killed again and again while everything is changed.
+
+mod invariants;
+mod load;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use landfall_tests::{Authority, Lab, wait_until};
+use load::{Dice, World};
+
+/// How many times it is killed.
+const KILLS: u64 = 30;
+const CLIENTS: u64 = 6;
+/// How long all of it may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn leaves_nothing_half_made_wherever_it_is_killed() {
+    let dns = Authority::start(&[("customer.test", "* A 127.0.0.1")]).await;
+    let world = World::start().await;
+    let mut lab = Lab::builder()
+        .control_setting("internal_ca.external_hostnames", "verified")
+        .control_setting("dns.resolvers", vec![dns.address().to_string()])
+        .control_setting("dns.zone_port", i64::from(dns.address().port()))
+        .control_setting("verification.http_port", i64::from(world.hosts.address().port()))
+        .control_setting("verification.allow_networks", vec!["127.0.0.0/8"])
+        .start()
+        .await;
+    let state = lab.folder().join("control");
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let started = Instant::now();
+
+    for kill in 0..KILLS {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let own = Dice(dice.roll(u64::MAX) | 1);
+                tokio::spawn(Arc::clone(&world).change(lab.api(), own))
+            })
+            .collect();
+        let moment = Duration::from_millis(100 + dice.roll(500));
+        tokio::time::sleep(moment).await;
+        lab.control().kill().await;
+        for client in clients {
+            client.await.unwrap();
+        }
+        invariants::check(&state);
+        assert!(started.elapsed() < PATIENCE, "after {kill} kills");
+        lab.control().start();
+        lab.wait_until_control_is_ready().await;
+    }
+
+    for action in ["hostname.create", "hostname.take_over", "hostname.delete", "property.delete"] {
+        assert!(invariants::audited(&state, action) > 0, "{action} never came about");
+    }
+    let rejected = lab.metric(0, "landfall_feed_records_rejected_total", "").await;
+    assert_eq!(rejected.unwrap_or(0.0), 0.0);
+    wait_until("the edge has all of it", Duration::from_secs(60), async || {
+        let head = invariants::head(&state);
+        let applied = lab.metric(0, "landfall_feed_revision", "").await?;
+        (applied == head).then_some(())
+    })
+    .await;
+}
