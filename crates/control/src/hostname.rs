@@ -14,7 +14,6 @@ pub(crate) use metadata::Metadata;
 use wish::{CertificateWish, Coverage};
 
 /// A hostname as it is kept.
-#[allow(dead_code, reason = "`version` is for entity tags")]
 #[derive(Clone, Debug)]
 pub(crate) struct ManagedHostname {
     pub(crate) id: HostnameId,
