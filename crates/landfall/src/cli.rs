@@ -81,6 +81,9 @@ pub(crate) struct DemoArgs {
     /// The edge's port for health and metrics
     #[arg(long, default_value_t = 9090)]
     pub(crate) admin_port: u16,
+    /// The port of the demo's own DNS server, for UDP and TCP
+    #[arg(long, default_value_t = 5300)]
+    pub(crate) dns_port: u16,
 }
 
 /// `landfall keys`

@@ -1,10 +1,12 @@
-//! `landfall demo`: a control plane, an edge and two origins on this machine, with nothing to set up.
+//! `landfall demo`: a control plane, an edge, two origins and a DNS server on this machine, with nothing to set up.
 //!
 //! The control plane and the edge are child processes with config files of their own, which run
 //! as well without the demo. All state is in one folder and is used again at the next start.
 
 mod api;
 mod children;
+mod customer;
+mod dns;
 mod enrolment;
 mod error;
 mod files;
@@ -20,7 +22,12 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
-    api::Api, children::Children, enrolment::Enrolment, files::Files, origins::Origins,
+    api::{Api, Property},
+    children::Children,
+    dns::{Dns, Sockets},
+    enrolment::Enrolment,
+    files::Files,
+    origins::Origins,
     ports::Ports,
 };
 pub(crate) use self::{error::DemoError, ports::Reserved};
@@ -62,11 +69,11 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let ports = reserved.ports();
     say(&format!("Landfall demo, in {}", files.folder().display()));
     let enrolment = enrolment::prepare(&files, &ports).await?;
-    drop(reserved);
+    let sockets = reserved.into_dns();
 
     let mut children = Children::default();
     let result = tokio::select! {
-        result = session(&files, &ports, &enrolment, &mut children) => result,
+        result = session((&files, &ports, &enrolment), sockets, &mut children) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
@@ -77,55 +84,77 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
 
 /// Never ends well: a caller drops it.
 async fn session(
-    files: &Files,
-    ports: &Ports,
-    enrolment: &Enrolment,
+    (files, ports, enrolment): (&Files, &Ports, &Enrolment),
+    sockets: Sockets,
     children: &mut Children,
 ) -> Result<(), DemoError> {
     children.start("control", files)?;
     children.start("edge", files)?;
+    let api = Api::new(SocketAddr::new(LOOPBACK, ports.api), enrolment.api_key.as_str())?;
     let mut origins = Origins::default();
-    tokio::select! {
-        result = set_up(files, ports, enrolment, &mut origins) => result?,
+    let mut dns = tokio::select! {
+        result = set_up(&api, (files, ports), sockets, &mut origins) => result?,
         ended = children.any_ended() => return Err(ended),
-    }
+    };
     files.describe(ports, enrolment)?;
     explain(files, ports);
     tokio::select! {
         ended = children.any_ended() => Err(ended),
         ended = origins.any_ended() => Err(ended),
+        ended = dns.ended() => Err(ended),
     }
 }
 
 /// Creates properties and hostnames where they are missing, and waits until all are served.
 async fn set_up(
-    files: &Files,
-    ports: &Ports,
-    enrolment: &Enrolment,
+    api: &Api,
+    (files, ports): (&Files, &Ports),
+    sockets: Sockets,
     origins: &mut Origins,
-) -> Result<(), DemoError> {
-    let api = Api::new(SocketAddr::new(LOOPBACK, ports.api), enrolment.api_key.as_str())?;
+) -> Result<Dns, DemoError> {
     api.wait_until_live().await?;
     let mut known = api.properties().await?;
     for site in &SITES {
-        let property = match known.iter().find(|property| property.name == site.property) {
-            Some(property) => property.clone(),
-            None => {
-                let address = origins.start(site.property, None).await?;
-                let created = api.create_property(site.property, address).await?;
-                known.push(created.clone());
-                created
-            }
-        };
-        if !origins.is_running(site.property) {
-            origins.start(site.property, property.origin()).await?;
-        }
+        let property = ensure_property(api, site, &mut known, origins).await?;
         api.ensure_hostname(&property, site.pattern).await?;
     }
+    let property = ensure_property(api, &customer::SITE, &mut known, origins).await?;
+    let hostname = api.find_hostname(&property, customer::SITE.pattern).await?;
+    let dns = Dns::start(sockets, customer::first_record(hostname.as_ref())).await?;
     for site in &SITES {
-        probe::wait_until_served(site, ports.https, &files.root_certificate()).await?;
-        say(&format!("  served: https://{}:{}/", site.visit, ports.https));
+        wait_until_served(site, files, ports).await?;
     }
+    // Not before an edge serves: hostnames are verified against the PoPs that are healthy.
+    customer::move_in(api, &property, hostname, &dns).await?;
+    wait_until_served(&customer::SITE, files, ports).await?;
+    Ok(dns)
+}
+
+/// The site's property, with its origin running.
+async fn ensure_property(
+    api: &Api,
+    site: &Site,
+    known: &mut Vec<Property>,
+    origins: &mut Origins,
+) -> Result<Property, DemoError> {
+    let property = match known.iter().find(|property| property.name == site.property) {
+        Some(property) => property.clone(),
+        None => {
+            let address = origins.start(site.property, None).await?;
+            let created = api.create_property(site.property, address).await?;
+            known.push(created.clone());
+            created
+        }
+    };
+    if !origins.is_running(site.property) {
+        origins.start(site.property, property.origin()).await?;
+    }
+    Ok(property)
+}
+
+async fn wait_until_served(site: &Site, files: &Files, ports: &Ports) -> Result<(), DemoError> {
+    probe::wait_until_served(site, ports.https, &files.root_certificate()).await?;
+    say(&format!("  served: https://{}:{}/", site.visit, ports.https));
     Ok(())
 }
 
@@ -136,6 +165,10 @@ fn explain(files: &Files, ports: &Ports) {
     for site in &SITES {
         say(&format!("  curl --cacert {ca} https://{}:{https}/", site.visit));
     }
+    let visit = customer::SITE.visit;
+    say(&format!(
+        "  curl --cacert {ca} --resolve {visit}:{https}:{LOOPBACK} https://{visit}:{https}/"
+    ));
     let description = files.description();
     say(&format!(
         "\nAdd a hostname, and it is served at once:
@@ -144,12 +177,14 @@ fn explain(files: &Files, ports: &Ports) {
   curl --cacert {ca} https://new.{SYSTEM_DOMAIN}:{https}/
 
 Health and metrics: http://{LOOPBACK}:{}/readyz and /metrics
+DNS, by UDP and TCP: {LOOPBACK}:{}
 Logs: {} and {}
 Ctrl-C stops the demo.
 
 demo ready",
         description.display(),
         ports.admin,
+        ports.dns,
         files.log("control").display(),
         files.log("edge").display(),
     ));

@@ -18,7 +18,8 @@ use serde_json::Value;
 fn demo(folder: &Path) -> Node {
     let dir = folder.join("demo");
     let args = ["demo", "--dir", dir.to_str().unwrap()];
-    let ports = ["--https-port=0", "--http-port=0", "--api-port=0", "--admin-port=0"];
+    let ports =
+        ["--https-port=0", "--http-port=0", "--api-port=0", "--admin-port=0", "--dns-port=0"];
     Node::new("demo", &[&args[..], &ports].concat(), folder)
 }
 
@@ -58,6 +59,37 @@ async fn serves_three_hostnames_over_tls_with_nothing_set_up() {
         assert!(body.contains("x-forwarded-for: 127.0.0.1"), "{body}");
         assert!(body.contains("x-forwarded-proto: https"), "{body}");
     }
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test]
+async fn serves_a_customers_hostname_once_its_dns_leads_here_and_after_another_start() {
+    const CUSTOMER: &str = "www.customer.test";
+    let folder = tempfile::tempdir().unwrap();
+    let (mut node, demo) = start(folder.path()).await;
+    let log = node.log();
+    let mut rest = log.as_str();
+    for line in [
+        "leads elsewhere (www.customer.test. A 192.0.2.10)",
+        "www.customer.test: PendingValidation",
+        "record to create: type CNAME, name www.customer.test, target shop.demo.localhost",
+        "request-certificate: 400, ",
+        "Resolved: 192.0.2.10. Expected: 127.0.0.1.",
+        "changes the record: www.customer.test. CNAME shop.demo.localhost.",
+        "request-certificate: 200, Active",
+        "served: https://www.customer.test:",
+        "--resolve www.customer.test:",
+    ] {
+        let (_, after) = rest.split_once(line).unwrap_or_else(|| panic!("no {line:?} in {log}"));
+        rest = after;
+    }
+    assert!(curl(&demo, CUSTOMER).await.starts_with("origin: shop\n"));
+    assert!(node.stop().await.success());
+
+    let (mut node, demo) = start(folder.path()).await;
+
+    assert!(!node.log().contains("PendingValidation"), "{}", node.log());
+    assert!(curl(&demo, CUSTOMER).await.starts_with("origin: shop\n"));
     assert!(node.stop().await.success());
 }
 

@@ -40,9 +40,48 @@ struct Origin {
     url: String,
 }
 
+/// A hostname as the API shows it.
 #[derive(Deserialize)]
-struct Hostname {
-    name: String,
+pub(super) struct Hostname {
+    id: i64,
+    pub(super) name: String,
+    pub(super) status: HostnameStatus,
+    pub(super) record: Option<Record>,
+}
+
+/// Where a hostname stands.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(super) enum HostnameStatus {
+    PendingValidation,
+    Active,
+    Error,
+}
+
+/// The DNS record that makes a hostname lead here.
+#[derive(Deserialize)]
+pub(super) struct Record {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) target: String,
+}
+
+/// What became of a request for a certificate.
+pub(super) enum CertificateRequest {
+    /// The hostname's DNS leads here.
+    Granted(Hostname),
+    /// It does not, or could not be looked up.
+    Refused {
+        status: StatusCode,
+        /// What to change.
+        detail: String,
+    },
+}
+
+/// An error of the API.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +91,35 @@ struct List<T> {
     next_cursor: Option<String>,
 }
 
+/// What the API answered.
+struct Answer {
+    /// Method and path of the request.
+    request: String,
+    status: StatusCode,
+    text: String,
+}
+
+impl Answer {
+    fn read_success<T: DeserializeOwned>(&self) -> Result<T, DemoError> {
+        if self.status.is_success() { self.read() } else { Err(self.unexpected()) }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, DemoError> {
+        serde_json::from_str(&self.text).map_err(|_| self.unexpected())
+    }
+
+    fn unexpected(&self) -> DemoError {
+        let body = self.text.chars().take(MAX_WORDS).collect();
+        DemoError::Answer { request: self.request.clone(), status: self.status, body }
+    }
+}
+
 impl Property {
+    /// The path of its hostnames.
+    fn hostnames(&self) -> String {
+        format!("/api/Property/{}/hostname", self.id)
+    }
+
     /// Where the control plane knows the property's origin.
     pub(super) fn origin(&self) -> Option<SocketAddr> {
         let url = &self.origins.first()?.url;
@@ -123,13 +190,57 @@ impl Api {
         property: &Property,
         pattern: &str,
     ) -> Result<(), DemoError> {
-        let path = format!("/api/Property/{}/hostname", property.id);
-        let known: Vec<Hostname> = self.list(&path).await?;
-        if known.iter().any(|hostname| hostname.name == pattern) {
-            return Ok(());
+        if self.find_hostname(property, pattern).await?.is_none() {
+            self.create_hostname(property, pattern).await?;
         }
-        self.send::<Hostname>(Method::POST, &path, Some(json!({"name": pattern}))).await?;
         Ok(())
+    }
+
+    /// The property's hostname of that name.
+    ///
+    /// # Errors
+    /// [`DemoError::Request`] and [`DemoError::Answer`].
+    pub(super) async fn find_hostname(
+        &self,
+        property: &Property,
+        pattern: &str,
+    ) -> Result<Option<Hostname>, DemoError> {
+        let known: Vec<Hostname> = self.list(&property.hostnames()).await?;
+        Ok(known.into_iter().find(|hostname| hostname.name == pattern))
+    }
+
+    /// Adds a hostname to the property.
+    ///
+    /// # Errors
+    /// [`DemoError::Request`] and [`DemoError::Answer`].
+    pub(super) async fn create_hostname(
+        &self,
+        property: &Property,
+        pattern: &str,
+    ) -> Result<Hostname, DemoError> {
+        let body = json!({"name": pattern});
+        self.send(Method::POST, &property.hostnames(), Some(body)).await
+    }
+
+    /// Requests the hostname's certificate, for which its DNS is verified.
+    ///
+    /// # Errors
+    /// [`DemoError::Request`], and [`DemoError::Answer`] for anything but a grant or a refusal with
+    /// its reason.
+    pub(super) async fn request_certificate(
+        &self,
+        property: &Property,
+        hostname: &Hostname,
+    ) -> Result<CertificateRequest, DemoError> {
+        let path = format!("{}/{}/request-certificate", property.hostnames(), hostname.id);
+        let refused =
+            |status| matches!(status, StatusCode::BAD_REQUEST | StatusCode::SERVICE_UNAVAILABLE);
+        let answer = self.exchange(Method::POST, &path, None).await?;
+        if refused(answer.status) {
+            let Problem { detail } = answer.read()?;
+            return Ok(CertificateRequest::Refused { status: answer.status, detail });
+        }
+        Ok(CertificateRequest::Granted(answer.read_success()?))
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, DemoError> {
@@ -150,19 +261,22 @@ impl Api {
         path: &str,
         body: Option<Value>,
     ) -> Result<T, DemoError> {
+        self.exchange(method, path, body).await?.read_success()
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Answer, DemoError> {
         let request = format!("{method} {path}");
         let builder = self.client.request(method, format!("{}{path}", self.base));
         let failed = |source| DemoError::Request { request: request.clone(), source };
         let answer = self.with_headers(builder, body).send().await.map_err(failed)?;
         let status = answer.status();
         let text = answer.text().await.map_err(failed)?;
-        match serde_json::from_str(&text) {
-            Ok(value) if status.is_success() => Ok(value),
-            _ => {
-                let body = text.chars().take(MAX_WORDS).collect();
-                Err(DemoError::Answer { request, status, body })
-            }
-        }
+        Ok(Answer { request, status, text })
     }
 
     fn with_headers(&self, builder: RequestBuilder, body: Option<Value>) -> RequestBuilder {

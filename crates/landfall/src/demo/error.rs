@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitStatus};
 
+use hickory_server::proto::serialize::txt::ParseError;
+
 use crate::config::ConfigError;
 
 /// See the module.
@@ -92,6 +94,23 @@ pub(crate) enum DemoError {
     /// An origin ended by itself.
     #[error("an origin ended")]
     OriginEnded,
+    /// The DNS server could not be started or go on.
+    #[error("cannot run the demo's DNS server")]
+    Dns {
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The DNS server's zone can't be read.
+    #[error("cannot read the demo's DNS zone")]
+    Zone {
+        /// The parser's reason.
+        #[source]
+        source: Box<ParseError>,
+    },
+    /// The DNS server ended by itself.
+    #[error("the demo's DNS server ended")]
+    DnsEnded,
     /// A request to the API got no answer.
     #[error("no answer from the API to {request}")]
     Request {

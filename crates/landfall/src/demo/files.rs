@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{DemoError, Enrolment, LOOPBACK, Ports, SITES, SYSTEM_DOMAIN};
+use super::{DemoError, Enrolment, LOOPBACK, Ports, SITES, SYSTEM_DOMAIN, customer};
 
 /// The most bytes of a log that are repeated when its process ends.
 const MAX_TAIL: usize = 2_000;
@@ -27,6 +27,7 @@ struct Description<'a> {
     http: String,
     api: String,
     admin: String,
+    dns: String,
     api_key: &'a str,
     ca: PathBuf,
     hostnames: Vec<&'static str>,
@@ -139,9 +140,10 @@ impl Files {
             http: at(ports.http),
             api: at(ports.api),
             admin: at(ports.admin),
+            dns: at(ports.dns),
             api_key: enrolment.api_key.as_str(),
             ca: self.root_certificate(),
-            hostnames: SITES.iter().map(|site| site.pattern).collect(),
+            hostnames: SITES.iter().chain([&customer::SITE]).map(|site| site.pattern).collect(),
             edge_config: self.config("edge"),
             control_config: self.config("control"),
         };
@@ -169,8 +171,17 @@ group_public_key_file = \"keys/group.pub\"
 # The demo's own origins.
 [origins]
 allow_networks = [\"{LOOPBACK}\"]
+
+# The demo's own DNS server, which knows all there is.
+[dns]
+resolvers = [\"{LOOPBACK}:{}\"]
+zone_servers = false
+
+# No public CA can reach the demo.
+[internal_ca]
+external_hostnames = \"verified\"
 ",
-        ports.api
+        ports.api, ports.dns
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::{DemoError, LOOPBACK};
+use super::{DemoError, LOOPBACK, dns::Sockets};
 use crate::cli::DemoArgs;
 
 /// The ports on loopback.
@@ -12,11 +12,13 @@ pub(super) struct Ports {
     pub(super) http: u16,
     pub(super) api: u16,
     pub(super) admin: u16,
+    pub(super) dns: u16,
 }
 
 /// Ports that are held until this is dropped, so that no two are the same.
 pub(crate) struct Reserved {
     ports: Ports,
+    dns: Sockets,
     _listeners: [TcpListener; 4],
 }
 
@@ -30,8 +32,12 @@ impl Reserved {
         let (http, http_listener) = bind("--http-port", args.http_port)?;
         let (api, api_listener) = bind("--api-port", args.api_port)?;
         let (admin, admin_listener) = bind("--admin-port", args.admin_port)?;
+        let (flag, port) = ("--dns-port", args.dns_port);
+        let bound = Sockets::bind(port);
+        let (dns, sockets) = bound.map_err(|source| DemoError::Port { flag, port, source })?;
         Ok(Self {
-            ports: Ports { https, http, api, admin },
+            ports: Ports { https, http, api, admin, dns },
+            dns: sockets,
             _listeners: [https_listener, http_listener, api_listener, admin_listener],
         })
     }
@@ -39,6 +45,11 @@ impl Reserved {
     /// The numbers.
     pub(super) fn ports(&self) -> Ports {
         self.ports
+    }
+
+    /// Frees every port but that of the demo's own DNS server.
+    pub(super) fn into_dns(self) -> Sockets {
+        self.dns
     }
 }
 
@@ -63,6 +74,7 @@ mod tests {
             http_port: 0,
             api_port: port,
             admin_port: 0,
+            dns_port: 0,
         };
         let error = Reserved::bind(&args).err().unwrap().to_string();
         assert!(error.contains("--api-port") && error.contains(&port.to_string()), "{error}");

@@ -43,6 +43,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rusqlite", &["landfall-feed"]),
     ("instant-acme", &["landfall-issuance"]),
     ("psl", &["landfall-dns"]),
+    ("hickory-server", &["landfall"]),
     ("anyhow", &["landfall"]),
     ("clap", &["landfall"]),
 ];
