@@ -64,7 +64,10 @@ fn enrols_lists_and_removes_a_pop_with_its_token_shown_once() {
     assert!(!stderr(&added).contains(token));
 
     let listed = site.must(&["pop", "list"]);
-    assert_eq!(listed, "fra1\t192.0.2.1 2001:db8::1\tnever seen\n");
+    let expected = "fra1\t192.0.2.1 2001:db8::1\tnever seen\ttraffic on, asked never\n";
+    assert_eq!(listed, expected);
+    site.must(&["pop", "traffic", "fra1", "off"]);
+    assert!(site.must(&["pop", "list"]).contains("traffic off"));
     site.must(&["pop", "remove", "fra1"]);
     assert_eq!(site.must(&["pop", "list"]), "");
 
