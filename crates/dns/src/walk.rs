@@ -3,7 +3,7 @@
 
 use hickory_resolver::proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData, RecordType},
+    rr::{DNSClass, Name, RData, Record, RecordType},
 };
 
 use crate::{ask::Asker, evidence::LookupOutcome};
@@ -122,7 +122,7 @@ fn follow(trail: &mut Trail, answer: &Answer, kind: RecordType) -> Step {
         if !answer.extent.covers(&here) {
             return Step::Onwards;
         }
-        let at_name = || message.answers.iter().filter(|record| record.name == here);
+        let at_name = || message.answers.iter().filter(|record| is_at(record, &here));
         let found: Vec<RData> = at_name()
             .filter(|record| record.record_type() == kind)
             .map(|record| record.data.clone())
@@ -137,6 +137,11 @@ fn follow(trail: &mut Trail, answer: &Answer, kind: RecordType) -> Step {
         }
     }
     without_records(message, &asked, trail.here())
+}
+
+/// Whether a record is of the Internet's class, and this name's.
+fn is_at(record: &Record, name: &Name) -> bool {
+    record.dns_class == DNSClass::IN && record.name == *name
 }
 
 /// What an answer without records for the last name of its chain means.
@@ -179,7 +184,7 @@ async fn past_failure(asker: &Asker<'_>, here: &Name, kind: RecordType) -> Resul
 
 /// The target of the name's own CNAME record.
 pub(crate) fn own_cname(message: &Message, name: &Name) -> Option<Name> {
-    let mut own = message.answers.iter().filter(|record| record.name == *name);
+    let mut own = message.answers.iter().filter(|record| is_at(record, name));
     own.find_map(|record| cname(&record.data)).cloned()
 }
 

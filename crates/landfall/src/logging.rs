@@ -12,9 +12,10 @@ const MAX_WAITING_LINES: usize = 16 * 1024;
 /// What is logged unless `RUST_LOG` says otherwise. pingora tells of each step of its start at
 /// `info`, and below that of whole requests: paths, cookies and authorizations of visitors. So a
 /// level for everything is none for it; who wants its lines names it, as in
-/// `RUST_LOG=debug,pingora_proxy=debug`.
-const DEFAULT_FILTER: &str =
-    "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=off,pingora_pool=warn";
+/// `RUST_LOG=debug,pingora_proxy=debug`. hickory warns of each stray packet, with all of its text: a
+/// server that floods us with them would fill the disk.
+const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=off,\
+                              pingora_pool=warn,hickory_net=error,hickory_proto=error";
 
 /// Starts logging and bridges the `log` crate's records. `RUST_LOG` changes what is logged.
 /// Lines are flushed when the guard is dropped.

@@ -5,7 +5,7 @@ use landfall_model::{HostPattern, Hostname};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::ManagedHostname;
+use super::{ManagedHostname, wish::Coverage};
 
 /// What the owner of a name can publish to prove it. Either is enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(crate) struct OwnershipTokens {
     pub(crate) token: String,
     /// The TXT record's name.
     pub(crate) txt_name: String,
-    /// The file; `None` for a wildcard, which has no host of its own.
+    /// The file; `None` where a wildcard is to be proven: who may write files on one host need not
+    /// speak for those below it.
     pub(crate) file: Option<TokenFile>,
 }
 
@@ -30,12 +31,14 @@ impl OwnershipTokens {
     /// What proves this hostname. A wildcard is proven by a record at the name that it is under.
     pub(crate) fn of(hostname: &ManagedHostname) -> Self {
         let base = hostname.name.base();
-        let file = match &hostname.name {
-            HostPattern::Exact(host) => Some(TokenFile {
+        let file = match (&hostname.name, hostname.wish.coverage) {
+            (HostPattern::Exact(host), Coverage::Name) => Some(TokenFile {
                 host: host.clone(),
                 path: format!("/.well-known/cf-custom-hostname-challenge/{}", hostname.ssl_id),
             }),
-            HostPattern::Wildcard(_) => None,
+            (HostPattern::Exact(_), Coverage::NameAndWildcard) | (HostPattern::Wildcard(_), _) => {
+                None
+            }
         };
         let txt_name = format!("_cf-custom-hostname.{base}");
         Self { token: hostname.ownership_token.clone(), txt_name, file }

@@ -28,6 +28,7 @@ impl Service {
         let owner = (hostname.id, hostname.property);
         let placement = &Placement::of(&hostname.name, &self.system_domain);
         for name in after.iter().filter(|name| !before.contains(name)) {
+            self.place(name)?;
             let on = change.on();
             match store::held_name::standing(on, hostname.property, name, placement).await? {
                 Standing::Free => store::held_name::hold(on, name, placement, owner).await?,

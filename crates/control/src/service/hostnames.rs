@@ -117,8 +117,11 @@ impl Service {
     ) -> Result<Plan, ServiceError> {
         self.check_origins(origins_of(&spec.route), &[])?;
         self.verification.check_wish(&spec.wish)?;
-        let placement =
-            refusal::place(name, &self.system_domain).map_err(ServiceError::NameRefused)?;
+        let names = names_of(name, spec.wish.coverage);
+        let placement = self.place(name)?;
+        for name in &names {
+            self.place(name)?;
+        }
         let verified =
             placement.site().is_some() || self.issuance.scope == IssuanceScope::EveryHostname;
         let (status, issuance) = match (verified, self.issuance.scope) {
@@ -128,9 +131,13 @@ impl Service {
             }
             (false, _) => (HostnameStatus::PendingValidation, Issuance::None),
         };
-        let names = names_of(name, spec.wish.coverage);
         let issued = verified.then(|| self.issue(&names, now)).transpose()?;
         Ok(Plan { placement, status, issuance, certificates: issued.into_iter().collect() })
+    }
+
+    /// Where a name is, unless nobody may have it.
+    pub(super) fn place(&self, name: &HostPattern) -> Result<Placement, ServiceError> {
+        refusal::place(name, &self.system_domain).map_err(ServiceError::NameRefused)
     }
 
     /// Finds a hostname of a property.
