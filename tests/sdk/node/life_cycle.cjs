@@ -1,7 +1,8 @@
 // Drives the Cloudflare-compatible API with the official TypeScript client, unmodified.
 //
 // Arguments: the API's URL, a key, a zone id, the folder that the client is installed in, and one with
-// `ecdsa.pem`, `ecdsa.key`, `rsa.pem` and `rsa.key` for `app.customer.example`.
+// `ecdsa.pem`, `ecdsa.key`, `rsa.pem` and `rsa.key` for `app.customer.example`. The
+// DNS of that name leads elsewhere until the folder has a file `mend`, and to the edge soon afterwards.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -83,6 +84,32 @@ async function refuses(id) {
   await refused(() => stranger.customHostnames.get(id, { zone_id }), 401, 10000);
 }
 
+// Calls until what is answered has the status `active`.
+async function untilActive(call) {
+  const end = Date.now() + 30_000;
+  for (;;) {
+    const answer = await call();
+    if (answer.status === 'active') return answer;
+    assert.ok(Date.now() < end, JSON.stringify(answer));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function becomesActive(id) {
+  const check = () => hostnames.edit(id, { zone_id, ssl: { method: 'txt', type: 'dv' } });
+  const pending = await check();
+  assert.equal(pending.status, 'pending');
+  assert.ok(pending.verification_errors.some((error) => error.includes('203.0.113.9')));
+  fs.writeFileSync(path.join(folder, 'mend'), '');
+  const active = await untilActive(check);
+  assert.equal(active.verification_errors, undefined);
+  assert.equal(active.ownership_verification, undefined);
+  await untilActive(() => hostnames.get(id, { zone_id }));
+  await untilActive(async () => (await hostnames.get(id, { zone_id })).ssl);
+  assert.deepEqual(await all({ hostname_status: 'active' }), [NAME]);
+  assert.deepEqual(await all({ ssl_status: 'active' }), [NAME]);
+}
+
 async function edits(id) {
   const edited = await hostnames.edit(id, { zone_id, custom_metadata: { tier: '2' } });
   assert.deepEqual(edited.custom_metadata, { tier: '2' });
@@ -108,6 +135,7 @@ async function main() {
   const id = await createsAndReads();
   await lists(id);
   await refuses(id);
+  await becomesActive(id);
   await edits(id);
   await setsAFallbackOrigin();
   assert.equal((await hostnames.delete(id, { zone_id })).id, id);

@@ -1,7 +1,8 @@
 """Drives the Cloudflare-compatible API with the official Python client, unmodified.
 
 Arguments: the API's URL, a key, a zone id, and a folder with `ecdsa.pem`, `ecdsa.key`, `rsa.pem` and
-`rsa.key` for `app.customer.example`.
+`rsa.key` for `app.customer.example`. The DNS of that name leads elsewhere until the folder has a file
+`mend`, and to the edge soon afterwards.
 """
 
 import sys
@@ -162,6 +163,21 @@ def edits(hostnames, id):
     assert edited.custom_origin_server == "origin2.customer.example"
 
 
+def becomes_active(hostnames, id):
+    ssl = {"method": "http", "type": "dv"}
+    check = lambda: hostnames.edit(id, zone_id=ZONE, ssl=ssl)
+    pending = check()
+    assert pending.status == "pending", pending
+    assert any("203.0.113.9" in error for error in pending.verification_errors), pending
+    Path(FOLDER, "mend").touch()
+    active = until("active", check)
+    assert not active.verification_errors and active.ownership_verification is None, active
+    until("active", lambda: hostnames.get(id, zone_id=ZONE))
+    until("active", lambda: hostnames.get(id, zone_id=ZONE).ssl)
+    for filters in ({"hostname_status": "active"}, {"ssl_status": "active"}):
+        assert [own.id for own in hostnames.list(zone_id=ZONE, **filters)] == [id], filters
+
+
 def uploads(hostnames, id):
     one = hostnames.edit(
         id,
@@ -212,6 +228,7 @@ def main():
     refuses(hostnames, id)
     lists(hostnames, id)
     edits(hostnames, id)
+    becomes_active(hostnames, id)
     uploads(hostnames, id)
     sets_a_fallback_origin(hostnames)
     deletes(hostnames, id)

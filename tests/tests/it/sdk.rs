@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use landfall_tests::{Issued, Lab, Origin, tools};
+use landfall_tests::{Authority, DEADLINE, Issued, Lab, Origin, tools, wait_until};
+
+/// The customer's DNS zone.
+const ZONE: &str = "customer.example";
 
 /// Installs the packages of one language, once, and says where they are.
 async fn install(kind: &str) -> String {
@@ -18,38 +21,62 @@ fn write_certificates(folder: &Path, name: &str) {
     }
 }
 
-/// A control plane and an edge with a property, which is the zone of that id.
-async fn start(origin: &Origin) -> (Lab, String) {
-    let lab = Lab::start().await;
+/// A control plane and an edge with a property, which is the zone of that id, and the customer's DNS,
+/// which leads elsewhere, and which no resolver may remember.
+async fn start(origin: &Origin) -> (Lab, Authority, String) {
+    let dns = Authority::start(&[(ZONE, "app 0 A 203.0.113.9")]).await;
+    let lab = Lab::builder()
+        .control_setting("dns.resolvers", vec![dns.address().to_string()])
+        .control_setting("dns.zone_servers", false)
+        .control_setting("internal_ca.external_hostnames", "verified")
+        .start()
+        .await;
     let property = lab.api().create_property("shop", origin.address()).await;
     let property = lab.api().read(&format!("/api/Property/{property}")).await;
     write_certificates(lab.folder(), "app.customer.example");
     let zone = property["zoneId"].as_str().unwrap().to_owned();
-    (lab, zone)
+    (lab, dns, zone)
+}
+
+/// Runs a script, and has the customer's DNS lead to the edge once the script has written `mend`.
+async fn run(tool: &str, args: &[&str], folder: &Path, mut dns: Authority) {
+    let mend = async {
+        wait_until("the script asks for other DNS", DEADLINE * 3, async || {
+            folder.join("mend").exists().then_some(())
+        })
+        .await;
+        dns.set(ZONE, "app 0 A 127.0.0.1").await;
+        // It answers until the script has ended.
+        std::future::pending().await
+    };
+    tokio::select! {
+        ran = tools::run(tool, args) => ran.expect_success(),
+        () = mend => unreachable!("it waits for the script"),
+    };
 }
 
 #[tokio::test]
 async fn the_python_client_runs_a_hostnames_whole_life() {
     let installed = install("python").await;
     let origin = Origin::start("shop").await;
-    let (lab, zone) = start(&origin).await;
+    let (lab, dns, zone) = start(&origin).await;
 
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/life_cycle.py");
     let url = format!("http://{}/client/v4", lab.control_address());
     let folder = lab.folder().to_str().unwrap();
     let args = [script, &url, lab.api_key(), &zone, folder];
-    tools::run(&format!("{installed}/bin/python3"), &args).await.expect_success();
+    run(&format!("{installed}/bin/python3"), &args, lab.folder(), dns).await;
 }
 
 #[tokio::test]
 async fn the_node_client_runs_a_hostnames_whole_life() {
     let installed = install("node").await;
     let origin = Origin::start("shop").await;
-    let (lab, zone) = start(&origin).await;
+    let (lab, dns, zone) = start(&origin).await;
 
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/node/life_cycle.cjs");
     let url = format!("http://{}/client/v4", lab.control_address());
     let folder = lab.folder().to_str().unwrap();
     let args = [script, &url, lab.api_key(), &zone, &installed, folder];
-    tools::run("node", &args).await.expect_success();
+    run("node", &args, lab.folder(), dns).await;
 }
