@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod config;
 pub mod http;
 pub mod id;
+pub mod issuance;
 pub mod name;
 pub mod network;
 pub mod origin;
@@ -18,6 +19,7 @@ pub mod tls;
 pub use certificate::{Der, Fingerprint, KeyType};
 pub use http::{FieldName, FieldValue, HeaderEdit, Hsts, HttpPolicy, HttpPolicyError};
 pub use id::{Epoch, HostnameId, PropertyId, Revision};
+pub use issuance::{AuthorityName, ChallengeMethod, Fence, JobId};
 pub use name::{HostPattern, Hostname, LookupName, NameError};
 pub use network::Network;
 pub use origin::{

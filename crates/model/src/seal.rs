@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::HostPattern;
+use crate::{AuthorityName, HostPattern};
 
 /// The HPKE `info` of every sealed secret.
 pub const INFO: &[u8] = b"landfall sealed secret v1";
@@ -56,6 +56,20 @@ pub enum SealContext<'a> {
         /// When it ends.
         ends: u64,
     },
+    /// The private key of an account at a CA.
+    AccountKey {
+        /// The CA.
+        authority: &'a AuthorityName,
+        /// The thumbprint of the public key (RFC 7638), in base64url.
+        thumbprint: &'a str,
+    },
+    /// The HMAC key of an external account binding.
+    ExternalAccountKey {
+        /// The CA.
+        authority: &'a AuthorityName,
+        /// The key's id at the CA.
+        key_id: &'a str,
+    },
 }
 
 impl SealContext<'_> {
@@ -73,6 +87,18 @@ impl SealContext<'_> {
                 b"ticket-secret",
                 &starts.to_be_bytes(),
                 &ends.to_be_bytes(),
+                key_id.as_bytes(),
+            ]),
+            Self::AccountKey { authority, thumbprint } => with_lengths(&[
+                b"account-key",
+                authority.as_str().as_bytes(),
+                thumbprint.as_bytes(),
+                key_id.as_bytes(),
+            ]),
+            Self::ExternalAccountKey { authority, key_id: external } => with_lengths(&[
+                b"external-account-key",
+                authority.as_str().as_bytes(),
+                external.as_bytes(),
                 key_id.as_bytes(),
             ]),
         }

@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("landfall-certstore", &["landfall-model"]),
     ("landfall-dns", &["landfall-model"]),
     ("landfall-issuance", &["landfall-dns", "landfall-model"]),
-    ("landfall-control", &["landfall-dns", "landfall-feed", "landfall-model"]),
+    ("landfall-control", &["landfall-dns", "landfall-feed", "landfall-issuance", "landfall-model"]),
     (
         "landfall-edge",
         &[

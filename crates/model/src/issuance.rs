@@ -1,0 +1,264 @@
+//! What the control plane and the agents at the edges say to each other of certificates to be issued.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{Der, HostPattern, HostnameId, KeyType, Sealed};
+
+/// The longest name of a CA, in bytes.
+const MAX_AUTHORITY_NAME: usize = 63;
+
+/// A CA, by the name that the operator's configuration calls it, such as `lets_encrypt`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AuthorityName(String);
+
+/// A text that names no CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a CA's name has 1 to {MAX_AUTHORITY_NAME} of `a-z`, `0-9`, `_` and `-`")]
+pub struct AuthorityNameError;
+
+impl AuthorityName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AuthorityName {
+    type Err = AuthorityNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        let is_name = (1..=MAX_AUTHORITY_NAME).contains(&text.len()) && text.bytes().all(plain);
+        is_name.then(|| Self(text.to_owned())).ok_or(AuthorityNameError)
+    }
+}
+
+impl TryFrom<String> for AuthorityName {
+    type Error = AuthorityNameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<AuthorityName> for String {
+    fn from(name: AuthorityName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for AuthorityName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A certificate to be issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub i64);
+
+/// Counts the leases of a job. Who reports under another number than the job's has lost it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(pub u64);
+
+/// How a CA is shown that names are their owner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChallengeMethod {
+    /// A file over plain HTTP (RFC 8555 section 8.3). Not for wildcards.
+    #[serde(rename = "http-01")]
+    Http01,
+    /// A certificate that is shown for the protocol `acme-tls/1` (RFC 8737). Not for wildcards.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// A TXT record (RFC 8555 section 8.4).
+    #[serde(rename = "dns-01")]
+    Dns01,
+}
+
+impl ChallengeMethod {
+    /// As RFC 8555 section 9.7.8 registers it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Dns01 => "dns-01",
+        }
+    }
+}
+
+/// A CA, as an agent needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// What the configuration calls it.
+    pub name: AuthorityName,
+    /// The URL of its directory (RFC 8555 section 7.1.1).
+    pub directory: String,
+    /// PEM of the roots that the directory is verified with, in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<String>,
+    /// What the account says of whom to write to, as `mailto:` URLs.
+    #[serde(default)]
+    pub contact: Vec<String>,
+    /// The profile to ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The common name of the issuer whose chain is preferred where the CA offers several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_chain: Option<String>,
+    /// What ties the account to a customer of the CA (RFC 8555 section 7.3.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_account: Option<ExternalAccount>,
+    /// The account; none where nobody has made its key yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+}
+
+/// An external account binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalAccount {
+    /// The key's id at the CA.
+    pub key_id: String,
+    /// The HMAC key, sealed for this CA and id.
+    pub hmac_key: Sealed,
+}
+
+/// An account at a CA. It has a key before it is registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The private key as PKCS#8 DER, sealed for this CA and thumbprint.
+    pub key: Sealed,
+    /// The thumbprint of the public key (RFC 7638), in base64url.
+    pub thumbprint: String,
+    /// Where the CA keeps it; none while it is not registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// Where a name is served: its challenge must be answered there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PopTarget {
+    /// The PoP's name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A job and what is needed to do it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The job.
+    pub job: JobId,
+    /// The number of this lease.
+    pub fence: Fence,
+    /// For how long, in seconds. A report prolongs it by as much.
+    pub lease_seconds: u32,
+    /// Whom the certificate is for.
+    pub hostname: HostnameId,
+    /// The names of the certificate: at most a name and the wildcard below it.
+    pub names: Vec<HostPattern>,
+    /// One certificate is issued for each.
+    pub key_types: Vec<KeyType>,
+    /// Who issues.
+    pub authority: Authority,
+    /// Which methods may be used, the preferred one first.
+    pub methods: Vec<ChallengeMethod>,
+    /// The id of the certificate that is replaced (RFC 9773 section 4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// An order of an earlier lease that may still be good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OpenOrder>,
+    /// The active PoPs.
+    pub pops: Vec<PopTarget>,
+}
+
+/// An order at a CA that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOrder {
+    /// Its URL.
+    pub url: String,
+    /// What it is for.
+    pub key_type: KeyType,
+}
+
+/// A challenge that the edges, or the DNS, must answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedChallenge {
+    /// The name that is proven.
+    pub name: HostPattern,
+    /// How.
+    pub method: ChallengeMethod,
+    /// The SHA-256 of the key authorization (RFC 8737 section 3); for DNS-01 the record's value is its
+    /// base64url (RFC 8555 section 8.4).
+    #[serde(with = "crate::seal::bytes")]
+    pub digest: Vec<u8>,
+}
+
+/// A certificate that was issued, and its sealed key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedCertificate {
+    /// DER, the leaf first, each followed by its issuer.
+    pub chain: Vec<Der>,
+    /// The private key as PKCS#8 DER, sealed for each of the certificate's names.
+    pub keys: Vec<SealedName>,
+    /// When to renew it, where the CA says (RFC 9773).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<RenewalAdvice>,
+}
+
+/// A private key, sealed for one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedName {
+    /// The name.
+    pub name: HostPattern,
+    /// The key.
+    pub key: Sealed,
+}
+
+/// When a CA wants a certificate to be renewed (RFC 9773 section 4.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewalAdvice {
+    /// The window's start.
+    #[serde(with = "time::serde::timestamp")]
+    pub start: OffsetDateTime,
+    /// The window's end.
+    #[serde(with = "time::serde::timestamp")]
+    pub end: OffsetDateTime,
+    /// Where the CA explains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
+    /// Not before then is the CA to be asked again.
+    #[serde(with = "time::serde::timestamp")]
+    pub ask_again_at: OffsetDateTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cas_name_is_short_plain_and_lower_case() {
+        for good in ["lets_encrypt", "zerossl", "own-ca-2"] {
+            assert!(good.parse::<AuthorityName>().is_ok(), "{good}");
+        }
+        for bad in ["", "Lets", "a b", "a/b", "ä", &"a".repeat(64)] {
+            assert!(bad.parse::<AuthorityName>().is_err(), "{bad}");
+            assert!(serde_json::from_value::<AuthorityName>(bad.into()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn methods_are_written_as_they_are_registered() {
+        use ChallengeMethod::{Dns01, Http01, TlsAlpn01};
+        for method in [Http01, TlsAlpn01, Dns01] {
+            assert_eq!(serde_json::to_value(method).unwrap(), method.name());
+        }
+    }
+}
