@@ -8,7 +8,9 @@ use landfall_certstore::{
     CertificateId, CertificateRef, CertificateSource, EntrySpec, KeyKind, SourceError,
     StoredCertificate,
 };
-use landfall_model::{HostPattern, LookupName, NameError, PropertyId, Route, TlsPolicy};
+use landfall_model::{
+    HostPattern, HostnameState, LookupName, NameError, PropertyId, Route, TlsPolicy,
+};
 
 /// How many hostnames a node is built for.
 pub const HOSTNAMES: u64 = 1_000_000;
@@ -31,6 +33,7 @@ pub fn entry(n: u64) -> Result<EntrySpec, NameError> {
     let property = PropertyId(i64::try_from(n / PER_PROPERTY).unwrap_or(i64::MAX));
     Ok(EntrySpec {
         name: hostname(n)?,
+        state: HostnameState::Active,
         route: Route::to(property),
         policy: TlsPolicy::default(),
         certificates: vec![CertificateRef {

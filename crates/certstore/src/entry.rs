@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use landfall_model::{HostPattern, KeyType, Route, TlsPolicy};
+use landfall_model::{HostPattern, HostnameState, KeyType, Route, TlsPolicy};
 
 use crate::Policy;
 
@@ -45,6 +45,8 @@ pub struct CertificateRef {
 pub struct EntrySpec {
     /// The name or the wildcard.
     pub name: HostPattern,
+    /// Whether it is verified.
+    pub state: HostnameState,
     /// Where requests go.
     pub route: Route,
     /// Which TLS is offered.
@@ -57,6 +59,7 @@ pub struct EntrySpec {
 #[derive(Debug)]
 pub struct Entry<R> {
     name: HostPattern,
+    state: HostnameState,
     route: Arc<R>,
     policy: Arc<Policy>,
     ecdsa: Option<CertificateRef>,
@@ -71,6 +74,7 @@ impl<R> Entry<R> {
         };
         Self {
             name: spec.name.clone(),
+            state: spec.state,
             route,
             policy,
             ecdsa: of_type(KeyType::Ecdsa),
@@ -81,6 +85,11 @@ impl<R> Entry<R> {
     /// The name or the wildcard.
     pub fn name(&self) -> &HostPattern {
         &self.name
+    }
+
+    /// Whether it is verified.
+    pub fn state(&self) -> HostnameState {
+        self.state
     }
 
     /// Where requests go. Names with equal routes share one.

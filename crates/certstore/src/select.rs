@@ -92,7 +92,7 @@ impl<R> Entry<R> {
 
 #[cfg(test)]
 mod tests {
-    use landfall_model::{HostPattern, PropertyId, Route, TlsPolicy};
+    use landfall_model::{HostPattern, HostnameState, PropertyId, Route, TlsPolicy};
 
     use std::sync::Arc;
 
@@ -106,7 +106,8 @@ mod tests {
         let route = Route::to(PropertyId(1));
         let certificates = kinds.iter().map(certificate).collect();
         let interner = Interner::new(Arc::new(TicketSecrets::new(0)), Route::clone);
-        let entry = interner.entry(&EntrySpec { name, route, policy, certificates });
+        let state = HostnameState::Active;
+        let entry = interner.entry(&EntrySpec { name, state, route, policy, certificates });
         entry.unwrap().choose(offer).map(|found| found.key_kind)
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+pub use landfall_model::HostnameState;
 use landfall_model::{
     Der, HostPattern, HostnameId, NameError, OriginPool, OriginPoolError, PropertyId, Revision,
     Route, RouteError, Sealed, TlsPolicy, TlsPolicyError, seal,
@@ -60,16 +61,6 @@ pub enum Body {
     Tombstone,
     /// A kind that this version doesn't know.
     Unknown,
-}
-
-/// Whether a hostname's DNS has been verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HostnameState {
-    /// Not yet.
-    PendingValidation,
-    /// Verified, or under the system domain.
-    Active,
 }
 
 /// A hostname and everything that an edge needs to serve it.

@@ -14,6 +14,7 @@ pub mod network;
 pub mod origin;
 pub mod route;
 pub mod seal;
+pub mod state;
 pub mod tls;
 
 pub use certificate::{Der, Fingerprint, KeyType};
@@ -28,4 +29,5 @@ pub use origin::{
 };
 pub use route::{CustomOrigin, PathPrefix, PathRoute, Route, RouteError};
 pub use seal::{SealContext, Sealed};
+pub use state::HostnameState;
 pub use tls::{CipherSuite, ClientAuth, ClientAuthMode, TlsPolicy, TlsPolicyError, TlsVersion};

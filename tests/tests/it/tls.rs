@@ -200,6 +200,9 @@ async fn a_client_gets_the_certificate_that_it_can_use() {
     assert_eq!(shop.curl(name, &["-k"]).await, ("200 over 2".to_owned(), "shop".to_owned()));
     let status = &shop.lab.api().read(&format!("{path}/{hostname}")).await["status"];
     assert_eq!(status, "PendingValidation");
+    let (url, host) = (format!("http://{}/", shop.lab.http(0)), format!("Host: {name}"));
+    let plain = tools::run("curl", &["-si", "-H", &host, &url]).await.all();
+    assert!(plain.starts_with("HTTP/1.1 421 "), "{plain}");
 }
 
 #[tokio::test]

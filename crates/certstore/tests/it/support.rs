@@ -14,7 +14,7 @@ use landfall_certstore::{
     Resolver, SourceError, StoreConfig, StoredCertificate, channel,
 };
 use landfall_feed::seal::{GroupKeyFiles, GroupPublicKey, sha256};
-use landfall_model::{LookupName, PropertyId, Route, SealContext, TlsPolicy};
+use landfall_model::{HostnameState, LookupName, PropertyId, Route, SealContext, TlsPolicy};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 #[derive(Default)]
@@ -126,6 +126,7 @@ impl Fleet {
 pub(crate) fn spec(name: &str, certificates: Vec<CertificateRef>) -> EntrySpec {
     EntrySpec {
         name: name.parse().unwrap(),
+        state: HostnameState::Active,
         route: Route::to(PropertyId(1)),
         policy: TlsPolicy::default(),
         certificates,

@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use http::{HeaderValue, header};
 use landfall_certstore::{Entry, Resolver};
-use landfall_model::{ClientAuthMode, LookupName, Scheme};
+use landfall_model::{ClientAuthMode, HostnameState, LookupName, Scheme};
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_proxy::Session;
@@ -57,6 +57,8 @@ impl Router {
         let entry = self.resolver.find_or_load(&name).await.ok_or(Refusal::Misdirected)?;
         match connection.entry() {
             Some(served) if !is_served_on(&entry, served) => Err(Refusal::Misdirected),
+            // Nothing but DNS says whose the name is, and DNS is not known to say that it is theirs.
+            None if entry.state() == HostnameState::PendingValidation => Err(Refusal::Misdirected),
             Some(_) | None => Ok((name, entry)),
         }
     }

@@ -36,7 +36,8 @@ impl CertificateSource for LkgSource {
 /// A hostname of the database as an entry of the store.
 pub(super) fn entry_spec(name: HostPattern, stored: StoredHostname) -> EntrySpec {
     let certificates = stored.certificates.iter().map(certificate_ref).collect();
-    EntrySpec { name, route: stored.route, policy: stored.tls, certificates }
+    let StoredHostname { state, route, tls: policy, .. } = stored;
+    EntrySpec { name, state, route, policy, certificates }
 }
 
 fn certificate_ref(stored: &StoredCertificateRef) -> CertificateRef {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::support::{Edge, Origin, exchange, read_to_end, tcp};
+use crate::support::{Edge, Origin, curl, exchange, read_to_end, tcp};
 
 fn ask(edge: &Edge, request: &str) -> String {
     String::from_utf8_lossy(&exchange(edge.http(), request.as_bytes())).into_owned()
@@ -37,6 +37,26 @@ fn refuses_hostnames_that_are_not_served() {
     let request = "GET / HTTP/1.1\r\nHost: nobody.example\r\nConnection: close\r\n\r\n";
     let answer = ask(&edge, request);
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+}
+
+#[test]
+fn a_name_that_is_not_verified_serves_nothing_without_a_certificate() {
+    let (mut edge, origin) = (Edge::start(""), Origin::start());
+    edge.serve_pending("shop.example", origin.address(), r#"{"httpsRedirect":false}"#);
+    edge.serve_pending("*.apps.example", origin.address(), r#"{"httpsRedirect":true}"#);
+    for name in ["shop.example", "one.apps.example"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        let answer = ask(&edge, &request);
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+        assert!(!answer.to_lowercase().contains("\r\nlocation:"), "{answer}");
+    }
+    assert_eq!(origin.requests(), 0);
+    assert_eq!(curl(&edge, "shop.example", "/", &[]).status, 200);
+    assert_eq!(origin.requests(), 1);
+
+    edge.serve_http("shop.example", origin.address(), r#"{"httpsRedirect":false}"#);
+    let request = "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
+    assert!(ask(&edge, request).starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

@@ -28,7 +28,9 @@ use landfall_edge::{
     site::Site,
 };
 use landfall_feed::record::PropertyRecord;
-use landfall_model::{CustomOrigin, HttpPolicy, OriginPool, PropertyId, Route, TlsPolicy};
+use landfall_model::{
+    CustomOrigin, HostnameState, HttpPolicy, OriginPool, PropertyId, Route, TlsPolicy,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -207,6 +209,7 @@ impl Edge {
         let certificate = self.fleet.certificate(name, self.directory.path());
         let spec = EntrySpec {
             name: name.parse().unwrap(),
+            state: HostnameState::Active,
             route,
             policy: TlsPolicy::default(),
             certificates: vec![certificate],
@@ -243,6 +246,17 @@ impl Edge {
     /// Publishes `name` before anything is issued for it.
     pub(crate) fn serve_without_certificate(&mut self, name: &str, origin: SocketAddr) {
         self.publisher.insert(&bare(name, origin, TlsPolicy::default())).unwrap();
+    }
+
+    /// Serves `name`, whose DNS is not verified, from `origin` with a certificate that somebody made.
+    pub(crate) fn serve_pending(&mut self, name: &str, origin: SocketAddr, http: &str) {
+        let certificate = self.fleet.certificate(name, self.directory.path());
+        let bare = bare(name, origin, TlsPolicy::default());
+        let http = serde_json::from_str::<HttpPolicy>(http).unwrap().checked().unwrap();
+        let route = Route { http, ..bare.route };
+        let state = HostnameState::PendingValidation;
+        let spec = EntrySpec { certificates: vec![certificate], route, state, ..bare };
+        self.publisher.insert(&spec).unwrap();
     }
 
     /// Publishes `name` with a certificate whose key does not open.
@@ -304,6 +318,7 @@ impl Drop for Edge {
 fn bare(name: &str, origin: SocketAddr, policy: TlsPolicy) -> EntrySpec {
     EntrySpec {
         name: name.parse().unwrap(),
+        state: HostnameState::Active,
         route: Route {
             custom_origin: Some(CustomOrigin { server: origin.into(), sni: None }),
             ..Route::to(PropertyId(1))

@@ -1,0 +1,14 @@
+//! Where a hostname stands, as far as edges need to know.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a hostname's DNS has been verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostnameState {
+    /// Not yet: whoever added the name may not be who has it. It is served to clients that verify a
+    /// certificate of it, and to nobody else.
+    PendingValidation,
+    /// Verified, or under the system domain.
+    Active,
+}
