@@ -30,6 +30,6 @@ pub use evidence::{
     Verdict, ZoneEvidence,
 };
 pub use expectation::{CaIdentity, Expectation, Pop};
-pub use names::{is_apex, is_public_suffix};
+pub use names::{is_apex, is_public_suffix, registered_domain};
 pub use record::{AddressKind, AddressRecord, RequiredKind, RequiredRecord, required_record};
 pub use verifier::Verifier;

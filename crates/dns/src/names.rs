@@ -21,6 +21,18 @@ pub fn is_public_suffix(name: &Hostname) -> bool {
     psl::suffix_str(name.as_str()) == Some(name.as_str())
 }
 
+/// The domain that the name is part of and that somebody registered: one label below a public suffix.
+/// CAs count certificates by it. `None` for a public suffix.
+///
+/// ```
+/// # use landfall_dns::registered_domain;
+/// let domain = registered_domain(&"www.shop.co.uk".parse().unwrap()).unwrap();
+/// assert_eq!(domain.as_str(), "shop.co.uk");
+/// ```
+pub fn registered_domain(name: &Hostname) -> Option<Hostname> {
+    psl::domain_str(name.as_str())?.parse().ok()
+}
+
 /// The name as a question. A wildcard is asked for by its own name (RFC 4592 section 2.1.1).
 pub(crate) fn question(name: &HostPattern) -> Option<Name> {
     absolute(&name.to_string())

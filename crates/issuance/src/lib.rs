@@ -3,3 +3,6 @@
 //! What decides is pure: the planner, the ledger of the CAs' limits, the classes of failures, the time of
 //! a renewal, the choice of a method. What acts is the ACME issuer and the agent, which runs at the
 //! edges. It knows no database and no server.
+
+mod clock;
+pub mod failure;

@@ -27,6 +27,20 @@ fn public_suffixes_are_registries_and_providers() {
 }
 
 #[test]
+fn certificates_are_counted_by_registered_domain() {
+    let cases = [
+        ("a.b.example.com", Some("example.com")),
+        ("example.com", Some("example.com")),
+        ("www.shop.co.uk", Some("shop.co.uk")),
+        ("a.me.github.io", Some("me.github.io")),
+        ("co.uk", None),
+    ];
+    for (name, domain) in cases {
+        assert_eq!(registered_domain(&hostname(name)), domain.map(hostname), "{name}");
+    }
+}
+
+#[test]
 fn goes_up_to_the_top_level() {
     let name = absolute("a.b.example.com").unwrap();
     let names: Vec<String> = upwards(&name).map(|name| shown(&name)).collect();

@@ -1,0 +1,228 @@
+//! What a failure's owner and the operator are told: facts, and what to change.
+
+use landfall_model::{ChallengeMethod, HostPattern};
+
+use super::{FailureClass, Precheck, Remedy, Setting, Trouble, Words, address::address_in};
+
+/// One sentence for the hostname's owner.
+pub(super) fn owner(
+    class: FailureClass,
+    remedy: Remedy,
+    trouble: &Trouble,
+    setting: &Setting<'_>,
+) -> Option<String> {
+    use FailureClass as C;
+    let name = setting.name.base();
+    Some(match class {
+        C::DnsNotHere => dns_not_here(trouble, setting),
+        C::DnsBroken => format!(
+            "The DNS of {name} gave the CA no good answer: check the domain's name servers and, if it is \
+             signed, DNSSEC."
+        ),
+        C::CaaForbids => caa(trouble, setting),
+        C::TxtMissing => txt(trouble, setting),
+        C::NoMethod => {
+            if let Trouble::Precheck(Precheck::NoMethod { detail }) = trouble {
+                return Some(detail.to_string());
+            }
+            format!("There is no way to prove {name} to the CA.")
+        }
+        C::StaleAddress => stale(trouble, setting),
+        C::Connection => format!(
+            "The CA could not connect to {}: check firewalls and rules by country in front of it.",
+            reached(trouble, name.as_str())
+        ),
+        C::WrongAnswer => wrong_answer(trouble, setting),
+        C::PerspectivesDiffer => format!(
+            "The CA sees {name} differently from different places: remove blocks by country and DNS that \
+             answers by location."
+        ),
+        C::RateLimited => {
+            let Remedy::RetryAfter { until, .. } = remedy else { return None };
+            format!("The CA limits how much is issued: trying again after {}.", shown(until))
+        }
+        C::NamePaused => {
+            format!("The CA has stopped issuing for {name} because it failed too often.")
+        }
+        C::NameRefused => format!("The CA's policy refuses {name}."),
+        C::NonceRefused | C::AuthorityBusy | C::AuthorityDown | C::AuthoritySlow => {
+            "The CA is temporarily unavailable: it is tried again soon.".to_owned()
+        }
+        C::OrderInvalid => format!("The CA could not validate {name}, and does not say why."),
+        C::ChallengeUnreachable
+        | C::PopUnreachable
+        | C::AlpnRefused
+        | C::ReplacesRefused
+        | C::AuthorityNonsense
+        | C::BadDirectory
+        | C::AccountGone
+        | C::AccountRefused
+        | C::ProfileRefused
+        | C::OrderGone
+        | C::RequestRefused
+        | C::BadChain
+        | C::ClockOff
+        | C::Disk
+        | C::Upload
+        | C::LeaseLost
+        | C::Unknown => return None,
+    })
+}
+
+fn dns_not_here(trouble: &Trouble, setting: &Setting<'_>) -> String {
+    if let Trouble::Precheck(Precheck::Dns { advice }) = trouble {
+        return advice.to_string();
+    }
+    format!("The CA finds no address for {}: its DNS record is gone.", setting.name.base())
+}
+
+fn caa(trouble: &Trouble, setting: &Setting<'_>) -> String {
+    if let Trouble::Precheck(Precheck::CaaLookup { at }) = trouble {
+        return format!(
+            "The CAA records of {at} can't be looked up, so no CA may issue: mend its name servers."
+        );
+    }
+    let found = if let Trouble::Precheck(Precheck::Caa { at }) = trouble { Some(at) } else { None };
+    let place = found.map_or_else(|| setting.name.base().to_string(), Words::to_string);
+    let property = match setting.name {
+        HostPattern::Exact(_) => "issue",
+        HostPattern::Wildcard(_) => "issuewild",
+    };
+    match setting.caa_identity {
+        Some(ca) => {
+            format!(
+                "CAA records forbid the certificate: add `CAA 0 {property} \"{ca}\"` at {place}."
+            )
+        }
+        None => format!("CAA records at {place} forbid the certificate: permit this CA there."),
+    }
+}
+
+fn txt(trouble: &Trouble, setting: &Setting<'_>) -> String {
+    if let Trouble::Precheck(Precheck::TxtMissing { name }) = trouble {
+        return format!("The TXT record {name} is not there yet, or has another value.");
+    }
+    format!("The TXT record of {} is not there yet.", setting.name.base())
+}
+
+fn stale(trouble: &Trouble, setting: &Setting<'_>) -> String {
+    let name = setting.name.base();
+    match heart(trouble).and_then(address_in) {
+        Some(address) => {
+            let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+            format!(
+                "The CA went to {address}, which is not ours: remove the stale {kind} record {address} of \
+                 {name}."
+            )
+        }
+        None => format!("The CA went to an address of {name} that is not ours."),
+    }
+}
+
+fn wrong_answer(trouble: &Trouble, setting: &Setting<'_>) -> String {
+    let name = setting.name.base();
+    match method(trouble) {
+        Some(ChallengeMethod::Dns01) => format!(
+            "The CA found another TXT record at _acme-challenge.{name}, or none: remove old ones."
+        ),
+        Some(ChallengeMethod::Http01 | ChallengeMethod::TlsAlpn01) | None => format!(
+            "Another server answered the CA for {name}: check that nothing stands in front of it and \
+             that every A and AAAA record leads here."
+        ),
+    }
+}
+
+/// What the CA tried to connect to.
+fn reached(trouble: &Trouble, name: &str) -> String {
+    match heart(trouble).and_then(address_in) {
+        Some(address) => format!("{name} at {address}"),
+        None => name.to_owned(),
+    }
+}
+
+fn heart(trouble: &Trouble) -> Option<&Words> {
+    if let Trouble::Problem(problem) = trouble { Some(problem.heart().1) } else { None }
+}
+
+fn method(trouble: &Trouble) -> Option<ChallengeMethod> {
+    if let Trouble::Problem(problem) = trouble { problem.method } else { None }
+}
+
+fn shown(at: time::OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    let (date, time) = (at.date(), at.time());
+    format!("{date} {:02}:{:02} UTC", time.hour(), time.minute())
+}
+
+/// One sentence for the operator.
+pub(super) fn operator(
+    class: FailureClass,
+    trouble: &Trouble,
+    setting: &Setting<'_>,
+) -> Option<String> {
+    use FailureClass as C;
+    let ca = setting.authority;
+    Some(match class {
+        C::ChallengeUnreachable | C::PopUnreachable => unreachable(trouble),
+        C::AuthorityDown => format!("There is no connection to {ca}."),
+        C::AuthoritySlow => {
+            let Trouble::Slow { waited, .. } = trouble else { return None };
+            format!("{ca} did not answer within {waited} s.")
+        }
+        C::AuthorityNonsense => format!("{ca} does not answer as an ACME server does."),
+        C::BadDirectory => {
+            format!("The URL of {ca}'s directory is wrong: nothing is issued by it.")
+        }
+        C::AccountGone => format!(
+            "{ca} no longer has our account, or has deactivated it: nothing is issued by it until a new \
+             one is made."
+        ),
+        C::AccountRefused => format!(
+            "{ca} wants something of our account: see its words, and the external account and contact \
+             that are configured."
+        ),
+        C::ProfileRefused => format!("{ca} has no profile of the name that is configured."),
+        C::NamePaused => format!("{ca} has stopped issuing for {}: see its words.", setting.name),
+        C::RequestRefused => format!("{ca} refuses our request as wrong in itself."),
+        C::BadChain => format!("{ca} issued a chain that is not what was ordered."),
+        C::ClockOff => {
+            let Trouble::ClockOff { ours, theirs } = trouble else { return None };
+            format!("An agent's clock is off by {} s.", (*ours - *theirs).whole_seconds())
+        }
+        C::Disk => "An agent can't write to its disk.".to_owned(),
+        C::Upload => "An agent could not hand over what was issued.".to_owned(),
+        C::Unknown => "An agent reports what this version does not know.".to_owned(),
+        C::DnsNotHere
+        | C::DnsBroken
+        | C::CaaForbids
+        | C::TxtMissing
+        | C::NoMethod
+        | C::StaleAddress
+        | C::Connection
+        | C::WrongAnswer
+        | C::AlpnRefused
+        | C::PerspectivesDiffer
+        | C::RateLimited
+        | C::NameRefused
+        | C::ReplacesRefused
+        | C::NonceRefused
+        | C::AuthorityBusy
+        | C::OrderInvalid
+        | C::OrderGone
+        | C::LeaseLost => return None,
+    })
+}
+
+fn unreachable(trouble: &Trouble) -> String {
+    let Trouble::Precheck(Precheck::Challenge { method, failed, asked, .. }) = trouble else {
+        return "PoPs did not answer a challenge.".to_owned();
+    };
+    let named: Vec<&str> = failed.iter().take(5).map(Words::as_str).collect();
+    let more = if failed.len() > named.len() { ", …" } else { "" };
+    format!(
+        "{} of {asked} PoPs did not answer the {} challenge: {}{more}.",
+        failed.len(),
+        method.name(),
+        named.join(", ")
+    )
+}
