@@ -104,7 +104,7 @@ pub(crate) enum VerificationError {
     Failed(Arc<Evidence>),
     #[error("it could not be told where the hostname's DNS leads: {}", .0.finding.name())]
     Inconclusive(Arc<Evidence>),
-    #[error("another property has the name, and ownership is not proven")]
+    #[error("the hostname is a claim, and ownership is not proven")]
     OwnershipNotProven,
     #[error("the hostname was changed meanwhile")]
     Changed,

@@ -19,19 +19,11 @@ use crate::{
     token::random_uuid,
 };
 
-/// On what ground a claim is to become more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ground {
-    /// Nobody contests the name any more.
-    Uncontested,
-    /// Ownership was proven.
-    Proven,
-}
-
 impl Service {
-    /// Makes a claim that nobody contests any more, or whose ownership is proven, the holder of its
-    /// name; says whether the property has the name now. What was looked at is kept. A name that
-    /// moves does so in one transaction, and its records at the edges are replaced, never removed.
+    /// Makes a claim whose ownership is proven the holder of its name; says whether the property has
+    /// the name now. A name that nobody has any more is to be proven too: its holder may have let go
+    /// of it by mistake. What was looked at is kept. A name that moves does so in one transaction,
+    /// and its records at the edges are replaced, never removed.
     pub(crate) async fn prove(
         &self,
         call: Call,
@@ -41,80 +33,53 @@ impl Service {
         if claim.title == Title::Held {
             return Ok(Title::Held);
         }
-        if !self.is_contested(claim).await? {
-            let mut change = self.store.change(call).await?;
-            if self.acquire(&mut change, claim, Ground::Uncontested).await? == Title::Held {
-                self.moved(change, claim, Ground::Uncontested).await?;
-                return Ok(Title::Held);
-            }
-        }
         let evidence = look(verifier, claim, call).await;
         let mut change = self.store.change(call).await?;
         let found = store::hostname::find(change.on(), claim.id).await?;
         // Deleted meanwhile, or with another token since it lost the name: nothing was proven.
         let same = |now: &ManagedHostname| now.ownership_token == claim.ownership_token;
-        if !found.as_ref().is_some_and(same) {
-            return Ok(Title::Claimed);
-        }
+        let Some(claim) = found.filter(same) else { return Ok(Title::Claimed) };
         store::ownership::keep(change.on(), claim.id, &evidence).await?;
         let title = match evidence.is_proof() {
-            true => self.acquire(&mut change, claim, Ground::Proven).await?,
+            true => self.acquire(&mut change, &claim).await?,
             false => Title::Claimed,
         };
-        match title {
-            Title::Held => self.moved(change, claim, Ground::Proven).await?,
-            Title::Claimed => {
-                change.commit().await?;
-            }
+        let revision = change.commit().await?.revision.0;
+        if title == Title::Held {
+            let (property, hostname) = (claim.property.0, &claim.name);
+            tracing::info!(property, %hostname, revision, "a claim has its name");
         }
         Ok(title)
     }
 
-    async fn is_contested(&self, claim: &ManagedHostname) -> Result<bool, ServiceError> {
-        let mut connection = self.store.read_at_once().await?;
-        for name in claim.names() {
-            let external = &Placement::External;
-            let standing =
-                store::held_name::standing(&mut connection, claim.property, &name, external);
-            if standing.await? != Standing::Free {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Gives a claim its names, if nothing stands against it that `ground` is not enough for.
+    /// Gives a claim that was proven its names.
     async fn acquire(
         &self,
         change: &mut Change,
         claim: &ManagedHostname,
-        ground: Ground,
     ) -> Result<Title, ServiceError> {
-        let found = store::hostname::find(change.on(), claim.id).await?;
-        let Some(claim) = found.filter(|now| now.title == Title::Claimed) else {
-            return Ok(Title::Claimed);
-        };
+        if claim.title == Title::Held {
+            return Ok(Title::Held);
+        }
         let mut names = claim.names();
         let external = &Placement::External;
         for name in claim.names() {
             let on = change.on();
-            match (store::held_name::standing(on, claim.property, &name, external).await?, ground) {
-                (Standing::Free, _) | (Standing::Contested, Ground::Proven) => {}
+            match store::held_name::standing(on, claim.property, &name, external).await? {
+                Standing::Free | Standing::Contested => {}
                 // The property has its wildcard as a hostname of its own: that stays.
-                (Standing::Own, Ground::Proven) if name != claim.name => {
-                    names.retain(|own| *own != name);
-                }
-                _ => return Ok(Title::Claimed),
+                Standing::Own if name != claim.name => names.retain(|own| *own != name),
+                Standing::Own | Standing::Foreign => return Ok(Title::Claimed),
             }
         }
         for name in &names {
             if let Some((holder, _)) = store::held_name::holder(change.on(), name).await? {
-                lose(change, holder, name, &claim, &names).await?;
+                lose(change, holder, name, (claim, &names)).await?;
             }
             let owner = (claim.id, claim.property);
             store::held_name::hold(change.on(), name, external, owner).await?;
         }
-        self.settle(change, &claim, ground).await?;
+        self.settle(change, claim).await?;
         Ok(Title::Held)
     }
 
@@ -123,7 +88,6 @@ impl Service {
         &self,
         change: &mut Change,
         claim: &ManagedHostname,
-        ground: Ground,
     ) -> Result<(), ServiceError> {
         let (id, now) = (claim.id, change.now());
         match self.issuance.scope {
@@ -139,24 +103,9 @@ impl Service {
                 store::verification::begin(change.on(), id, now).await?;
             }
         }
-        let (kind, action) = match ground {
-            Ground::Uncontested => (EventKind::NameAcquired, "hostname.acquire"),
-            Ground::Proven => (EventKind::OwnershipProven, "hostname.take_over"),
-        };
-        super::hostnames::tell(change, claim, action, kind).await?;
+        super::hostnames::tell(change, claim, "hostname.take_over", EventKind::OwnershipProven)
+            .await?;
         publish(change, id).await
-    }
-
-    async fn moved(
-        &self,
-        change: Change,
-        claim: &ManagedHostname,
-        ground: Ground,
-    ) -> Result<(), ServiceError> {
-        let revision = change.commit().await?.revision.0;
-        let (property, hostname) = (claim.property.0, &claim.name);
-        tracing::info!(property, %hostname, revision, ?ground, "a claim has its name");
-        Ok(())
     }
 }
 
@@ -170,36 +119,34 @@ async fn look(verifier: &Verifier, claim: &ManagedHostname, call: Call) -> Owner
     OwnershipEvidence { checked_at: call.now, txt, http }
 }
 
-/// Takes `name` from `holder`. Without the name that it is called by, it has lost everything;
-/// without its wildcard, only that. What serves `taken` names goes along with them.
+/// Takes `name` from `holder`. Without the name that it is called by, it goes on as its wildcard, if
+/// it keeps that, and else has lost everything. What serves the names that the claim gets goes along.
 async fn lose(
     change: &mut Change,
     holder: HostnameId,
     name: &HostPattern,
-    claim: &ManagedHostname,
-    taken: &[HostPattern],
+    (claim, taken): (&ManagedHostname, &[HostPattern]),
 ) -> Result<(), ServiceError> {
     let Some(loser) = store::hostname::find(change.on(), holder).await? else {
         return Ok(());
     };
     store::certificate::inherit(change.on(), (holder, claim.id), taken).await?;
-    let (action, kind) = match loser.name == *name {
-        true => {
-            for own in store::held_name::of(change.on(), holder).await? {
-                store::held_name::release(change.on(), &own).await?;
-                if !taken.contains(&own) {
-                    change.retract_hostname(&own).await?;
-                }
+    let held = store::held_name::of(change.on(), holder).await?;
+    let kept = held.iter().find(|own| !taken.contains(own));
+    let (action, kind) = match (loser.name == *name, kept) {
+        (true, Some(kept)) => {
+            store::held_name::release(change.on(), name).await?;
+            go_on_as(change, &loser, kept).await?;
+            ("hostname.lose_name", EventKind::NameTakenOver)
+        }
+        (true, None) => {
+            for own in &held {
+                store::held_name::release(change.on(), own).await?;
             }
-            store::certificate::remove_all(change.on(), holder).await?;
-            store::verification::end(change.on(), holder).await?;
-            store::job::cancel(change, holder, Cancellation::NotHeld).await?;
-            // The token that is published may still be there when the former owner asks for the
-            // name again: it would prove nothing.
-            store::hostname::take_over(change.on(), holder, &random_uuid()?).await?;
+            lose_everything(change, holder).await?;
             ("hostname.lose", EventKind::TakenOver)
         }
-        false => {
+        (false, _) => {
             store::held_name::release(change.on(), name).await?;
             let mut spec = loser.spec();
             spec.wish.coverage = Coverage::Name;
@@ -211,5 +158,39 @@ async fn lose(
     let property = Some(loser.property);
     change.audit(&AuditEntry { action, property, object, detail }).await?;
     change.event(holder, kind, &json!({"name": name})).await?;
+    Ok(())
+}
+
+/// Lets a hostname go on as its wildcard, with all that it has for that. Where its property claims
+/// the wildcard by another hostname, that one gets it instead.
+async fn go_on_as(
+    change: &mut Change,
+    loser: &ManagedHostname,
+    wildcard: &HostPattern,
+) -> Result<(), ServiceError> {
+    let own = store::hostname::find_by_name(change.on(), loser.property, wildcard).await?;
+    let Some(own) = own else {
+        let mut spec = loser.spec();
+        spec.wish.coverage = Coverage::Name;
+        store::hostname::set(change.on(), loser.id, &spec).await?;
+        return Ok(store::hostname::rename(change.on(), loser.id, wildcard).await?);
+    };
+    let names = std::slice::from_ref(wildcard);
+    store::certificate::inherit(change.on(), (loser.id, own.id), names).await?;
+    store::held_name::release(change.on(), wildcard).await?;
+    let owner = (own.id, own.property);
+    store::held_name::hold(change.on(), wildcard, &Placement::External, owner).await?;
+    store::hostname::set_status(change.on(), own.id, loser.status).await?;
+    publish(change, own.id).await?;
+    lose_everything(change, loser.id).await
+}
+
+async fn lose_everything(change: &mut Change, loser: HostnameId) -> Result<(), ServiceError> {
+    store::certificate::remove_all(change.on(), loser).await?;
+    store::verification::end(change.on(), loser).await?;
+    store::job::cancel(change, loser, Cancellation::NotHeld).await?;
+    // The token that is published may still be there when the former owner asks for the name
+    // again: it would prove nothing.
+    store::hostname::take_over(change.on(), loser, &random_uuid()?).await?;
     Ok(())
 }

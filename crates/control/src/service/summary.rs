@@ -53,8 +53,8 @@ fn advice(view: &HostnameView) -> String {
 fn claimed(OwnershipTokens { token, txt_name, file }: &OwnershipTokens) -> String {
     let file = file.as_ref().map_or_else(String::new, |file| format!(", or under {}", file.url()));
     format!(
-        "Another property has the name: to prove that it is yours, publish {token} in the TXT record \
-         {txt_name}{file}."
+        "It is a claim, for another property has the name or had it: to prove that it is yours, publish \
+         {token} in the TXT record {txt_name}{file}."
     )
 }
 

@@ -15,8 +15,8 @@ const KEPT: i64 = 200;
 pub(crate) enum EventKind {
     Created,
     OwnershipProven,
-    NameAcquired,
     TakenOver,
+    NameTakenOver,
     WildcardTakenOver,
     Changed,
     CertificateUploaded,
@@ -38,8 +38,8 @@ impl EventKind {
         match self {
             Self::Created => "created",
             Self::OwnershipProven => "ownership_proven",
-            Self::NameAcquired => "name_acquired",
             Self::TakenOver => "taken_over",
+            Self::NameTakenOver => "name_taken_over",
             Self::WildcardTakenOver => "wildcard_taken_over",
             Self::Changed => "changed",
             Self::CertificateUploaded => "certificate_uploaded",

@@ -242,6 +242,21 @@ pub(crate) async fn set(
     Ok(())
 }
 
+/// Calls a hostname by another name.
+pub(crate) async fn rename(
+    on: &mut Connection,
+    id: HostnameId,
+    name: &HostPattern,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE hostname SET name = ? WHERE id = ?")
+        .bind(name.to_string())
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("rename a hostname"))?;
+    Ok(())
+}
+
 /// How many different TLS policies a property's hostnames have, the default apart. Takes as many
 /// look-ups as there are policies, however many hostnames have them.
 pub(crate) async fn count_policies(

@@ -1,6 +1,6 @@
 //! Names that move to whoever proves them.
 
-use landfall_feed::record::{Body, HostnameRecord};
+use landfall_feed::record::HostnameRecord;
 use rcgen::KeyPair;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -182,24 +182,80 @@ async fn a_hostname_that_loses_its_wildcard_keeps_its_name_and_one_that_loses_it
     let wanted = json!({"managedCertificate": {"wildcard": true}});
     assert_eq!(scene.plane.patch(&former, &wanted).await.0, StatusCode::OK);
 
-    let base = scene.plane.hostname(&scene.claimant, "one.test").await;
+    let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.claimant), &both).await;
+    let base = format!("{}/hostname/{}", scene.claimant, hostname["id"]);
     scene.prove(&base).await;
 
     assert_eq!(scene.plane.get(&former).await.1["status"], "Error");
-    let records = scene.pop.records(scene.pop.epoch().await, 0).await;
-    let wildcard = records.iter().find(|record| record.id == "hostname/*.one.test").unwrap();
-    assert!(matches!(wildcard.body, Body::Tombstone));
+    for name in ["one.test", "*.one.test"] {
+        assert_eq!(json!(scene.record(name).await.hostname_id.0), hostname["id"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_whose_holder_has_gone_needs_no_proof() {
+async fn a_hostname_that_loses_its_name_goes_on_as_the_wildcard_that_it_keeps() {
+    let scene = Scene::with("verified").await;
+    let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});
+    let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.former), &both).await;
+    let former = format!("{}/hostname/{}", scene.former, hostname["id"]);
+    scene.granted(&former).await;
+    let served = eventually(async || {
+        let record = scene.record("*.one.test").await;
+        (!record.certificates.is_empty()).then_some(record)
+    })
+    .await;
+
+    let base = scene.plane.hostname(&scene.claimant, "one.test").await;
+    scene.prove(&base).await;
+
+    assert_eq!(scene.record("*.one.test").await, served);
+    assert_ne!(scene.record("one.test").await.hostname_id, served.hostname_id);
+    let (_, hostname) = scene.plane.get(&former).await;
+    assert_eq!((&hostname["name"], &hostname["status"]), (&json!("*.one.test"), &json!("Active")));
+    assert_eq!(hostname["certificates"][0]["serves"], json!(["*.one.test"]));
+    let events = scene.plane.get(&format!("{former}/events")).await.1;
+    assert_eq!(events["items"][0]["kind"], "name_taken_over", "{events}");
+    assert_eq!(events["items"][0]["detail"]["name"], "one.test");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wildcard_that_is_kept_goes_to_the_claim_that_its_property_has_for_it() {
     let scene = Scene::start().await;
-    let holder = scene.plane.hostname(&scene.former, "www.one.test").await;
-    let claim = scene.plane.hostname(&scene.claimant, "www.one.test").await;
+    let third = scene.plane.property("third").await;
+    let first = scene.plane.hostname(&third, "*.one.test").await;
+    let claim = scene.plane.hostname(&scene.former, "*.one.test").await;
+    assert_eq!(scene.ownership(&claim).await, "claimed");
+    assert_eq!(scene.plane.delete(&first).await.0, StatusCode::NO_CONTENT);
+    let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});
+    let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.former), &both).await;
+    let former = format!("{}/hostname/{}", scene.former, hostname["id"]);
+
+    let base = scene.plane.hostname(&scene.claimant, "one.test").await;
+    scene.prove(&base).await;
+
+    assert_eq!(scene.ownership(&claim).await, "held");
+    assert_eq!(scene.plane.get(&former).await.1["status"], "Error");
+    let id = scene.plane.get(&claim).await.1["id"].clone();
+    assert_eq!(json!(scene.record("*.one.test").await.hostname_id.0), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_to_be_proven_though_its_holder_has_gone_or_let_go() {
+    let scene = Scene::start().await;
+    let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});
+    let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.former), &both).await;
+    let holder = format!("{}/hostname/{}", scene.former, hostname["id"]);
+    let wildcard = scene.plane.hostname(&scene.claimant, "*.one.test").await;
+    let base = scene.plane.hostname(&scene.claimant, "one.test").await;
+    let narrower = json!({"managedCertificate": {"wildcard": false}});
+    assert_eq!(scene.plane.patch(&holder, &narrower).await.0, StatusCode::OK);
+    assert_eq!(scene.request(&wildcard).await.1["code"], "ownership_not_proven");
     assert_eq!(scene.plane.delete(&holder).await.0, StatusCode::NO_CONTENT);
 
-    let hostname = scene.granted(&claim).await;
+    let (_, problem) = scene.request(&base).await;
+    assert_eq!(problem["code"], "ownership_not_proven", "{problem}");
+    let hostname = scene.prove(&base).await;
 
     assert_eq!(hostname["ownership"]["state"], "held");
-    assert_eq!(scene.record("www.one.test").await.hostname_id.0, hostname["id"]);
+    assert_eq!(scene.record("one.test").await.hostname_id.0, hostname["id"]);
 }

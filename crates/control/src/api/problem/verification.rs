@@ -21,7 +21,8 @@ pub(super) fn problem(error: &VerificationError) -> Problem {
         }
         VerificationError::OwnershipNotProven => Problem::conflict(
             "ownership_not_proven",
-            "Another property has the hostname. Publish its ownership token, and ask again.",
+            "The hostname is a claim, for another property has the name or had it. Publish its \
+             ownership token, and ask again.",
         ),
         VerificationError::Changed => Problem::conflict(
             "hostname_changed",

@@ -97,7 +97,7 @@ CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
 CREATE TRIGGER property_changed AFTER UPDATE OF name, pool, fallback ON property
 BEGIN UPDATE property SET version = version + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER hostname_changed
-AFTER UPDATE OF status, internal, route, tls, metadata, wish, ownership_token ON hostname
+AFTER UPDATE OF name, status, internal, route, tls, metadata, wish, ownership_token ON hostname
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER hostname_name_held AFTER INSERT ON held_name
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.hostname_id; END;
