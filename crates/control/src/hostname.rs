@@ -124,7 +124,7 @@ pub(crate) enum Placement {
     External,
     /// Under `<site>.<system domain>`, or that name itself.
     Site(String),
-    /// The system domain itself, or a wildcard that answers for it or for what is right under it.
+    /// The system domain itself or a name above it, or a wildcard right below one of them.
     Reserved,
 }
 
@@ -132,7 +132,7 @@ impl Placement {
     /// Places `name`.
     pub(crate) fn of(name: &HostPattern, system_domain: &Hostname) -> Self {
         let base = name.base();
-        if base == system_domain || name.covers(system_domain) {
+        if base == system_domain || system_domain.is_under(base) {
             return Self::Reserved;
         }
         match base.is_under(system_domain) {
@@ -146,7 +146,7 @@ impl Placement {
         }
     }
 
-    /// The label in front of the system domain.
+    /// The label right below the system domain.
     pub(crate) fn site(&self) -> Option<&str> {
         match self {
             Self::Site(site) => Some(site),
@@ -179,7 +179,8 @@ mod tests {
             ("*.edge.example.net", Placement::Reserved),
             ("*.example.net", Placement::Reserved),
             ("notedge.example.net", Placement::External),
-            ("example.net", Placement::External),
+            ("example.net", Placement::Reserved),
+            ("www.example.net", Placement::External),
             ("www.customer.example", Placement::External),
         ];
         for (name, expected) in table {

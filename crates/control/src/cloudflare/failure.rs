@@ -75,7 +75,7 @@ fn told_as(status: StatusCode, code: &str) -> (StatusCode, u16) {
         "invalid_metadata" => bad(1401),
         "hostname_taken" => (StatusCode::CONFLICT, 1406),
         "invalid_name" | "name_is_ip_address" | "name_has_one_label" | "name_too_long" => bad(1407),
-        "hostname_reserved" | "not_in_dns" => bad(1409),
+        "hostname_reserved" | "not_in_dns" | "name_is_no_host" => bad(1409),
         "public_suffix" => bad(1410),
         "invalid_route" | "invalid_origins" | "origin_not_public" => bad(1415),
         "certificate_missing" => bad(1427),

@@ -5,15 +5,17 @@ use landfall_model::{HostPattern, Hostname};
 use super::Placement;
 
 /// Top-level domains that are never in the DNS, so that nothing under them could be verified or get
-/// a certificate: RFC 6761 section 6.4, RFC 7686 section 2 and RFC 9476 section 2. Others that are not
-/// public, such as `test`, `local` and `internal`, are in the DNS of private networks.
-const NEVER_IN_DNS: [&str; 3] = ["invalid", "onion", "alt"];
+/// a certificate: RFC 6761 sections 6.3 and 6.4, RFC 7686 section 2 and RFC 9476 section 2. Others that are
+/// not public, such as `test`, `local` and `internal`, are in the DNS of private networks.
+const NEVER_IN_DNS: [&str; 4] = ["invalid", "localhost", "onion", "alt"];
+/// Where the DNS keeps what is no host: addresses' names above all (RFC 3172 section 2).
+const INFRASTRUCTURE: &str = "arpa";
 
 /// Why nobody may have a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NameRefusal {
     /// The operator's own.
-    #[error("it is the system domain, or would answer for names that belong to it")]
+    #[error("it is the system domain, is above it, or would answer for names that belong to it")]
     SystemDomain,
     /// Everybody's.
     #[error(
@@ -24,6 +26,9 @@ pub(crate) enum NameRefusal {
     /// Nobody's.
     #[error("names under `{0}` are never in the DNS")]
     NeverInDns(&'static str),
+    /// The DNS's own.
+    #[error("names under `{INFRASTRUCTURE}` are no hosts'")]
+    Infrastructure,
 }
 
 impl NameRefusal {
@@ -33,6 +38,7 @@ impl NameRefusal {
             Self::SystemDomain => "hostname_reserved",
             Self::PublicSuffix(_) => "public_suffix",
             Self::NeverInDns(_) => "not_in_dns",
+            Self::Infrastructure => "name_is_no_host",
         }
     }
 }
@@ -53,6 +59,9 @@ pub(crate) fn place(
     let last = base.as_str().rsplit('.').next().unwrap_or_default();
     if let Some(domain) = NEVER_IN_DNS.iter().find(|own| **own == last) {
         return Err(NameRefusal::NeverInDns(domain));
+    }
+    if last == INFRASTRUCTURE {
+        return Err(NameRefusal::Infrastructure);
     }
     match landfall_dns::is_public_suffix(base) {
         true => Err(NameRefusal::PublicSuffix(base.clone())),
@@ -80,12 +89,16 @@ mod tests {
             ("customer.test", None),
             ("printer.local", None),
             ("wiki.corp.internal", None),
-            ("shop.localhost", None),
+            ("shop.localhost", Some("not_in_dns")),
+            ("1.2.0.192.in-addr.arpa", Some("name_is_no_host")),
+            ("*.8.b.d.0.1.0.0.2.ip6.arpa", Some("name_is_no_host")),
             ("a.invalid", Some("not_in_dns")),
             ("*.a.onion", Some("not_in_dns")),
             ("x.alt", Some("not_in_dns")),
             ("edge.example.net", Some("hostname_reserved")),
             ("*.example.net", Some("hostname_reserved")),
+            ("example.net", Some("hostname_reserved")),
+            ("www.example.net", None),
             ("a.shop.edge.example.net", None),
         ];
         for (name, refused) in table {
