@@ -6,7 +6,7 @@ use landfall_model::PropertyId;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::token::ApiKeyId;
+use crate::{call::SiteRight, token::ApiKeyId};
 
 /// The longest name of a key or a PoP, in bytes.
 const MAX_NAME_LEN: usize = 63;
@@ -108,6 +108,14 @@ impl Caller {
     /// Whether `property` is anything that the caller may know of.
     pub(crate) fn sees(&self, property: PropertyId) -> bool {
         self.property.is_none_or(|own| own == property)
+    }
+
+    /// A key that is for one property takes no site that could be another's.
+    pub(crate) fn sites(&self) -> SiteRight {
+        match self.property {
+            None => SiteRight::Open,
+            Some(_) => SiteRight::Own,
+        }
     }
 }
 

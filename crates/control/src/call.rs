@@ -11,6 +11,7 @@ use crate::token::ApiKeyId;
 pub(crate) struct Call {
     pub(crate) now: OffsetDateTime,
     pub(crate) actor: Actor,
+    pub(crate) sites: SiteRight,
     /// What the caller makes it depend on.
     pub(crate) conditions: Conditions,
 }
@@ -24,6 +25,15 @@ pub(crate) enum Actor {
     Operator,
     /// The control plane's own tasks.
     System,
+}
+
+/// In which sites a caller may add names: a site is a label right below the system domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SiteRight {
+    /// In those of the property alone.
+    Own,
+    /// It may also give the property one that has no names.
+    Open,
 }
 
 /// What a caller makes a change depend on.
@@ -59,9 +69,9 @@ pub(crate) struct Once {
 }
 
 impl Call {
-    /// By `actor`, on no condition.
+    /// By `actor`, for all properties, on no condition.
     pub(crate) fn by(actor: Actor, now: OffsetDateTime) -> Self {
-        Self { now, actor, conditions: Conditions::default() }
+        Self { now, actor, sites: SiteRight::Open, conditions: Conditions::default() }
     }
 
     /// By one of the control plane's own tasks.

@@ -14,6 +14,7 @@ mod jobs;
 pub(crate) mod keys;
 mod ownership;
 mod properties;
+mod sites;
 mod summary;
 mod tickets;
 pub(crate) mod verification;

@@ -18,6 +18,7 @@ pub(crate) mod job;
 pub(crate) mod ownership;
 pub(crate) mod pop;
 pub(crate) mod property;
+pub(crate) mod site;
 pub(crate) mod verification;
 
 use std::{path::Path, sync::Arc, time::Duration};

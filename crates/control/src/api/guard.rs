@@ -178,7 +178,8 @@ async fn admit(
     }
     let expected = condition::expected(request.headers())?;
     let conditions = Conditions { expected, once: None };
-    let call = Call { conditions, ..Call::by(Actor::Key(caller.key), now) };
+    let sites = caller.sites();
+    let call = Call { sites, conditions, ..Call::by(Actor::Key(caller.key), now) };
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(call);
     Ok(())

@@ -252,6 +252,13 @@ impl Problem {
         Self::conflict("too_many_tls_policies", &detail)
     }
 
+    fn site_not_owned() -> Self {
+        let detail = "Below the system domain, a key for one property adds names in that property's sites \
+                      alone: under its system hostname, or where a key for all properties has added one.";
+        Self::new(StatusCode::FORBIDDEN, "site_not_owned", "The key may not do this", detail)
+            .at("name")
+    }
+
     fn authority(wanted: &str, configured: &[&str]) -> Self {
         let detail = format!(
             "The operator has not configured the certificate authority {wanted}. Expected one of: {}.",
@@ -346,6 +353,7 @@ impl From<ServiceError> for Problem {
                 "hostname_taken",
                 "The hostname is in use, or answers for one that is, or is answered for by one.",
             ),
+            ServiceError::SiteNotOwned => Self::site_not_owned(),
             ServiceError::NameRefused(refusal) => {
                 let detail = format!("The hostname can't be added: {refusal}.");
                 Self::invalid("name", refusal.code(), detail)

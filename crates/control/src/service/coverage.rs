@@ -30,9 +30,9 @@ impl Service {
         for name in after.iter().filter(|name| !before.contains(name)) {
             self.place(name)?;
             let on = change.on();
-            match store::held_name::standing(on, hostname.property, name, placement).await? {
+            match store::held_name::standing(on, hostname.property, name).await? {
                 Standing::Free => store::held_name::hold(on, name, placement, owner).await?,
-                Standing::Own | Standing::Contested | Standing::Foreign => {
+                Standing::Own | Standing::Contested => {
                     return Err(ServiceError::HostnameTaken);
                 }
             }

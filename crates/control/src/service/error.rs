@@ -61,6 +61,8 @@ pub(crate) enum ServiceError {
     SystemName(#[source] NameError),
     #[error("the hostname is in use")]
     HostnameTaken,
+    #[error("the site belongs to another property, or to none")]
+    SiteNotOwned,
     #[error("nobody may have the hostname")]
     NameRefused(#[source] NameRefusal),
     #[error("a property's system hostname stays for as long as the property")]

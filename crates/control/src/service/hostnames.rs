@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{
     Creation, HostnameView, Service, ServiceError, Upload, certificates, check_share,
-    check_version, creation, or_taken, owned, properties, publish,
+    check_version, creation, or_taken, owned, properties, publish, sites,
 };
 use crate::{
     call::Call,
@@ -279,6 +279,9 @@ pub(super) async fn insert(
 ) -> Result<HostnameId, ServiceError> {
     let Addition { name, placement, origin, spec, .. } = addition;
     let now = change.now();
+    if let Some(site) = placement.site() {
+        sites::enter(change, owner, site).await?;
+    }
     let title = title(change, owner, name, placement, spec).await?;
     let (status, issuance) = match title {
         Title::Held => (addition.status, addition.issuance),
@@ -326,11 +329,11 @@ async fn title(
 ) -> Result<Title, ServiceError> {
     let mut title = Title::Held;
     for name in names_of(name, spec.wish.coverage) {
-        match store::held_name::standing(change.on(), owner.id, &name, placement).await? {
+        match store::held_name::standing(change.on(), owner.id, &name).await? {
             Standing::Free => {}
             // Only the operator could prove anything of a name under the system domain.
             Standing::Contested if placement.site().is_none() => title = Title::Claimed,
-            Standing::Contested | Standing::Own | Standing::Foreign => {
+            Standing::Contested | Standing::Own => {
                 return Err(ServiceError::HostnameTaken);
             }
         }

@@ -65,11 +65,11 @@ impl Service {
         let external = &Placement::External;
         for name in claim.names() {
             let on = change.on();
-            match store::held_name::standing(on, claim.property, &name, external).await? {
+            match store::held_name::standing(on, claim.property, &name).await? {
                 Standing::Free | Standing::Contested => {}
                 // The property has its wildcard as a hostname of its own: that stays.
                 Standing::Own if name != claim.name => names.retain(|own| *own != name),
-                Standing::Own | Standing::Foreign => return Ok(Title::Claimed),
+                Standing::Own => return Ok(Title::Claimed),
             }
         }
         for name in &names {

@@ -47,7 +47,7 @@ impl Service {
             let property = creation::or_gone(find(&mut change, PropertyId(id)).await)?;
             return Ok(Creation::Repeated(self.view(property)?));
         }
-        if store::held_name::is_site_used(change.on(), name.as_str()).await? {
+        if store::site::is_used(change.on(), name.as_str()).await? {
             return Err(ServiceError::PropertyNameTaken);
         }
         let new = NewProperty { name: &name, zone_id: &zone_id, pool: &pool };

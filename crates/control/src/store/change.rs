@@ -18,7 +18,7 @@ use super::{
     event::{self, EventKind},
     feed,
 };
-use crate::call::{Call, Conditions};
+use crate::call::{Call, Conditions, SiteRight};
 
 /// A change in progress. Nothing of it is seen by others before [`Self::commit`].
 pub(crate) struct Change {
@@ -59,6 +59,11 @@ impl Change {
     /// When the change is made.
     pub(crate) fn now(&self) -> OffsetDateTime {
         self.call.now
+    }
+
+    /// In which sites the caller may add names.
+    pub(crate) fn sites(&self) -> SiteRight {
+        self.call.sites
     }
 
     /// What the caller makes the change depend on.

@@ -16,8 +16,6 @@ pub(crate) enum Standing {
     Own,
     /// Another property has it, or it and another's name answer for each other.
     Contested,
-    /// It is under another property's system hostname.
-    Foreign,
 }
 
 /// Gives a name to a hostname. A name that is in use is a unique violation.
@@ -126,7 +124,6 @@ pub(crate) async fn standing(
     on: &mut Connection,
     property: PropertyId,
     name: &HostPattern,
-    placement: &Placement,
 ) -> Result<Standing, StoreError> {
     let covered_by_new = match name {
         HostPattern::Wildcard(base) => base.as_str(),
@@ -137,23 +134,19 @@ pub(crate) async fn standing(
              EXISTS (SELECT 1 FROM held_name WHERE name = ?1 AND property_id = ?3), \
              EXISTS (SELECT 1 FROM held_name WHERE name = ?1 AND property_id <> ?3) \
              OR EXISTS (SELECT 1 FROM held_name WHERE name = '*.' || ?2 AND property_id <> ?3) \
-             OR EXISTS (SELECT 1 FROM held_name WHERE parent = ?4 AND property_id <> ?3), \
-             EXISTS (SELECT 1 FROM held_name JOIN hostname ON hostname.id = hostname_id \
-                     WHERE site = ?5 AND system = 1 AND held_name.property_id <> ?3)",
+             OR EXISTS (SELECT 1 FROM held_name WHERE parent = ?4 AND property_id <> ?3)",
     )
     .bind(name.to_string())
     .bind(parent_of(name))
     .bind(property.0)
     .bind(covered_by_new)
-    .bind(placement.site())
     .fetch_one(on)
     .await
     .map_err(StoreError::on("look for a name in use"))?;
-    Ok(match (row.get(0), row.get(1), row.get(2)) {
-        (_, _, true) => Standing::Foreign,
-        (true, _, _) => Standing::Own,
-        (_, true, _) => Standing::Contested,
-        (false, false, false) => Standing::Free,
+    Ok(match (row.get(0), row.get(1)) {
+        (true, _) => Standing::Own,
+        (false, true) => Standing::Contested,
+        (false, false) => Standing::Free,
     })
 }
 
@@ -175,13 +168,4 @@ pub(crate) async fn is_answered_by_wildcard(
     .fetch_one(on)
     .await
     .map_err(StoreError::on("look for a wildcard"))
-}
-
-/// Whether anybody has a name under `<site>.<system domain>`, or that name.
-pub(crate) async fn is_site_used(on: &mut Connection, site: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM held_name WHERE site = ?)")
-        .bind(site)
-        .fetch_one(on)
-        .await
-        .map_err(StoreError::on("look for a site in use"))
 }

@@ -35,6 +35,8 @@ mod renewal;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
+mod sites;
+#[cfg(test)]
 mod snapshot;
 #[cfg(test)]
 mod support;

@@ -151,6 +151,7 @@ async fn the_audit_log_has_every_change_and_no_secret() {
         "hostname.create",
         "property.create",
         "hostname.create",
+        "site.give",
         "key.create",
     ];
     assert_eq!(actions, expected);

@@ -93,6 +93,14 @@ CREATE INDEX held_name_hostname ON held_name (hostname_id);
 CREATE INDEX held_name_parent ON held_name (parent);
 CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
 
+-- Whose all names under a label right below the system domain are. A site stays its property's when
+-- nothing is left in it, and when the property is gone: who had it may be remembered elsewhere.
+CREATE TABLE site (
+    -- The label.
+    name        TEXT    PRIMARY KEY,
+    property_id INTEGER NOT NULL
+) STRICT;
+
 -- A version counts every change of what the object's owner is shown of its own state, whoever makes it.
 CREATE TRIGGER property_changed AFTER UPDATE OF name, pool, fallback ON property
 BEGIN UPDATE property SET version = version + 1 WHERE id = NEW.id; END;

@@ -1,0 +1,36 @@
+//! Whose the names under the system domain are.
+//!
+//! Nobody could prove anything of them, so that claims don't decide: all that is under one label right
+//! below the system domain, a site, belongs to one property, and stays its own when it has no name there
+//! any more, or is gone.
+
+use serde_json::json;
+
+use super::ServiceError;
+use crate::{
+    call::SiteRight,
+    property::Property,
+    store::{self, Change, audit::AuditEntry},
+};
+
+/// Sees to it that a site is `owner`'s before it gets a name there.
+pub(super) async fn enter(
+    change: &mut Change,
+    owner: &Property,
+    site: &str,
+) -> Result<(), ServiceError> {
+    let has = store::site::owner(change.on(), site).await?;
+    if has == Some(owner.id) {
+        return Ok(());
+    }
+    if change.sites() == SiteRight::Own {
+        return Err(ServiceError::SiteNotOwned);
+    }
+    if store::site::is_used(change.on(), site).await? {
+        return Err(ServiceError::HostnameTaken);
+    }
+    store::site::give(change.on(), site, owner.id).await?;
+    let (property, detail) = (Some(owner.id), json!({}));
+    let entry = AuditEntry { action: "site.give", property, object: site, detail };
+    change.audit(&entry).await.map_err(ServiceError::from)
+}
