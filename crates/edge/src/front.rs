@@ -25,6 +25,7 @@ use pingora_core::{
 use tokio::time::Instant;
 
 use crate::{
+    challenges::Challenges,
     config::Limits,
     connection::Connection,
     metrics::{Listener, Metrics},
@@ -44,6 +45,8 @@ pub(crate) struct FrontSettings {
     pub(crate) default_hostname: Option<LookupName>,
     /// Where connections are counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// What CAs ask for.
+    pub(crate) challenges: Arc<Challenges>,
 }
 
 /// Completes TLS handshakes and hands the connections to `app`.

@@ -16,7 +16,9 @@ mod answer;
 mod backoff;
 mod body;
 mod bucket;
+pub mod challenges;
 pub mod client_certificate;
+mod clock;
 pub mod config;
 mod connection;
 mod cut;
@@ -67,9 +69,10 @@ pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
     install_crypto();
     let readiness = Arc::new(Readiness::default());
     let metrics = Arc::new(Metrics::new()?);
-    let Started { resolver, properties, poller } =
+    let Started { resolver, properties, challenges, poller } =
         sync::start(config, Arc::clone(&readiness), &metrics).map_err(EdgeError::Sync)?;
-    let mut server = server::build(config, Parts { resolver, properties, readiness, metrics })?;
+    let parts = Parts { resolver, properties, challenges, readiness, metrics };
+    let mut server = server::build(config, parts)?;
     server.add_background("feed", poller);
     server.run()
 }

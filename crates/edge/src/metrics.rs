@@ -33,6 +33,8 @@ pub enum Handshake {
     Tls12,
     /// Completed with TLS 1.3.
     Tls13,
+    /// Completed with a CA that asked for TLS-ALPN-01.
+    Challenge,
     /// No SNI, or one that is not served here.
     UnknownName,
     /// The hostname has no certificate yet, or none that fits the client.
@@ -50,9 +52,10 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Tls12,
         Self::Tls13,
+        Self::Challenge,
         Self::UnknownName,
         Self::NoCertificate,
         Self::UnusableCertificate,
@@ -67,6 +70,7 @@ impl Handshake {
         match self {
             Self::Tls12 => ["ok", "1.2"],
             Self::Tls13 => ["ok", "1.3"],
+            Self::Challenge => ["challenge", "none"],
             Self::UnknownName => ["unknown_name", "none"],
             Self::NoCertificate => ["no_certificate", "none"],
             Self::UnusableCertificate => ["unusable_certificate", "none"],
@@ -99,6 +103,7 @@ pub struct Metrics {
     requests: Vec<IntCounter>,
     request_duration: Histogram,
     upstream_duration: Histogram,
+    http_challenges: IntCounter,
     https_connections: IntGauge,
     http_connections: IntGauge,
     admin_connections: IntGauge,
@@ -151,6 +156,13 @@ impl Metrics {
                 "landfall_upstream_duration_seconds",
                 "From the choice of an origin to its response header.",
                 REQUEST_BUCKETS,
+            )?,
+            http_challenges: register(
+                &registry,
+                IntCounter::new(
+                    "landfall_http_challenges_total",
+                    "HTTP-01 challenges answered for hostnames that are being validated.",
+                ),
             )?,
             https_connections: connections.with_label_values(&["https"]),
             http_connections: connections.with_label_values(&["http"]),
@@ -212,6 +224,10 @@ impl Metrics {
         if let Some(counter) = self.requests.get(class) {
             counter.inc();
         }
+    }
+
+    pub(crate) fn challenge_answered(&self) {
+        self.http_challenges.inc();
     }
 
     pub(crate) fn origin_answered(&self, took: Duration) {

@@ -42,6 +42,8 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Sess
 use crate::{
     access_log::AccessLog,
     body,
+    challenges::Challenges,
+    clock::unix_seconds,
     config::{EdgeConfig, Limits},
     connection::Connection,
     identity::Identity,
@@ -88,6 +90,7 @@ pub(crate) struct EdgeProxy {
     overload: Arc<Overload>,
     connect_hook: ConnectHook,
     tracer: Option<Tracer>,
+    challenges: Arc<Challenges>,
 }
 
 /// What the proxies of both listeners have in common besides what they serve from.
@@ -145,6 +148,7 @@ impl EdgeProxy {
             overload: Arc::clone(overload),
             connect_hook: overload.connect_hook(),
             tracer: outward.tracer.clone(),
+            challenges: Arc::clone(&parts.challenges),
         };
         let mut app = HttpProxy::new(proxy, Arc::clone(server));
         app.handle_init_modules();
@@ -155,9 +159,17 @@ impl EdgeProxy {
 
     /// What becomes of a request.
     async fn route(&self, session: &Session, request: &mut Request) -> Result<Routed, Refusal> {
-        let (name, entry) = self.router.entry(session).await?;
-        let entry = request.entry.insert(entry);
+        let name = self.router.name(session)?;
         let header = session.req_header();
+        if request.scheme == Scheme::Http {
+            let asked = (&header.method, header.uri.path());
+            let answer = self.challenges.key_authorization(&name, asked, unix_seconds());
+            if let Some(answer) = answer {
+                self.metrics.challenge_answered();
+                return Ok(Routed::Challenge(answer));
+            }
+        }
+        let entry = request.entry.insert(self.router.entry(session, &name).await?);
         self.router.decide(header, &name, entry, request.scheme, &self.identity)
     }
 
@@ -256,6 +268,10 @@ impl ProxyHttp for EdgeProxy {
             Ok(Routed::ToOrigin) => Ok(false),
             Ok(Routed::ToTls(location)) => {
                 own_answer::send_to_tls(session, location, request).await?;
+                Ok(true)
+            }
+            Ok(Routed::Challenge(answer)) => {
+                own_answer::answer_challenge(session, answer, request).await?;
                 Ok(true)
             }
             Err(refusal) => {

@@ -40,6 +40,7 @@ use crate::{
     admin::Admin,
     admission::Admission,
     answer::Answering,
+    challenges::Challenges,
     config::EdgeConfig,
     front::{Door, FrontSettings, Gate, PlainFront, TlsFront},
     kept::Kept,
@@ -69,6 +70,8 @@ pub struct Parts {
     pub resolver: Resolver<Site>,
     /// What the hostnames of a property have in common.
     pub properties: Arc<Properties>,
+    /// The challenges of CAs.
+    pub challenges: Arc<Challenges>,
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
     /// What `/metrics` says.
@@ -339,6 +342,7 @@ fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
         limits: config.limits.clone(),
         default_hostname: config.default_hostname.as_ref().map(LookupName::from),
         metrics: Arc::clone(&parts.metrics),
+        challenges: Arc::clone(&parts.challenges),
     }
 }
 

@@ -26,7 +26,8 @@ use landfall_feed::{
 use zeroize::Zeroizing;
 
 use crate::{
-    config::EdgeConfig, metrics::Metrics, properties::Properties, readiness::Readiness, site::Site,
+    challenges::Challenges, config::EdgeConfig, metrics::Metrics, properties::Properties,
+    readiness::Readiness, site::Site,
 };
 use apply::Applier;
 use downloads::Downloads;
@@ -76,6 +77,8 @@ pub struct Started {
     pub resolver: Resolver<Site>,
     /// What the hostnames of a property have in common.
     pub properties: Arc<Properties>,
+    /// The challenges of CAs.
+    pub challenges: Arc<Challenges>,
     /// To be run for as long as the edge lives.
     pub poller: Poller,
 }
@@ -110,13 +113,14 @@ pub fn start(
     let store = StoreConfig { key_cache_bytes: config.key_cache };
     let (publisher, resolver) = channel(store, source, Arc::clone(&keys), Site::new);
     let properties = Arc::new(Properties::default());
-    let mut applier =
-        Applier::new(opened, publisher, Arc::clone(&properties), keys, Arc::clone(&sync_metrics));
+    let challenges = Arc::new(Challenges::default());
+    let published = (Arc::clone(&properties), Arc::clone(&challenges));
+    let mut applier = Applier::new(opened, publisher, published, keys, Arc::clone(&sync_metrics));
     applier.load_others().map_err(SyncError::State)?;
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
     let downloads = Downloads::new(config.state_directory.join("snapshot"));
     let poller = Poller::new(client, applier, readiness, sync_metrics, downloads);
-    Ok(Started { resolver, properties, poller })
+    Ok(Started { resolver, properties, challenges, poller })
 }
 
 fn group_keys(files: &[PathBuf]) -> Result<GroupKeys, SyncError> {

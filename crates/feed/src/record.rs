@@ -4,22 +4,28 @@ use std::net::IpAddr;
 
 pub use landfall_model::HostnameState;
 use landfall_model::{
-    Der, HostPattern, HostnameId, NameError, OriginPool, OriginPoolError, PropertyId, Revision,
-    Route, RouteError, Sealed, TlsPolicy, TlsPolicyError, seal,
+    Der, HostPattern, Hostname, HostnameId, NameError, OriginPool, OriginPoolError, PropertyId,
+    Revision, Route, RouteError, Sealed, Thumbprint, TlsPolicy, TlsPolicyError, seal,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned},
+};
 
 /// The largest encoded record, in bytes.
 pub const MAX_RECORD_LEN: usize = 64 * 1024;
 /// The longest time that one ticket secret is for, in seconds: with the time that its tickets are
 /// taken after it, TLS allows seven days (RFC 8446 section 4.6.1).
 pub const MAX_TICKET_PERIOD: u64 = 86_400;
+/// What the record id of a validation starts with; the name follows.
+pub const VALIDATION_ID: &str = "validation/";
 const HOSTNAME_ID: &str = "hostname/";
 
 /// A record as it travels: its head can be read even where its body can't.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WireRecord {
-    /// `hostname/<name>`, `property/<id>`, `pop/<name>` or `tickets/<start>`. Unique in the feed.
+    /// `hostname/<name>`, `property/<id>`, `pop/<name>`, `tickets/<start>` or `validation/<name>`.
+    /// Unique in the feed.
     pub id: String,
     /// The revision of the last change.
     pub revision: Revision,
@@ -57,6 +63,8 @@ pub enum Body {
     Pop(PopRecord),
     /// The secret that session tickets are encrypted under for a time.
     Tickets(TicketRecord),
+    /// A hostname that a CA is being shown to be its owner's.
+    Validation(ValidationRecord),
     /// What was under this id is gone.
     Tombstone,
     /// A kind that this version doesn't know.
@@ -113,6 +121,39 @@ pub struct TicketRecord {
     pub ends: u64,
     /// 32 random bytes, sealed for these two times.
     pub secret: Sealed,
+}
+
+/// A hostname that a CA is being shown to be its owner's. It stands beside the hostname's own record, so
+/// that nothing that is served changes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationRecord {
+    /// The name. A wildcard is validated in the DNS.
+    pub name: Hostname,
+    /// Of the account that has ordered: what HTTP-01 is answered with (RFC 8555 section 8.3).
+    pub thumbprint: Thumbprint,
+    /// What TLS-ALPN-01 is answered with: the SHA-256 of the key authorization (RFC 8737 section 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<AlpnDigest>,
+    /// Until when challenges are answered, in seconds since 1970.
+    pub until: u64,
+}
+
+/// The SHA-256 of a key authorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlpnDigest(pub [u8; 32]);
+
+impl Serialize for AlpnDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        seal::bytes::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AlpnDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = seal::bytes::deserialize(deserializer)?;
+        let wrong = |bytes: Vec<u8>| de::Error::invalid_length(bytes.len(), &"32 bytes");
+        bytes.try_into().map(Self).map_err(wrong)
+    }
 }
 
 /// A PoP of the fleet.
@@ -189,6 +230,11 @@ impl WireRecord {
         Self::live(tickets_id(record.starts), revision, "tickets", record)
     }
 
+    /// Encodes a validation at `revision`.
+    pub fn validation(revision: Revision, record: &ValidationRecord) -> Self {
+        Self::live(validation_id(&record.name), revision, "validation", record)
+    }
+
     /// Encodes a PoP at `revision`.
     pub fn pop(revision: Revision, record: &PopRecord) -> Self {
         Self::live(pop_id(&record.name), revision, "pop", record)
@@ -225,6 +271,7 @@ impl WireRecord {
             (false, "property") => Body::Property(self.decode_property()?),
             (false, "pop") => Body::Pop(self.decode_pop()?),
             (false, "tickets") => Body::Tickets(self.decode_tickets()?),
+            (false, "validation") => Body::Validation(self.decode_validation()?),
             // An id belongs to one kind for ever: a reader keeps each kind in a place of its own.
             (false, _) if self.id.starts_with(HOSTNAME_ID) => return Err(RecordError::Id),
             (false, _) => Body::Unknown,
@@ -235,6 +282,14 @@ impl WireRecord {
     fn decode_pop(&self) -> Result<PopRecord, RecordError> {
         let record: PopRecord = from_cbor(&self.body)?;
         match self.id == pop_id(&record.name) {
+            true => Ok(record),
+            false => Err(RecordError::Id),
+        }
+    }
+
+    fn decode_validation(&self) -> Result<ValidationRecord, RecordError> {
+        let record: ValidationRecord = from_cbor(&self.body)?;
+        match self.id == validation_id(&record.name) {
             true => Ok(record),
             false => Err(RecordError::Id),
         }
@@ -297,6 +352,11 @@ pub fn property_id(id: PropertyId) -> String {
 /// The record id of the ticket secret whose time starts then.
 pub fn tickets_id(starts: u64) -> String {
     format!("tickets/{starts}")
+}
+
+/// The record id of a hostname's validation.
+pub fn validation_id(name: &Hostname) -> String {
+    format!("{VALIDATION_ID}{name}")
 }
 
 fn pop_id(name: &str) -> String {

@@ -57,6 +57,54 @@ impl fmt::Display for AuthorityName {
     }
 }
 
+/// The length of a thumbprint: 32 bytes in base64url.
+const THUMBPRINT_LEN: usize = 43;
+
+/// The SHA-256 thumbprint of an account's public key (RFC 7638), in base64url.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Thumbprint(String);
+
+/// A text that is no thumbprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a thumbprint is the base64url of 32 bytes, without padding")]
+pub struct ThumbprintError;
+
+impl Thumbprint {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Thumbprint {
+    type Err = ThumbprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_thumbprint = text.len() == THUMBPRINT_LEN && is_base64url(text);
+        is_thumbprint.then(|| Self(text.to_owned())).ok_or(ThumbprintError)
+    }
+}
+
+impl TryFrom<String> for Thumbprint {
+    type Error = ThumbprintError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Thumbprint> for String {
+    fn from(thumbprint: Thumbprint) -> Self {
+        thumbprint.0
+    }
+}
+
+/// Whether a text has nothing but the alphabet of base64url (RFC 4648 section 5), without padding.
+pub fn is_base64url(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 /// A certificate to be issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -134,8 +182,8 @@ pub struct ExternalAccount {
 pub struct Account {
     /// The private key as PKCS#8 DER, sealed for this CA and thumbprint.
     pub key: Sealed,
-    /// The thumbprint of the public key (RFC 7638), in base64url.
-    pub thumbprint: String,
+    /// Of the public key.
+    pub thumbprint: Thumbprint,
     /// Where the CA keeps it; none while it is not registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -251,6 +299,15 @@ mod tests {
         for bad in ["", "Lets", "a b", "a/b", "ä", &"a".repeat(64)] {
             assert!(bad.parse::<AuthorityName>().is_err(), "{bad}");
             assert!(serde_json::from_value::<AuthorityName>(bad.into()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_thumbprint_is_base64url_of_32_bytes() {
+        let good = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+        assert!(good.parse::<Thumbprint>().is_ok());
+        for bad in ["", &good[1..], &format!("{}/", &good[1..]), &format!("{good}=")] {
+            assert!(bad.parse::<Thumbprint>().is_err(), "{bad}");
         }
     }
 

@@ -20,7 +20,7 @@ pub mod tls;
 pub use certificate::{Der, Fingerprint, KeyType};
 pub use http::{FieldName, FieldValue, HeaderEdit, Hsts, HttpPolicy, HttpPolicyError};
 pub use id::{Epoch, HostnameId, PropertyId, Revision};
-pub use issuance::{AuthorityName, ChallengeMethod, Fence, JobId};
+pub use issuance::{AuthorityName, ChallengeMethod, Fence, JobId, Thumbprint};
 pub use name::{HostPattern, Hostname, LookupName, NameError};
 pub use network::Network;
 pub use origin::{

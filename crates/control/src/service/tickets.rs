@@ -80,6 +80,7 @@ async fn held(on: &mut store::Connection) -> Result<Vec<Held>, StoreError> {
             Body::Hostname(_)
             | Body::Property(_)
             | Body::Pop(_)
+            | Body::Validation(_)
             | Body::Tombstone
             | Body::Unknown => None,
         });

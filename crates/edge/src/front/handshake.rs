@@ -1,15 +1,12 @@
 //! From an accepted TCP connection to TLS, with the policy and the certificate of its name.
 
-use std::{
-    io,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{io, sync::Arc};
 
 use landfall_certstore::{Offer, Resolver, SelectError, Selected, with_certificate};
 use landfall_model::LookupName;
 use pingora_core::protocols::l4::stream::Stream as TcpStream;
-use rustls::{ProtocolVersion, server::Acceptor};
+use rustls::{ProtocolVersion, ServerConfig, server::Acceptor};
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{
@@ -21,6 +18,7 @@ use super::{
 };
 use crate::{
     client_certificate::{ClientCertificate, ClientCertificateError},
+    clock::unix_seconds,
     connection::Connection,
     metrics::Handshake,
     site::Site,
@@ -52,6 +50,10 @@ async fn complete(
     settings: &FrontSettings,
 ) -> Result<(Ready<Tls>, Handshake), Handshake> {
     let start = read_hello(tcp, settings.limits.client_hello).await?;
+    let challenge = settings.challenges.tls(&start.client_hello(), unix_seconds());
+    if let Some(challenge) = challenge {
+        return Err(answer(start, challenge).await);
+    }
     let (start, selected) = select(start, resolver, settings.default_hostname).await?;
     let config = Arc::clone(selected.entry.policy().server_config());
     // rustls asks for the certificate as soon as the connection is made, so that is inside too.
@@ -67,17 +69,25 @@ async fn complete(
     Ok((Ready { transport: tls, protocol, connection, client: None }, outcome))
 }
 
+/// Shows a CA what it asks for, and ends the connection (RFC 8737 section 3).
+async fn answer(start: StartHandshake<TcpStream>, challenge: Arc<ServerConfig>) -> Handshake {
+    match start.into_stream(challenge).await {
+        Ok(mut tls) => {
+            // The CA has what it came for.
+            let _ = tls.shutdown().await;
+            Handshake::Challenge
+        }
+        Err(error) => failure(&error),
+    }
+}
+
 /// What the client showed in this handshake, or in the one whose session it resumes.
 fn client_certificate(tls: &Tls) -> Result<Option<ClientCertificate>, ClientCertificateError> {
     let Some(leaf) = tls.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
         return Ok(None);
     };
-    let now = i64::try_from(seconds_since_1970()).unwrap_or(i64::MAX);
+    let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
     ClientCertificate::read(leaf, now).map(Some)
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Reads the ClientHello. rustls sends the alert where it is malformed.
@@ -117,7 +127,7 @@ fn refusal(error: &SelectError) -> (Alert, Handshake) {
     match error {
         SelectError::NoCertificate { .. } => (Alert::UnrecognizedName, Handshake::NoCertificate),
         SelectError::Unusable { name, source } => {
-            if UNUSABLE.is_due(name, seconds_since_1970()) {
+            if UNUSABLE.is_due(name, unix_seconds()) {
                 tracing::warn!(hostname = %name, reason = source.reason(), cause = %source, "{error}");
             }
             (Alert::InternalError, Handshake::UnusableCertificate)

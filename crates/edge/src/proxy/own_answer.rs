@@ -42,6 +42,25 @@ pub(super) async fn send_to_tls(
     session.write_response_body(None, true).await
 }
 
+/// Gives a CA the key authorization that it asks for (RFC 8555 section 8.3). The connection goes on.
+pub(super) async fn answer_challenge(
+    session: &mut Session,
+    answer: String,
+    request: &Request,
+) -> pingora::Result<()> {
+    let mut header = ResponseHeader::build(StatusCode::OK, Some(3))?;
+    header.insert_header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    )?;
+    header.insert_header(header::CONTENT_LENGTH, answer.len())?;
+    header.insert_header(REQUEST_ID, request.id.to_value())?;
+    let has_body = session.req_header().method != Method::HEAD;
+    session.write_response_header(Box::new(header), !has_body).await?;
+    let body = has_body.then(|| Bytes::from(answer));
+    session.write_response_body(body, true).await
+}
+
 fn add_hsts(header: &mut ResponseHeader, request: &Request) -> pingora::Result<()> {
     let rules = request.entry.as_ref().map(|entry| entry.route().rules());
     match response::hsts(rules, request.scheme) {

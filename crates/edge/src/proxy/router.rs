@@ -27,6 +27,8 @@ pub(super) enum Routed {
     ToOrigin,
     /// Its client is to come again over TLS, at this URL.
     ToTls(HeaderValue),
+    /// Its client is a CA, and gets this.
+    Challenge(String),
 }
 
 /// Decides on requests.
@@ -39,11 +41,8 @@ pub(super) struct Router {
 }
 
 impl Router {
-    /// The hostname's entry that a request is for: on TLS that of its connection.
-    pub(super) async fn entry(
-        &self,
-        session: &Session,
-    ) -> Result<(LookupName, Arc<Entry<Site>>), Refusal> {
+    /// Whom a request is for, once nothing is wrong with its header.
+    pub(super) fn name(&self, session: &Session) -> Result<LookupName, Refusal> {
         let header = session.req_header();
         request::check_size(header, &self.limits)?;
         let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes).unwrap_or_default();
@@ -51,15 +50,23 @@ impl Router {
         request::check_method(header)?;
         request::check_target(header)?;
         request::check_connection(header)?;
-        let name = request::authority(header)?;
+        request::authority(header)
+    }
+
+    /// The hostname's entry that a request is for: on TLS that of its connection.
+    pub(super) async fn entry(
+        &self,
+        session: &Session,
+        name: &LookupName,
+    ) -> Result<Arc<Entry<Site>>, Refusal> {
         let connection = Connection::of(session).ok_or(Refusal::Internal)?;
         // Looked up again for each request: the hostname may be gone, or have another route.
-        let entry = self.resolver.find_or_load(&name).await.ok_or(Refusal::Misdirected)?;
+        let entry = self.resolver.find_or_load(name).await.ok_or(Refusal::Misdirected)?;
         match connection.entry() {
             Some(served) if !is_served_on(&entry, served) => Err(Refusal::Misdirected),
             // Nothing but DNS says whose the name is, and DNS is not known to say that it is theirs.
             None if entry.state() == HostnameState::PendingValidation => Err(Refusal::Misdirected),
-            Some(_) | None => Ok((name, entry)),
+            Some(_) | None => Ok(entry),
         }
     }
 

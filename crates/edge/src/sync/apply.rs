@@ -1,10 +1,6 @@
 //! Writing to the last-known-good database, then publishing to the store.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use landfall_certstore::{GroupKeys, Publisher};
 use landfall_feed::{
@@ -13,11 +9,11 @@ use landfall_feed::{
     },
     page::{Header, PageError, VerifiedPage},
     protocol::{Ack, MAX_ACK_REJECTED, Rejected},
-    record::{Body, Record, WireRecord, tickets_id},
+    record::{Body, Record, VALIDATION_ID, WireRecord, tickets_id},
 };
 use landfall_model::{PropertyId, Revision};
 
-use crate::{properties::Properties, site::Site};
+use crate::{challenges::Challenges, clock::unix_seconds, properties::Properties, site::Site};
 
 use super::{
     check::{self, KeyCheck, Rejection},
@@ -66,6 +62,7 @@ pub(super) struct Applier {
     reader: Reader,
     publisher: Publisher<Site>,
     properties: Arc<Properties>,
+    challenges: Arc<Challenges>,
     keys: Arc<GroupKeys>,
     metrics: Arc<SyncMetrics>,
     /// Whether what is published that is no hostname is what the database has.
@@ -76,13 +73,13 @@ impl Applier {
     pub(super) fn new(
         opened: Opened,
         publisher: Publisher<Site>,
-        properties: Arc<Properties>,
+        (properties, challenges): (Arc<Properties>, Arc<Challenges>),
         keys: Arc<GroupKeys>,
         metrics: Arc<SyncMetrics>,
     ) -> Self {
         let Opened { writer, reader, .. } = opened;
         let others_are_loaded = false;
-        Self { writer, reader, publisher, properties, keys, metrics, others_are_loaded }
+        Self { writer, reader, publisher, properties, challenges, keys, metrics, others_are_loaded }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -97,16 +94,21 @@ impl Applier {
     #[allow(clippy::wildcard_enum_match_arm, reason = "the other kinds are not published")]
     pub(super) fn load_others(&mut self) -> Result<(), LkgError> {
         let (mut properties, mut secrets) = (Vec::new(), Vec::new());
+        let mut validations = Vec::new();
         self.reader.for_each_other(|wire| {
             match WireRecord::read(wire).and_then(|record| record.decode()).map(|own| own.body) {
                 Ok(Body::Property(record)) => properties.push(record),
                 Ok(Body::Tickets(record)) => {
                     secrets.extend(check::ticket_secret(&record, &self.keys))
                 }
+                Ok(Body::Validation(record)) if record.until > unix_seconds() => {
+                    validations.push(record)
+                }
                 _ => {}
             }
         })?;
         self.properties.replace(properties);
+        self.challenges.replace(validations);
         self.publisher.ticket_secrets().replace(secrets);
         self.rotate_ticket_secrets();
         self.others_are_loaded = true;
@@ -117,6 +119,7 @@ impl Applier {
     /// every few minutes at least.
     pub(super) fn tend(&mut self) {
         self.rotate_ticket_secrets();
+        self.challenges.forget_ended(unix_seconds());
         match self.writer.restore_deleted() {
             Ok(FileState::Present) => {}
             Ok(FileState::Restored) => {
@@ -138,7 +141,7 @@ impl Applier {
 
     /// Drops the ticket secrets whose time is over, also from the disk.
     fn rotate_ticket_secrets(&mut self) {
-        let over = self.publisher.ticket_secrets().rotate(now());
+        let over = self.publisher.ticket_secrets().rotate(unix_seconds());
         if over.is_empty() {
             return;
         }
@@ -182,7 +185,7 @@ impl Applier {
         for wire in page.records()? {
             changes.extend(self.change(wire, header, KeyCheck::Open));
         }
-        let applied = self.writer.apply(header.to, &changes, now())?;
+        let applied = self.writer.apply(header.to, &changes, unix_seconds())?;
         for done in applied {
             self.publish(done, header.to);
         }
@@ -206,6 +209,9 @@ impl Applier {
                 } else if let Some(starts) = tickets_of(&id) {
                     self.publisher.ticket_secrets().remove(starts);
                     tracing::info!(starts, revision, "ticket secret gone");
+                } else if let Some(hostname) = id.strip_prefix(VALIDATION_ID) {
+                    self.challenges.remove(hostname);
+                    tracing::info!(hostname, revision, "validation ended");
                 }
             }
             Applied::Nothing => {}
@@ -239,6 +245,10 @@ impl Applier {
                     self.publisher.ticket_secrets().insert(secret);
                     tracing::info!(starts = record.starts, revision, "ticket secret published");
                 }
+            }
+            Body::Validation(record) => {
+                tracing::info!(hostname = %record.name, revision, "validation begun");
+                self.challenges.insert(record);
             }
             _ => {}
         }
@@ -287,7 +297,7 @@ impl Applier {
             return Err(PageError::Count { got: count, expected: manifest.count }.into());
         }
         check_shrink(manifest, current, snapshot.outcome()?)?;
-        snapshot.finish(manifest.epoch, manifest.to, now())?;
+        snapshot.finish(manifest.epoch, manifest.to, unix_seconds())?;
         self.others_are_loaded = false;
         tracing::info!(
             epoch = manifest.epoch.0,
@@ -329,7 +339,7 @@ impl Applier {
 
     /// Notes that there is nothing newer.
     pub(super) fn confirm(&mut self) -> Result<(), LkgError> {
-        self.writer.confirm(now())
+        self.writer.confirm(unix_seconds())
     }
 
     /// What to acknowledge.
@@ -396,7 +406,7 @@ impl Checker<'_> {
                 check::ticket_secret(&record, self.keys)?;
                 return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
             }
-            Body::Property(_) | Body::Pop(_) | Body::Unknown => {
+            Body::Property(_) | Body::Pop(_) | Body::Validation(_) | Body::Unknown => {
                 return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
             }
             Body::Hostname(record) => record,
@@ -448,10 +458,6 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 fn now_signed() -> i64 {
-    i64::try_from(now()).unwrap_or(i64::MAX)
+    i64::try_from(unix_seconds()).unwrap_or(i64::MAX)
 }

@@ -27,6 +27,7 @@ fn an_address_in_use_is_an_error_before_anything_runs() {
     config.listen.https = vec![taken.local_addr().unwrap()];
     let (_publisher, resolver) = Edge::empty_store();
     let parts = Parts {
+        challenges: Arc::default(),
         resolver,
         properties: Arc::default(),
         readiness: Arc::default(),
@@ -45,6 +46,7 @@ fn listens_on_every_ipv4_and_every_ipv6_address_at_the_same_port() {
     config.listen.https =
         vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
     let parts = Parts {
+        challenges: Arc::default(),
         resolver,
         properties: Arc::default(),
         readiness: Arc::default(),

@@ -1,9 +1,10 @@
 //! The edge in this process, with real sockets, real clients and a small origin.
 
-#[cfg(test)]
 mod access_log;
 #[cfg(test)]
 mod admission;
+#[cfg(test)]
+mod challenges;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use std::{
 use landfall_certstore::{EntrySpec, Publisher, Resolver};
 use landfall_edge::{
     EdgeError,
+    challenges::Challenges,
     config::{EdgeConfig, RawEdgeConfig},
     metrics::Metrics,
     properties::Properties,
@@ -54,6 +55,7 @@ pub(crate) struct Edge {
     pub(crate) publisher: Publisher<Site>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) challenges: Arc<Challenges>,
     properties: Arc<Properties>,
     next_property: i64,
     fleet: Fleet,
@@ -68,6 +70,7 @@ pub(crate) struct Built {
     pub(crate) publisher: Publisher<Site>,
     readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
+    challenges: Arc<Challenges>,
     properties: Arc<Properties>,
     fleet: Fleet,
     directory: TempDir,
@@ -129,16 +132,18 @@ impl Built {
         let readiness = Arc::<Readiness>::default();
         let metrics = Arc::new(Metrics::new().unwrap());
         let properties = Arc::new(Properties::default());
+        let challenges = Arc::<Challenges>::default();
         let nowhere = OriginPool::of("http://127.0.0.1:1".parse().unwrap());
         properties.insert(PropertyRecord { property: PropertyId(1), pool: nowhere });
         let parts = Parts {
             resolver,
             properties: Arc::clone(&properties),
+            challenges: Arc::clone(&challenges),
             readiness: Arc::clone(&readiness),
             metrics: Arc::clone(&metrics),
         };
         let server = build(&config_listening(directory.path(), listen, more), parts).unwrap();
-        Self { server, publisher, readiness, metrics, properties, fleet, directory }
+        Self { server, publisher, readiness, metrics, challenges, properties, fleet, directory }
     }
 
     pub(crate) fn start(self) -> Edge {
@@ -155,6 +160,7 @@ impl Built {
             publisher: self.publisher,
             readiness: self.readiness,
             metrics: self.metrics,
+            challenges: self.challenges,
             properties: self.properties,
             next_property: 2,
             fleet: self.fleet,

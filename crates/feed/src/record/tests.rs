@@ -93,3 +93,25 @@ fn an_id_belongs_to_one_kind() {
     assert_eq!(reason("hostname/a.example", "pop", to_cbor(&pop)), "id_mismatch");
     assert_eq!(reason("pop/ams2", "pop", to_cbor(&pop)), "id_mismatch");
 }
+
+#[test]
+fn a_validation_reads_back_and_says_what_is_wrong_with_another() {
+    let record = ValidationRecord {
+        name: "a.example".parse().unwrap(),
+        thumbprint: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".parse().unwrap(),
+        alpn: Some(AlpnDigest([7; 32])),
+        until: 9,
+    };
+    let wire = WireRecord::validation(Revision(3), &record);
+    let read = WireRecord::read(&to_cbor(&wire)).unwrap().decode().unwrap();
+    assert!(matches!(read.body, Body::Validation(own) if own == record));
+    let json = serde_json::to_value(&record).unwrap();
+    assert_eq!(serde_json::from_value::<ValidationRecord>(json.clone()).unwrap(), record);
+    for (field, bad) in [("alpn", "AAAA"), ("thumbprint", "short"), ("name", "a..b")] {
+        let mut other = json.clone();
+        other[field] = bad.into();
+        assert!(serde_json::from_value::<ValidationRecord>(other).is_err(), "{field}");
+    }
+    let other_id = WireRecord { id: "validation/b.example".into(), ..wire };
+    assert_eq!(other_id.decode().unwrap_err().reason(), "id_mismatch");
+}

@@ -156,7 +156,11 @@ fn records_are_what_rows_say(database: &Connection) {
                 let pool: OriginPool = serde_json::from_str(&pool).unwrap();
                 assert_eq!(pool, property.pool);
             }
-            Body::Pop(_) | Body::Tickets(_) | Body::Tombstone | Body::Unknown => {}
+            Body::Pop(_)
+            | Body::Tickets(_)
+            | Body::Validation(_)
+            | Body::Tombstone
+            | Body::Unknown => {}
         }
     }
 }
