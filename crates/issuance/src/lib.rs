@@ -6,3 +6,4 @@
 
 mod clock;
 pub mod failure;
+pub mod ledger;
