@@ -6,4 +6,9 @@
 
 mod clock;
 pub mod failure;
+pub mod hold;
+pub mod jitter;
 pub mod ledger;
+pub mod method;
+pub mod renewal;
+pub mod schedule;

@@ -1,0 +1,134 @@
+use super::*;
+use crate::failure::FailureClass;
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()
+}
+
+fn failure(class: FailureClass, remedy: Remedy) -> Failure {
+    Failure { class, words: None, owner: None, operator: None, remedy }
+}
+
+/// In minutes from now, at least and at most, over many chances.
+fn minutes(failure: &Failure, history: History, left: Alternatives) -> (i64, i64) {
+    let waits =
+        (0..500).map(|seed| match next(now(), failure, history, left, Jitter::of(seed)).when {
+            When::At(at) | When::Verified(at) => (at - now()).whole_minutes(),
+            When::Asked => i64::MAX,
+        });
+    waits.fold((i64::MAX, 0), |(least, most), wait| (least.min(wait), most.max(wait)))
+}
+
+#[test]
+fn a_name_that_fails_is_tried_after_1_10_and_100_minutes_and_then_daily() {
+    let refused = failure(FailureClass::WrongAnswer, Remedy::Backoff);
+    let mut history = History::default();
+    for expected in [(0, 1), (7, 12), (75, 124), (1_080, 1_799), (1_080, 1_799)] {
+        history = history.after(&refused);
+        let (least, most) = minutes(&refused, history, Alternatives::default());
+        assert!(expected.0 <= least && most <= expected.1, "{expected:?}: {least} to {most}");
+    }
+}
+
+#[test]
+fn what_passes_by_itself_is_tried_soon_and_less_and_less_often() {
+    let busy = failure(FailureClass::AuthorityBusy, Remedy::Soon);
+    let mut history = History::default();
+    let mut last = 0;
+    for round in 1..=30 {
+        history = history.after(&busy);
+        let (_, most) = minutes(&busy, history, Alternatives::default());
+        assert!(most >= last && most <= 38, "{round}: {most}");
+        last = most;
+    }
+    assert!(last >= 35);
+    assert_eq!(history.failures, 0, "a name is not to blame for its CA");
+}
+
+#[test]
+fn every_remedy_has_its_next_attempt() {
+    use FailureClass as C;
+    let until = now() + Duration::hours(5);
+    let none = Alternatives::default();
+    let more = Alternatives { authorities: 1, methods: 1 };
+    let retry = Remedy::RetryAfter { scope: HoldScope::RegisteredDomain, until };
+    let operator = Remedy::Operator { scope: HoldScope::Account };
+    let cases = [
+        (
+            C::CaaForbids,
+            Remedy::OtherAuthority,
+            more,
+            (0, 1),
+            Change::Nothing,
+            Some(HoldScope::Name),
+        ),
+        (
+            C::CaaForbids,
+            Remedy::OtherAuthority,
+            none,
+            (0, 1),
+            Change::Nothing,
+            Some(HoldScope::Name),
+        ),
+        (C::AlpnRefused, Remedy::OtherMethod, more, (0, 1), Change::Method, None),
+        (C::ReplacesRefused, Remedy::WithoutReplaces, none, (0, 1), Change::WithoutReplaces, None),
+        (C::RateLimited, retry, none, (0, 1), Change::Nothing, Some(HoldScope::RegisteredDomain)),
+        (C::AccountGone, operator, none, (0, 1), Change::Nothing, Some(HoldScope::Account)),
+        (C::NameRefused, Remedy::Terminal, more, (0, 1), Change::Nothing, Some(HoldScope::Name)),
+    ];
+    for (class, remedy, left, (least, most), change, scope) in cases {
+        let failure = failure(class, remedy);
+        let history = History::default().after(&failure);
+        let next = next(now(), &failure, history, left, Jitter::of(1));
+        assert_eq!((next.change, next.hold.map(|hold| hold.0)), (change, scope), "{class:?}");
+        let waits = minutes(&failure, history, left);
+        assert!(least <= waits.0 && waits.1 <= most, "{class:?} {waits:?}");
+    }
+    let refused = failure(C::NameRefused, Remedy::Terminal);
+    let next = |failure| super::next(now(), failure, History::default(), none, Jitter::of(1));
+    assert_eq!(next(&refused).when, When::Asked);
+    let left = failure(C::DnsNotHere, Remedy::DnsLoop);
+    assert!(matches!(next(&left).when, When::Verified(_)));
+    assert_eq!(
+        next(&failure(C::RateLimited, retry)).hold,
+        Some((HoldScope::RegisteredDomain, until))
+    );
+}
+
+#[test]
+fn a_name_that_failed_often_is_rehearsed_before_each_attempt() {
+    let refused = failure(FailureClass::WrongAnswer, Remedy::Backoff);
+    let mut history = History::default();
+    for _ in 0..2 {
+        history = history.after(&refused);
+        assert!(!history.is_rehearsal_due());
+    }
+    history = history.after(&refused);
+    assert!(history.is_rehearsal_due());
+    history = history.after_rehearsal();
+    assert!(!history.is_rehearsal_due());
+    assert!(history.after(&refused).is_rehearsal_due());
+}
+
+#[test]
+fn a_ca_that_fails_everybody_is_left_alone() {
+    let down = failure(FailureClass::AuthorityDown, Remedy::Soon);
+    let hold = |in_a_row| authority_hold(now(), &down, in_a_row, Jitter::of(1));
+    assert_eq!(hold(2), None);
+    for (in_a_row, least, most) in [(3, 45, 75), (4, 90, 150), (5, 180, 300), (1_000, 2_700, 4_500)]
+    {
+        let seconds = (hold(in_a_row).unwrap() - now()).whole_seconds();
+        assert!((least..=most).contains(&seconds), "{in_a_row}: {seconds}");
+    }
+    let refused = failure(FailureClass::WrongAnswer, Remedy::Backoff);
+    assert_eq!(authority_hold(now(), &refused, 1_000, Jitter::of(1)), None);
+}
+
+#[test]
+fn an_attempt_that_is_asked_for_is_twelve_minutes_after_the_last_at_least() {
+    let minutes = |minutes| now() + Duration::minutes(minutes);
+    assert_eq!(asked(now(), None), now());
+    assert_eq!(asked(now(), Some(minutes(-5))), minutes(7));
+    assert_eq!(asked(now(), Some(minutes(-50))), now());
+    assert_eq!(asked(now(), Some(minutes(500_000))), minutes(12));
+}
