@@ -8,7 +8,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     page::{MAX_PAGE_LEN, PageError, PageKind, SegmentRef, VerifiedPage},
@@ -253,11 +253,26 @@ impl FeedClient {
     /// # Errors
     /// [`FeedError`].
     pub async fn ack(&self, ack: &Ack) -> Result<AckReply, FeedError> {
-        let json = serde_json::to_vec(ack).map_err(FeedError::Reply)?;
-        let request = self.http.post(self.at(ACK_PATH)).body(json);
+        self.post(ACK_PATH, ack, Duration::ZERO, MAX_REPLY_LEN).await
+    }
+
+    /// Sends `message` to a path of the PoP API, and reads an answer of `limit` bytes at most. `wait` is
+    /// how long the server was asked to wait.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+        wait: Duration,
+        limit: usize,
+    ) -> Result<T, FeedError> {
+        let json = serde_json::to_vec(message).map_err(FeedError::Reply)?;
+        let request = self.http.post(self.at(path)).timeout(wait + REQUEST_TIMEOUT).body(json);
         let request = request.header("content-type", "application/json");
         let response = succeeded(self.send(request).await?)?;
-        from_json(&body(response, MAX_REPLY_LEN).await?)
+        from_json(&body(response, limit).await?)
     }
 
     fn at(&self, path: &str) -> String {

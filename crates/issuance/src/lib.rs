@@ -10,5 +10,6 @@ pub mod hold;
 pub mod jitter;
 pub mod ledger;
 pub mod method;
+pub mod protocol;
 pub mod renewal;
 pub mod schedule;
