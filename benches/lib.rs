@@ -58,6 +58,10 @@ impl CertificateSource for Empty {
     fn entry(&self, _name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
         Ok(None)
     }
+
+    fn wildcard(&self, _name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
+        Ok(None)
+    }
 }
 
 /// The resident memory of this process in bytes, 0 where the system does not tell.

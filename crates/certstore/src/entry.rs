@@ -103,7 +103,7 @@ impl<R> Entry<R> {
     }
 
     /// The certificates, ECDSA first.
-    pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + use<R> {
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + Clone + use<R> {
         self.ecdsa.into_iter().chain(self.rsa)
     }
 }

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
 use landfall_model::{HostPattern, LookupName};
 
-use crate::Entry;
+use crate::{Entry, answer::Answer};
 
 const SHARDS: usize = 4_096;
 
@@ -57,11 +57,11 @@ impl<R> Index<R> {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// The entry of the exact name, else of the wildcard one label above.
-    pub(crate) fn find(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
+    /// What the exact name and the wildcard one label above answer.
+    pub(crate) fn find(&self, name: &LookupName) -> Option<Answer<R>> {
         let shards = self.shards.load();
-        self.find_key(&shards, Key::Exact(name.as_str()))
-            .or_else(|| self.find_key(&shards, Key::Wildcard(name.wildcard_base()?)))
+        let exact = self.find_key(&shards, Key::Exact(name.as_str()));
+        Answer::of(exact, || self.find_key(&shards, Key::Wildcard(name.wildcard_base()?)))
     }
 
     fn find_key(

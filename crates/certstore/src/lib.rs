@@ -9,6 +9,7 @@
 //! This crate knows no feed, no file and no socket. It never shows a private key.
 //! Start reading at [`channel`].
 
+mod answer;
 mod cache;
 mod entry;
 mod index;

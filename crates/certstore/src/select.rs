@@ -82,11 +82,20 @@ impl<R> Entry<R> {
     /// The certificate that suits the client best: ECDSA, then RSA. Where none suits, the first
     /// there is, so that the handshake fails with the alert that says why. `None` without any.
     pub fn choose(&self, offer: Offer) -> Option<CertificateRef> {
+        self.choose_among(self.certificates(), offer)
+    }
+
+    /// The same among the certificates of another entry.
+    pub(crate) fn choose_among(
+        &self,
+        certificates: impl Iterator<Item = CertificateRef> + Clone,
+        offer: Offer,
+    ) -> Option<CertificateRef> {
         let offered = |version| self.policy().policy().versions().any(|own| own == version);
         let versions =
             Versions { tls12: offered(TlsVersion::Tls12), tls13: offered(TlsVersion::Tls13) };
-        let mut suiting = self.certificates().filter(|own| offer.suits(own.key_kind, versions));
-        suiting.next().or_else(|| self.certificates().next())
+        let mut suiting = certificates.clone().filter(|own| offer.suits(own.key_kind, versions));
+        suiting.next().or_else(|| certificates.clone().next())
     }
 }
 

@@ -20,6 +20,12 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// # Errors
     /// Where the source can't be read.
     fn entry(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError>;
+
+    /// What the wildcard one label above `name` is served with.
+    ///
+    /// # Errors
+    /// Where the source can't be read.
+    fn wildcard(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError>;
 }
 
 /// A certificate as it is stored: nothing of it is secret in the clear.

@@ -12,6 +12,7 @@ use tokio::{sync::Semaphore, task};
 use crate::{
     CertificateError, CertificateSource, Entry, EntrySpec, GroupKeys, Offer, PolicyError, Stats,
     TicketSecrets,
+    answer::Answer,
     cache::KeyCache,
     index::{Index, Shards},
     intern::Interner,
@@ -173,28 +174,36 @@ pub enum SelectError {
 }
 
 impl<R: Send + Sync + 'static> Resolver<R> {
-    /// The entry of the exact name, else of the wildcard one label above. Never waits, and does
-    /// no I/O.
+    /// The entry of the exact name, else of the wildcard one label above; that of a name that is
+    /// not verified and has no certificate hides no wildcard. Never waits, and does no I/O.
     pub fn find(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
-        self.shared.index.find(name)
+        self.shared.index.find(name).map(|answer| answer.entry)
     }
 
     /// As [`Self::find`]; while the index still fills after a start, the source is asked too.
     pub async fn find_or_load(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
-        match self.find(name) {
-            None if !self.shared.filled.load(Ordering::Acquire) => self.load_entry(*name).await,
-            found => found,
+        self.answer(name).await.map(|answer| answer.entry)
+    }
+
+    async fn answer(&self, name: &LookupName) -> Option<Answer<R>> {
+        let found = self.shared.index.find(name);
+        let is_whole = found.as_ref().is_some_and(Answer::has_certificate)
+            || self.shared.filled.load(Ordering::Acquire);
+        match is_whole {
+            true => found,
+            false => self.load(*name).await.or(found),
         }
     }
 
-    async fn load_entry(&self, name: LookupName) -> Option<Arc<Entry<R>>> {
+    async fn load(&self, name: LookupName) -> Option<Answer<R>> {
         let turn = Arc::clone(&self.shared.cold_lookups).acquire_owned().await.ok()?;
         let shared = Arc::clone(&self.shared);
         let loading = task::spawn_blocking(move || {
             // Ends with the read, whether or not somebody still waits for it.
             let _turn = turn;
-            let spec = shared.source.entry(&name).ok()??;
-            shared.interner.entry(&spec).ok()
+            let entry = |spec: EntrySpec| shared.interner.entry(&spec).ok();
+            let found = shared.source.entry(&name).ok()?.and_then(entry);
+            Answer::of(found, || shared.source.wildcard(&name).ok()?.and_then(entry))
         });
         loading.await.ok()?
     }
@@ -210,20 +219,22 @@ impl<R: Send + Sync + 'static> Resolver<R> {
         offer: Offer,
     ) -> Result<Selected<R>, SelectError> {
         let mut tries = 0;
-        let mut entry = self.find_or_load(name).await.ok_or(SelectError::UnknownName)?;
+        let mut answer = self.answer(name).await.ok_or(SelectError::UnknownName)?;
         loop {
-            let Some(chosen) = entry.choose(offer) else {
-                return Err(SelectError::NoCertificate { name: entry.name().clone() });
+            let Some(chosen) = answer.choose(offer) else {
+                return Err(SelectError::NoCertificate { name: answer.entry.name().clone() });
             };
             match self.shared.cache.load(chosen.id).await {
-                Ok(key) => return Ok(Selected { entry, key }),
+                Ok(key) => return Ok(Selected { entry: answer.entry, key }),
                 Err(CertificateError::Gone) if tries < REPLACED_RETRIES => {
                     tries += 1;
-                    let replaced = self.load_entry(*name).await.or_else(|| self.find(name));
-                    entry = replaced.ok_or(SelectError::UnknownName)?;
+                    let replaced = self.load(*name).await;
+                    let replaced = replaced.or_else(|| self.shared.index.find(name));
+                    answer = replaced.ok_or(SelectError::UnknownName)?;
                 }
                 Err(source) => {
-                    return Err(SelectError::Unusable { name: entry.name().clone(), source });
+                    let name = answer.entry.name().clone();
+                    return Err(SelectError::Unusable { name, source });
                 }
             }
         }

@@ -124,12 +124,6 @@ async fn publish(change: &mut Change, id: HostnameId) -> Result<(), ServiceError
     };
     for name in store::held_name::of(change.on(), id).await? {
         let certificates = store::certificate::records(change.on(), id, &name).await?;
-        // A wildcard's certificate answers for it so far: until it has its own it stays with that.
-        if certificates.is_empty()
-            && store::held_name::is_answered_by_wildcard(change.on(), &name).await?
-        {
-            continue;
-        }
         let record = HostnameRecord {
             name,
             hostname_id: id,

@@ -3,7 +3,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use landfall_model::{TlsPolicy, TlsVersion};
+use landfall_certstore::{EntrySpec, Offer, SelectError};
+use landfall_model::{HostnameState, TlsPolicy, TlsVersion};
 
 use crate::support::{Fleet, name, replace, spec};
 
@@ -22,6 +23,38 @@ fn prefers_the_exact_name_over_the_wildcard_and_covers_one_label() {
     publisher.remove(&"*.example.com".parse().unwrap());
     assert_eq!(found("www.example.com"), None);
     assert_eq!(resolver.stats().hostnames, 0);
+}
+
+#[tokio::test]
+async fn a_verified_name_without_a_certificate_is_served_with_that_of_the_wildcard_above_it() {
+    let fleet = Fleet::new();
+    let (mut publisher, resolver) = fleet.channel(1 << 20);
+    let wildcard = fleet.spec("*.example.com");
+    // While the index fills they are read; then they are in it.
+    fleet.source.add_entry(wildcard.clone());
+    fleet.source.add_entry(spec("www.example.com", vec![]));
+    let select = async |text: &str| resolver.select(&name(text), Offer::default()).await;
+    let cold = select("www.example.com").await.unwrap();
+    assert_eq!(cold.entry.name().to_string(), "www.example.com");
+
+    let pending =
+        |name| EntrySpec { state: HostnameState::PendingValidation, ..spec(name, vec![]) };
+    let specs = [wildcard.clone(), spec("www.example.com", vec![]), pending("new.example.com")];
+    replace(&mut publisher, specs.into_iter());
+
+    let selected = select("www.example.com").await.unwrap();
+    assert_eq!(selected.entry.name().to_string(), "www.example.com");
+    let other = select("other.example.com").await.unwrap();
+    assert!(Arc::ptr_eq(&selected.key, &other.key));
+    // What is not verified hides no wildcard.
+    assert_eq!(select("new.example.com").await.unwrap().entry.name(), other.entry.name());
+    let found = resolver.find(&name("new.example.com")).unwrap();
+    assert_eq!(found.name(), other.entry.name());
+    // And lends nothing.
+    let state = HostnameState::PendingValidation;
+    publisher.insert(&EntrySpec { state, ..wildcard }).unwrap();
+    let refused = select("www.example.com").await;
+    assert!(matches!(refused, Err(SelectError::NoCertificate { .. })));
 }
 
 #[test]

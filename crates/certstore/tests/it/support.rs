@@ -71,6 +71,11 @@ impl CertificateSource for MemorySource {
         self.entry_reads.fetch_add(1, Ordering::Relaxed);
         Ok(self.entries.lock().unwrap().get(name.as_str()).cloned())
     }
+
+    fn wildcard(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
+        let wildcard = format!("*.{}", name.wildcard_base().unwrap());
+        Ok(self.entries.lock().unwrap().get(&wildcard).cloned())
+    }
 }
 
 pub(crate) struct Fleet {

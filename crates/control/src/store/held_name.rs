@@ -1,6 +1,5 @@
 //! Who has a name.
 
-use landfall_feed::record::hostname_id;
 use landfall_model::{HostPattern, HostnameId, PropertyId, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 
@@ -148,24 +147,4 @@ pub(crate) async fn standing(
         (false, true) => Standing::Contested,
         (false, false) => Standing::Free,
     })
-}
-
-/// Whether edges serve an exact name, of which they know nothing, by a wildcard's certificate.
-pub(crate) async fn is_answered_by_wildcard(
-    on: &mut Connection,
-    name: &HostPattern,
-) -> Result<bool, StoreError> {
-    let HostPattern::Exact(_) = name else {
-        return Ok(false);
-    };
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM held_name JOIN certificate_key USING (hostname_id, name) \
-                        WHERE held_name.name = '*.' || ?1) \
-         AND NOT EXISTS (SELECT 1 FROM feed_record WHERE id = ?2 AND deleted = 0)",
-    )
-    .bind(parent_of(name))
-    .bind(hostname_id(name))
-    .fetch_one(on)
-    .await
-    .map_err(StoreError::on("look for a wildcard"))
 }

@@ -54,37 +54,6 @@ async fn a_wildcard_that_others_have_names_under_is_not_had_by_a_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_a_wildcard_answers_for_is_not_published_without_a_certificate() {
-    let plane = Plane::start_with(json!({"internal_ca": {"external_hostnames": "verified"}})).await;
-    let property = plane.property("shop").await;
-    let parent = plane.hostname(&property, "*.a.shop.edge.test").await;
-    let exact = plane.hostname(&property, "x.a.shop.edge.test").await;
-    assert_eq!(plane.get(&exact).await.1["certificates"].as_array().unwrap().len(), 1);
-    // Under no wildcard it is known at once, to be validated.
-    plane.hostname(&property, "www.one.test").await;
-    let wild = plane.hostname(&property, "*.two.test").await;
-    let pair = crate::upload::signed(
-        &crate::upload::leaf("*.two.test"),
-        &rcgen::KeyPair::generate().unwrap(),
-        &crate::upload::ca("Customer CA"),
-    );
-    assert_eq!(plane.post(&format!("{wild}/certificate"), &pair).await.0, StatusCode::OK);
-    let under = plane.hostname(&property, "www.two.test").await;
-
-    let known = records(&plane).await;
-    let ids: Vec<&str> = known.iter().map(|record| record.id.as_str()).collect();
-    assert!(ids.contains(&"hostname/x.a.shop.edge.test"));
-    assert!(ids.contains(&"hostname/www.one.test"));
-    assert!(!ids.contains(&"hostname/www.two.test"), "{ids:?}");
-    let (status, _) = plane.post(&format!("{under}/certificate"), &pair).await;
-    assert_eq!(status, StatusCode::OK);
-    let pop = plane.pop("later").await;
-    let known = pop.records(pop.epoch().await, 0).await;
-    assert_eq!(hostname_record(&known, "www.two.test").certificates.len(), 1);
-    assert_eq!(plane.delete(&parent).await.0, StatusCode::NO_CONTENT);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_property_is_deleted_once_nothing_is_served_for_it() {
     let plane = Plane::start().await;
     let property = plane.property("shop").await;

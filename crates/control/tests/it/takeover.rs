@@ -1,6 +1,7 @@
 //! Names that move to whoever proves them.
 
 use landfall_feed::record::HostnameRecord;
+use landfall_model::HostnameState;
 use rcgen::KeyPair;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -153,13 +154,19 @@ async fn a_managed_certificate_moves_for_good() {
 async fn a_name_under_a_wildcard_moves_and_the_wildcard_stays_and_the_other_way_round() {
     let scene = Scene::start().await;
     let wildcard = scene.plane.hostname(&scene.former, "*.one.test").await;
+    scene.upload(&wildcard, "*.one.test").await;
     let exact = scene.plane.hostname(&scene.claimant, "www.one.test").await;
     let other = scene.plane.hostname(&scene.claimant, "*.one.test").await;
     assert_eq!(scene.ownership(&exact).await, "claimed");
 
-    scene.prove(&exact).await;
+    let hostname = scene.prove(&exact).await;
     assert_eq!(scene.ownership(&exact).await, "held");
     assert_eq!(scene.ownership(&wildcard).await, "held");
+    // Edges know from then on whose it is, and have the wildcard's certificate for it until there is
+    // one of its own.
+    let published = scene.record("www.one.test").await;
+    assert_eq!(json!(published.hostname_id.0), hostname["id"]);
+    assert_eq!((published.state, published.certificates.len()), (HostnameState::Active, 0));
     scene.prove(&other).await;
 
     assert_eq!(scene.ownership(&other).await, "held");

@@ -31,6 +31,11 @@ impl CertificateSource for LkgSource {
         let found = self.reader.hostname(name).map_err(unreadable)?;
         Ok(found.map(|(name, stored)| entry_spec(name, stored)))
     }
+
+    fn wildcard(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
+        let found = self.reader.wildcard_above(name).map_err(unreadable)?;
+        Ok(found.map(|(name, stored)| entry_spec(name, stored)))
+    }
 }
 
 /// A hostname of the database as an entry of the store.

@@ -108,6 +108,24 @@ impl Reader {
         row.map(|(name, body)| stored_hostname(&name, &body)).transpose()
     }
 
+    /// The wildcard one label above `name`.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn wildcard_above(
+        &self,
+        name: &LookupName,
+    ) -> Result<Option<(HostPattern, StoredHostname)>, LkgError> {
+        let Some(base) = name.wildcard_base() else { return Ok(None) };
+        let wildcard = format!("*.{base}");
+        let body: Option<Vec<u8>> = self.with(|connection| {
+            let query = "SELECT body FROM hostname WHERE name = ?1";
+            let mut statement = connection.prepare_cached(query)?;
+            statement.query_row([&wildcard], |row| row.get(0)).optional()
+        })?;
+        body.map(|body| stored_hostname(&wildcard, &body)).transpose()
+    }
+
     /// Whether there is a record of this very name or wildcard.
     ///
     /// # Errors

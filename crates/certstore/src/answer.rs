@@ -1,0 +1,55 @@
+//! Which entries answer for a name.
+//!
+//! A name of one tenant may lie under the wildcard of another, and both are right: the name is
+//! served by its own entry, from the moment that its tenant is known to have it, and by the
+//! wildcard's certificate for as long as it has none.
+
+use std::sync::Arc;
+
+use landfall_model::HostnameState;
+
+use crate::{CertificateRef, Entry, Offer};
+
+/// What answers for a name.
+#[derive(Debug)]
+pub(crate) struct Answer<R> {
+    pub(crate) entry: Arc<Entry<R>>,
+    /// Whose certificate is presented, where the entry has none.
+    lender: Option<Arc<Entry<R>>>,
+}
+
+impl<R> Answer<R> {
+    /// Of the entries of the exact name and of the wildcard above it, of which the latter is looked
+    /// for only where it matters. A name that is not verified and has no certificate hides no
+    /// wildcard: its tenant may have no right to it.
+    pub(crate) fn of(
+        exact: Option<Arc<Entry<R>>>,
+        wildcard: impl FnOnce() -> Option<Arc<Entry<R>>>,
+    ) -> Option<Self> {
+        let alone = |entry| Self { entry, lender: None };
+        let Some(entry) = exact else { return wildcard().map(alone) };
+        if entry.certificates().next().is_some() {
+            return Some(alone(entry));
+        }
+        match (entry.state(), wildcard()) {
+            (HostnameState::PendingValidation, Some(wildcard)) => Some(alone(wildcard)),
+            (HostnameState::PendingValidation, None) => Some(alone(entry)),
+            (HostnameState::Active, wildcard) => {
+                let lender = wildcard.filter(|own| own.state() == HostnameState::Active);
+                Some(Self { entry, lender })
+            }
+        }
+    }
+
+    /// The certificate for a client.
+    pub(crate) fn choose(&self, offer: Offer) -> Option<CertificateRef> {
+        let lent = || self.entry.choose_among(self.lender.as_ref()?.certificates(), offer);
+        self.entry.choose(offer).or_else(lent)
+    }
+
+    /// Whether a handshake can be done.
+    pub(crate) fn has_certificate(&self) -> bool {
+        let lender = self.lender.iter();
+        lender.chain([&self.entry]).any(|entry| entry.certificates().next().is_some())
+    }
+}
