@@ -22,6 +22,15 @@ pub use subject::{Bucket, BucketKind, NameSet};
 /// The longest time from a draw to the moment when the CA counts it.
 pub const LAG: Duration = Duration::minutes(2);
 
+/// What is drawn from a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// How many.
+    pub tokens: u32,
+    /// What has to be left after it.
+    pub keep: Keep,
+}
+
 /// How much of a bucket a draw has to leave in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
@@ -29,6 +38,11 @@ pub enum Keep {
     Nothing,
     /// This many hundredths of the burst, rounded down: for what goes before the draw.
     Percent(u8),
+}
+
+impl Draw {
+    /// One, whatever is left.
+    pub const ONE: Self = Self { tokens: 1, keep: Keep::Nothing };
 }
 
 /// A bucket that has too little.
@@ -88,32 +102,43 @@ impl Ledger {
         self.limits.get(authority)
     }
 
-    /// Draws one from each bucket, or from none.
+    /// Draws from each bucket, or from none.
     ///
     /// # Errors
-    /// The bucket that takes longest to have enough.
+    /// As [`Self::shortage`].
     pub fn draw(
         &mut self,
         authority: &AuthorityName,
         buckets: &[Bucket],
-        keep: Keep,
+        draw: Draw,
         now: OffsetDateTime,
     ) -> Result<(), Shortage> {
+        if let Some(short) = self.shortage(authority, buckets, draw, now) {
+            return Err(short);
+        }
+        for bucket in buckets {
+            (0..draw.tokens).for_each(|_| self.charge(authority, bucket, now));
+        }
+        Ok(())
+    }
+
+    /// Which of the buckets takes longest to have enough; none where each has enough.
+    pub fn shortage(
+        &mut self,
+        authority: &AuthorityName,
+        buckets: &[Bucket],
+        draw: Draw,
+        now: OffsetDateTime,
+    ) -> Option<Shortage> {
         let mut short: Option<Shortage> = None;
         for bucket in buckets {
             self.mend(authority, bucket, now);
-            let until = self.available_at(authority, bucket, keep, now);
+            let until = self.available_at(authority, bucket, draw, now);
             if until > now && short.as_ref().is_none_or(|short| short.until < until) {
                 short = Some(Shortage { bucket: bucket.clone(), until });
             }
         }
-        match short {
-            Some(short) => Err(short),
-            None => {
-                buckets.iter().for_each(|bucket| self.charge(authority, bucket, now));
-                Ok(())
-            }
-        }
+        short
     }
 
     /// Draws one, even where there is none: it has been used already.
@@ -123,16 +148,17 @@ impl Ledger {
         self.set(authority, bucket, arrival);
     }
 
-    /// From when on one can be drawn and `keep` is left: `now` where that is so already.
+    /// From when on there is enough: `now` where that is so already. A draw of more than a full bucket
+    /// waits for a full one.
     pub fn available_at(
         &self,
         authority: &AuthorityName,
         bucket: &Bucket,
-        keep: Keep,
+        draw: Draw,
         now: OffsetDateTime,
     ) -> OffsetDateTime {
         let Some(limit) = self.limit(authority, bucket) else { return now };
-        limit.available_at(self.arrival(authority, bucket), keep, now)
+        limit.available_at(self.arrival(authority, bucket), draw, now)
     }
 
     /// How much a bucket has; none where there is no limit.

@@ -6,10 +6,12 @@
 
 mod clock;
 pub mod failure;
+pub mod forecast;
 pub mod hold;
 pub mod jitter;
 pub mod ledger;
 pub mod method;
+pub mod plan;
 pub mod protocol;
 pub mod renewal;
 pub mod schedule;

@@ -22,6 +22,8 @@ const VERIFIED_MAX: Duration = Duration::minutes(100);
 /// After failures that pass by themselves: from this on, doubling.
 const SOON: Duration = Duration::seconds(15);
 const SOON_MAX: Duration = Duration::minutes(30);
+/// The furthest off that a next attempt is. What is further off was put there by a clock that was ahead.
+pub const LONGEST: Duration = Duration::hours(31);
 /// How much times are spread, to either side.
 const SPREAD: f64 = 0.25;
 /// For how long a name isn't tried again with a CA that refuses it.

@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Keep, LAG, Limit};
+use super::{Draw, Keep, LAG, Limit};
 
 /// How much a bucket has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +38,17 @@ impl Limit {
         from.saturating_add(self.interval()).min(self.latest_arrival(now))
     }
 
-    /// When one can be drawn and `keep` is left.
+    /// When there is enough for a draw.
     pub(super) fn available_at(
         &self,
         arrival: Option<OffsetDateTime>,
-        keep: Keep,
+        draw: Draw,
         now: OffsetDateTime,
     ) -> OffsetDateTime {
         let Some(arrival) = arrival else { return now };
         let arrival = arrival.min(self.latest_arrival(now));
-        let usable = self.burst().saturating_sub(1).saturating_sub(keep.of(self.burst()));
+        let kept = draw.keep.of(self.burst());
+        let usable = self.burst().saturating_sub(draw.tokens.max(1)).saturating_sub(kept);
         arrival.saturating_sub(self.span(usable)).saturating_add(LAG).max(now)
     }
 

@@ -14,9 +14,9 @@ fn ledger(limits: Limits) -> Ledger {
     Ledger::new(BTreeMap::from([(ca(), limits)]))
 }
 
-fn drawn_at_once(ledger: &mut Ledger, bucket: &Bucket, keep: Keep, now: OffsetDateTime) -> u32 {
+fn drawn_at_once(ledger: &mut Ledger, bucket: &Bucket, draw: Draw, now: OffsetDateTime) -> u32 {
     let buckets = [bucket.clone()];
-    let draws = (0..100_000).take_while(|_| ledger.draw(&ca(), &buckets, keep, now).is_ok());
+    let draws = (0..100_000).take_while(|_| ledger.draw(&ca(), &buckets, draw, now).is_ok());
     u32::try_from(draws.count()).unwrap()
 }
 
@@ -25,12 +25,12 @@ fn gives_a_burst_and_then_one_at_a_time() {
     let mut ledger = ledger(Preset::LetsEncrypt.limits());
     let orders = [Bucket::NewOrders];
     // 36 s an order: the lag of two minutes is four of them.
-    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Keep::Nothing, at(0)), 296);
-    let short = ledger.draw(&ca(), &orders, Keep::Nothing, at(0)).unwrap_err();
+    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Draw::ONE, at(0)), 296);
+    let short = ledger.draw(&ca(), &orders, Draw::ONE, at(0)).unwrap_err();
     assert!(short.until > at(0) && short.until <= at(36), "{short:?}");
-    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Keep::Nothing, at(120)), 4);
-    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Keep::Nothing, at(120 + 360)), 10);
-    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Keep::Nothing, at(100_000)), 296);
+    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Draw::ONE, at(120)), 4);
+    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Draw::ONE, at(120 + 360)), 10);
+    assert_eq!(drawn_at_once(&mut ledger, &orders[0], Draw::ONE, at(100_000)), 296);
 }
 
 #[test]
@@ -38,20 +38,35 @@ fn draws_from_every_bucket_or_from_none() {
     let mut ledger = ledger(Preset::LetsEncrypt.limits());
     let domain = Bucket::Certificates("shop.test".parse().unwrap());
     let both = [Bucket::NewOrders, domain.clone()];
-    while ledger.draw(&ca(), &both, Keep::Nothing, at(0)).is_ok() {}
+    while ledger.draw(&ca(), &both, Draw::ONE, at(0)).is_ok() {}
     let before = ledger.level(&ca(), &both[0], at(0));
-    let short = ledger.draw(&ca(), &both, Keep::Nothing, at(0)).unwrap_err();
+    let short = ledger.draw(&ca(), &both, Draw::ONE, at(0)).unwrap_err();
     assert_eq!(short.bucket, domain);
     assert_eq!(ledger.level(&ca(), &both[0], at(0)), before);
+}
+
+#[test]
+fn draws_several_or_none() {
+    let mut ledger = ledger(Preset::LetsEncrypt.limits());
+    let set = Bucket::ExactSet(NameSet::new(&["www.shop.test".parse().unwrap()]));
+    let two = Draw { tokens: 2, ..Draw::ONE };
+    assert_eq!(drawn_at_once(&mut ledger, &set, two, at(0)), 2);
+    assert_eq!(ledger.level(&ca(), &set, at(0)), Some(Level { left: 1, of: 5 }));
+    let six = Draw { tokens: 6, ..Draw::ONE };
+    assert!(ledger.draw(&ca(), std::slice::from_ref(&set), six, at(0)).is_err());
+    assert!(ledger.draw(&ca(), &[set], six, at(8 * 86_400)).is_ok());
 }
 
 #[test]
 fn leaves_what_is_to_be_kept() {
     let mut ledger = ledger(Preset::LetsEncrypt.limits());
     let bucket = Bucket::NewOrders;
-    assert_eq!(drawn_at_once(&mut ledger, &bucket, Keep::Percent(20), at(0)), 236);
+    assert_eq!(
+        drawn_at_once(&mut ledger, &bucket, Draw { tokens: 1, keep: Keep::Percent(20) }, at(0)),
+        236
+    );
     assert_eq!(ledger.level(&ca(), &bucket, at(0)), Some(Level { left: 64, of: 300 }));
-    assert_eq!(drawn_at_once(&mut ledger, &bucket, Keep::Nothing, at(0)), 60);
+    assert_eq!(drawn_at_once(&mut ledger, &bucket, Draw::ONE, at(0)), 60);
 }
 
 #[test]
@@ -59,13 +74,13 @@ fn a_clock_that_jumps_back_costs_a_bucket_its_own_time_at_most() {
     let mut ledger = ledger(Preset::LetsEncrypt.limits());
     let buckets = [Bucket::NewOrders];
     let year = 365 * 86_400;
-    while ledger.draw(&ca(), &buckets, Keep::Nothing, at(year)).is_ok() {}
-    assert!(ledger.draw(&ca(), &buckets, Keep::Nothing, at(0)).is_err());
+    while ledger.draw(&ca(), &buckets, Draw::ONE, at(year)).is_ok() {}
+    assert!(ledger.draw(&ca(), &buckets, Draw::ONE, at(0)).is_err());
     let kept = ledger.take_changes();
     let mut again = self::ledger(Preset::LetsEncrypt.limits());
     again.load(kept);
-    assert!(again.draw(&ca(), &buckets, Keep::Nothing, at(200)).is_ok());
-    assert_eq!(drawn_at_once(&mut again, &buckets[0], Keep::Nothing, at(3 * 3600 + 240)), 296);
+    assert!(again.draw(&ca(), &buckets, Draw::ONE, at(200)).is_ok());
+    assert_eq!(drawn_at_once(&mut again, &buckets[0], Draw::ONE, at(3 * 3600 + 240)), 296);
 }
 
 #[test]
@@ -74,14 +89,22 @@ fn counts_what_was_used_though_there_was_none() {
     let bucket = Bucket::FailedAuthorizations("www.shop.test".parse().unwrap());
     (0..50).for_each(|_| ledger.charge(&ca(), &bucket, at(0)));
     assert_eq!(ledger.level(&ca(), &bucket, at(0)).unwrap().left, 0);
-    let free = ledger.available_at(&ca(), &bucket, Keep::Nothing, at(0));
+    let free = ledger.available_at(&ca(), &bucket, Draw::ONE, at(0));
     assert_eq!(free, at(12 * 60 + 120));
 }
 
 #[test]
 fn knows_no_limits_of_a_ca_that_has_none() {
     let mut ledger = ledger(Preset::Unlimited.limits());
-    assert_eq!(drawn_at_once(&mut ledger, &Bucket::NewOrders, Keep::Percent(20), at(0)), 100_000);
+    assert_eq!(
+        drawn_at_once(
+            &mut ledger,
+            &Bucket::NewOrders,
+            Draw { tokens: 1, keep: Keep::Percent(20) },
+            at(0)
+        ),
+        100_000
+    );
     assert_eq!(ledger.take_changes(), []);
     assert_eq!(ledger.level(&ca(), &Bucket::NewOrders, at(0)), None);
 }
@@ -89,7 +112,7 @@ fn knows_no_limits_of_a_ca_that_has_none() {
 #[test]
 fn says_which_rows_changed() {
     let mut ledger = ledger(Preset::LetsEncrypt.limits());
-    ledger.draw(&ca(), &[Bucket::NewOrders], Keep::Nothing, at(0)).unwrap();
+    ledger.draw(&ca(), &[Bucket::NewOrders], Draw::ONE, at(0)).unwrap();
     let row = Entry { authority: ca(), bucket: Bucket::NewOrders, arrival: at(36) };
     assert_eq!(ledger.take_changes(), [row]);
     assert_eq!(ledger.take_changes(), []);
@@ -158,7 +181,7 @@ proptest! {
         let mut now = 0;
         for (pause, delay) in draws {
             now += pause;
-            if ledger.draw(&ca(), &[Bucket::NewOrders], Keep::Nothing, at(now)).is_ok() {
+            if ledger.draw(&ca(), &[Bucket::NewOrders], Draw::ONE, at(now)).is_ok() {
                 arrivals.push(now + delay);
             }
         }
@@ -186,7 +209,7 @@ proptest! {
         let mut now = 0;
         for pause in draws {
             now += pause;
-            if ledger.draw(&ca(), &[Bucket::NewOrders], Keep::Nothing, at(now)).is_ok() {
+            if ledger.draw(&ca(), &[Bucket::NewOrders], Draw::ONE, at(now)).is_ok() {
                 drawn.push(now);
             }
         }

@@ -1,0 +1,298 @@
+use std::collections::BTreeMap;
+
+use landfall_model::PropertyId;
+use time::Duration;
+
+use super::*;
+use crate::{
+    hold::Hold,
+    ledger::{Ledger, Limits, Preset},
+    schedule::History,
+};
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()
+}
+
+fn ca(name: &str) -> AuthorityName {
+    name.parse().unwrap()
+}
+
+/// A new name of a property, under a domain of its own.
+fn job(id: i64, property: i64) -> Job {
+    let name = format!("www.shop{id}.test");
+    Job {
+        id: JobId(id),
+        property: PropertyId(property),
+        names: vec![name.parse().unwrap()],
+        registered_domain: format!("shop{id}.test").parse().unwrap(),
+        certificates: 1,
+        purpose: Purpose::New,
+        next_at: now(),
+        created_at: now() + Duration::seconds(id),
+        expires_at: None,
+        history: History::default(),
+        authorities: vec![ca("first"), ca("second")],
+        traffic: 0,
+    }
+}
+
+fn renewal(id: i64) -> Job {
+    let purpose = Purpose::Renewal { wanted_by: None };
+    Job { purpose, expires_at: Some(now() + Duration::days(id)), ..job(id, 1) }
+}
+
+fn urgent(id: i64, traffic: u64) -> Job {
+    Job { purpose: Purpose::Urgent { wanted_by: None }, traffic, ..renewal(id) }
+}
+
+fn failing(job: Job) -> Job {
+    Job { history: History { failures: 1, ..History::default() }, ..job }
+}
+
+fn budgets(first: Limits) -> Budgets {
+    let standing = |staging: Option<&str>| Standing {
+        max_running: 1_000,
+        failures: 0,
+        staging: staging.map(ca),
+    };
+    let authorities = BTreeMap::from([
+        (ca("first"), standing(Some("staging"))),
+        (ca("second"), standing(None)),
+        (ca("staging"), standing(None)),
+    ]);
+    let ledger = Ledger::new(BTreeMap::from([(ca("first"), first)]));
+    Budgets::new(authorities, ledger, Rules::default())
+}
+
+fn inventory(jobs: Vec<Job>, capacity: u32) -> Inventory {
+    Inventory { jobs, capacity, ..Inventory::default() }
+}
+
+fn leased(actions: &[Action]) -> Vec<(i64, &str)> {
+    let leases = actions.iter().filter_map(|action| match action {
+        Action::Lease { job, authority, .. } => Some((job.0, authority.as_str())),
+        Action::Wait { .. } => None,
+    });
+    leases.collect()
+}
+
+fn order(jobs: Vec<Job>) -> Vec<i64> {
+    let actions = plan(now(), &inventory(jobs, 1_000), &mut budgets(Preset::Unlimited.limits()));
+    leased(&actions).into_iter().map(|(job, _)| job).collect()
+}
+
+fn reason(actions: &[Action], id: i64) -> (&WaitReason, Duration) {
+    let found = actions.iter().find_map(|action| match action {
+        Action::Wait { job, until, reason } if job.0 == id => Some((reason, *until - now())),
+        Action::Wait { .. } | Action::Lease { .. } => None,
+    });
+    found.unwrap()
+}
+
+#[test]
+fn renewals_go_before_new_names_and_failing_ones_come_last() {
+    let jobs = vec![
+        failing(job(1, 1)),
+        failing(renewal(2)),
+        job(3, 1),
+        failing(urgent(4, 9)),
+        renewal(5),
+        renewal(6),
+        urgent(7, 1),
+        urgent(8, 5),
+    ];
+    assert_eq!(order(jobs), [8, 7, 5, 6, 3, 4, 2, 1]);
+}
+
+#[test]
+fn new_names_take_turns_by_property() {
+    let many = (0..4).map(|id| job(id, 1));
+    let few = (4..6).map(|id| job(id, 2));
+    let jobs: Vec<Job> = many.chain(few).chain([job(6, 3)]).collect();
+    assert_eq!(order(jobs.clone()), [0, 4, 6, 1, 5, 2, 3]);
+    let mut inventory = inventory(jobs, 1);
+    inventory.recent = BTreeMap::from([(PropertyId(1), 5), (PropertyId(2), 1)]);
+    let actions = plan(now(), &inventory, &mut budgets(Preset::Unlimited.limits()));
+    assert_eq!(leased(&actions), [(6, "first")]);
+    assert_eq!(reason(&actions, 0), (&WaitReason::Capacity, Duration::ZERO));
+}
+
+#[test]
+fn a_part_of_the_orders_is_kept_for_renewals() {
+    let jobs = (0..400).map(|id| Job { authorities: vec![ca("first")], ..job(id, 1) });
+    let mut budgets = budgets(Preset::LetsEncrypt.limits());
+    let actions = plan(now(), &inventory(jobs.collect(), 1_000), &mut budgets);
+    assert_eq!(leased(&actions).len(), 236);
+    let (why, wait) = reason(&actions, 399);
+    assert_eq!(*why, WaitReason::Limit(ca("first"), Bucket::NewOrders));
+    assert!(wait > Duration::ZERO && wait <= Duration::seconds(36));
+    let renewals = (400..500).map(renewal);
+    let actions = plan(now(), &inventory(renewals.collect(), 1_000), &mut budgets);
+    let by = |name| leased(&actions).iter().filter(|lease| lease.1 == name).count();
+    assert_eq!((by("first"), by("second")), (60, 0), "a renewal has time");
+    assert!(!budgets.ledger.take_changes().is_empty());
+}
+
+#[test]
+fn one_domain_holds_up_none_but_itself() {
+    let of_one = |id| Job {
+        registered_domain: "shop.test".parse().unwrap(),
+        authorities: vec![ca("first")],
+        ..job(id, 1)
+    };
+    let jobs = (0..60).map(of_one).chain([job(60, 1)]).collect();
+    let actions = plan(now(), &inventory(jobs, 1_000), &mut budgets(Preset::LetsEncrypt.limits()));
+    assert_eq!(leased(&actions).len(), 40);
+    assert!(leased(&actions).contains(&(60, "first")));
+    let bucket = Bucket::Certificates("shop.test".parse().unwrap());
+    assert_eq!(*reason(&actions, 59).0, WaitReason::Limit(ca("first"), bucket));
+}
+
+#[test]
+fn what_the_ca_wants_renewed_is_not_counted() {
+    let wanted = |id, by: &str| Job {
+        purpose: Purpose::Renewal { wanted_by: Some(ca(by)) },
+        registered_domain: "shop.test".parse().unwrap(),
+        authorities: vec![ca("first")],
+        ..renewal(id)
+    };
+    let jobs: Vec<Job> = (0..400).map(|id| wanted(id, "first")).collect();
+    let mut budgets = budgets(Preset::LetsEncrypt.limits());
+    let actions = plan(now(), &inventory(jobs, 1_000), &mut budgets);
+    assert_eq!(leased(&actions).len(), 400);
+    assert_eq!(budgets.ledger.take_changes(), []);
+    // What another CA has issued replaces nothing here.
+    let jobs: Vec<Job> = (0..400).map(|id| wanted(id, "second")).collect();
+    let actions = plan(now(), &inventory(jobs, 1_000), &mut budgets);
+    assert_eq!(leased(&actions).len(), 49);
+}
+
+#[test]
+fn goes_to_the_next_ca_only_where_the_wait_is_long() {
+    let hold = |minutes| Hold {
+        authority: ca("first"),
+        held: Held::Authority,
+        since: now(),
+        until: now() + Duration::minutes(minutes),
+        class: FailureClass::RateLimited,
+    };
+    let cases = [
+        (job(1, 1), 9, None),
+        (job(1, 1), 11, Some("second")),
+        (renewal(1), 11 * 60, None),
+        (renewal(1), 13 * 60, Some("second")),
+        (urgent(1, 0), 1, Some("second")),
+        (Job { authorities: vec![ca("first")], ..urgent(1, 0) }, 1, None),
+    ];
+    for (job, minutes, expected) in cases {
+        let mut budgets = budgets(Preset::Unlimited.limits());
+        budgets.hold(hold(minutes));
+        let actions = plan(now(), &inventory(vec![job.clone()], 9), &mut budgets);
+        assert_eq!(leased(&actions).first().map(|lease| lease.1), expected, "{job:?} {minutes}");
+        if expected.is_none() {
+            let hold = WaitReason::Hold(ca("first"), Held::Authority, FailureClass::RateLimited);
+            assert_eq!(reason(&actions, 1), (&hold, Duration::minutes(minutes)));
+        }
+    }
+}
+
+#[test]
+fn a_hold_of_a_name_or_a_domain_holds_nothing_else() {
+    for held in [
+        Held::Names(crate::ledger::NameSet::new(&job(1, 1).names)),
+        Held::RegisteredDomain(job(1, 1).registered_domain),
+    ] {
+        let mut budgets = budgets(Preset::Unlimited.limits());
+        let until = now() + Duration::days(1);
+        let class = FailureClass::RateLimited;
+        budgets.hold(Hold { authority: ca("first"), held, since: now(), until, class });
+        let actions = plan(now(), &inventory(vec![job(1, 1), job(2, 1)], 9), &mut budgets);
+        assert_eq!(leased(&actions), [(1, "second"), (2, "first")]);
+    }
+}
+
+#[test]
+fn one_job_goes_to_see_whether_a_ca_works_again() {
+    let mut budgets = budgets(Preset::Unlimited.limits());
+    budgets.authorities.get_mut(&ca("first")).unwrap().failures = 3;
+    let mut jobs = vec![job(1, 1), job(2, 1), job(3, 1)];
+    jobs[2].authorities.pop();
+    let actions = plan(now(), &inventory(jobs, 9), &mut budgets);
+    assert_eq!(leased(&actions), [(1, "first"), (2, "second")]);
+    assert_eq!(*reason(&actions, 3).0, WaitReason::Probe(ca("first")));
+}
+
+#[test]
+fn a_ca_has_no_more_at_once_than_it_may_and_new_names_leave_some_for_renewals() {
+    let mut budgets = budgets(Preset::Unlimited.limits());
+    budgets.authorities.get_mut(&ca("first")).unwrap().max_running = 10;
+    let mut inventory = inventory((1..=10).map(|id| job(id, 1)).chain([renewal(11)]).collect(), 99);
+    inventory.running = BTreeMap::from([(ca("first"), 5)]);
+    let actions = plan(now(), &inventory, &mut budgets);
+    assert_eq!(leased(&actions), [(11, "first"), (1, "first"), (2, "first")]);
+    assert_eq!(reason(&actions, 3), (&WaitReason::InFlight(ca("first")), Duration::ZERO));
+}
+
+#[test]
+fn what_failed_often_is_rehearsed_first() {
+    let often = History { failures: 3, ..History::default() };
+    let due = Job { history: often, ..job(1, 1) };
+    let passed = Job { history: often.after_rehearsal(), ..job(2, 1) };
+    let mut budgets = budgets(Preset::Unlimited.limits());
+    let actions = plan(now(), &inventory(vec![due, passed], 9), &mut budgets);
+    let lease = |id, authority, stage| Action::Lease { job: JobId(id), authority, stage };
+    assert_eq!(
+        actions,
+        [
+            lease(1, ca("staging"), Stage::Rehearsal { of: ca("first") }),
+            lease(2, ca("first"), Stage::Real)
+        ]
+    );
+}
+
+#[test]
+fn waits_for_its_own_time_unless_a_clock_was_ahead() {
+    let at = |wait| Job { next_at: now() + wait, ..job(1, 1) };
+    for (wait, waits) in
+        [(Duration::HOUR, true), (Duration::days(365), false), (-Duration::HOUR, false)]
+    {
+        let mut budgets = budgets(Preset::Unlimited.limits());
+        let actions = plan(now(), &inventory(vec![at(wait)], 9), &mut budgets);
+        assert_eq!(leased(&actions).is_empty(), waits, "{wait}");
+        if waits {
+            assert_eq!(reason(&actions, 1), (&WaitReason::NotDue, wait));
+        }
+    }
+}
+
+#[test]
+fn says_that_there_is_no_ca() {
+    for authorities in [vec![], vec![ca("gone")]] {
+        let job = Job { authorities, ..job(1, 1) };
+        let mut budgets = budgets(Preset::Unlimited.limits());
+        let actions = plan(now(), &inventory(vec![job], 9), &mut budgets);
+        assert_eq!(*reason(&actions, 1).0, WaitReason::NoAuthority);
+    }
+}
+
+#[test]
+fn a_name_that_failed_too_often_this_hour_waits() {
+    let mut budgets = budgets(Preset::LetsEncrypt.limits());
+    let bucket = Bucket::FailedAuthorizations("www.shop1.test".parse().unwrap());
+    (0..5).for_each(|_| budgets.ledger.charge(&ca("first"), &bucket, now()));
+    let actions = plan(now(), &inventory(vec![failing(job(1, 1))], 9), &mut budgets);
+    assert_eq!(leased(&actions), [(1, "second")]);
+    let alone = Job { authorities: vec![ca("first")], ..failing(job(1, 1)) };
+    let actions = plan(now(), &inventory(vec![alone], 9), &mut budgets);
+    let limit = WaitReason::Limit(ca("first"), bucket);
+    assert_eq!(reason(&actions, 1), (&limit, Duration::minutes(14)));
+}
+
+#[test]
+fn two_kinds_of_keys_are_two_orders() {
+    let both = |id| Job { certificates: 2, authorities: vec![ca("first")], ..job(id, 1) };
+    let mut budgets = budgets(Preset::LetsEncrypt.limits());
+    let actions = plan(now(), &inventory((0..400).map(both).collect(), 999), &mut budgets);
+    assert_eq!(leased(&actions).len(), 118);
+}
