@@ -159,6 +159,8 @@ impl Control {
         spawn(&mut background, "note PoPs", tasks::keep_seen(Arc::clone(&self.app)));
         let results = tasks::verify::keep_results(store.clone(), self.finished);
         spawn(&mut background, "keep verifications", results);
+        let service = self.app.service.clone();
+        spawn(&mut background, "keep checks in time", tasks::schedule::keep(service));
         spawn_lanes(&mut background, &self.app.service, &self.config.verification);
 
         let router = api::router(Arc::clone(&self.app));

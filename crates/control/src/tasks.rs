@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod jobs;
+pub(crate) mod schedule;
 pub(crate) mod verify;
 
 use std::time::Duration;

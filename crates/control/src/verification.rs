@@ -172,13 +172,39 @@ fn rest(standing: &Standing) -> Outcome {
     Outcome { status: standing.status, progress, turn: None }
 }
 
+/// When a hostname is checked again after a check that could not tell, or that failed for a reason of
+/// ours, of which `unclear` went before in a row.
+pub(crate) fn again_after_unclear(
+    unclear: u32,
+    now: OffsetDateTime,
+    jitter: Jitter,
+) -> OffsetDateTime {
+    let gap = UNCLEAR_GAP * 2_f64.powi(exponent(unclear));
+    after(now, jitter, gap.min(LONGEST_UNCLEAR_GAP))
+}
+
+/// The longest that a hostname of a lane waits for its next check. One that is due later than that was
+/// given its time by a clock that was wrong, or by another schedule.
+pub(crate) fn longest_wait(lane: Lane, schedule: &Schedule) -> Duration {
+    let most = |gap: f64| Duration::from_secs_f64(gap * (1.0 + JITTER) + 1.0);
+    let recheck = schedule.recheck_every.as_secs_f64() * 1.5;
+    match lane {
+        Lane::Fresh => most(LONGEST_UNCLEAR_GAP),
+        Lane::Pending => most(LONGEST_GAP),
+        Lane::Active => {
+            let failed = schedule.recheck_failed_every.as_secs_f64();
+            most(recheck.max(failed).max(LONGEST_UNCLEAR_GAP))
+        }
+    }
+}
+
 /// Nothing is held against the hostname.
 fn unclear(standing: &Standing, check: &Check) -> Outcome {
     let before = standing.progress;
-    let gap = UNCLEAR_GAP * 2_f64.powi(exponent(before.unclear));
+    let next_at = again_after_unclear(before.unclear, check.now, check.jitter);
     let progress = Progress {
         lane: lane_of(standing.status),
-        next_at: Some(after(check, gap.min(LONGEST_UNCLEAR_GAP))),
+        next_at: Some(next_at),
         unclear: before.unclear.saturating_add(1),
         ..before
     };
@@ -215,7 +241,10 @@ fn waits(standing: &Standing, check: &Check, schedule: &Schedule) -> Outcome {
         },
         false => Outcome {
             status: HostnameStatus::PendingValidation,
-            progress: Progress { next_at: Some(after(check, gap(before.tries))), ..progress },
+            progress: Progress {
+                next_at: Some(after(check.now, check.jitter, gap(before.tries))),
+                ..progress
+            },
             turn: None,
         },
     }
@@ -224,7 +253,8 @@ fn waits(standing: &Standing, check: &Check, schedule: &Schedule) -> Outcome {
 /// An active hostname whose DNS does not lead here any more.
 fn strays(standing: &Standing, check: &Check, schedule: &Schedule) -> Outcome {
     let before = standing.progress;
-    let since = if before.tries == 0 { check.now } else { before.since };
+    // What lies ahead was said by a clock that was wrong.
+    let since = if before.tries == 0 { check.now } else { before.since.min(check.now) };
     let tries = before.tries.saturating_add(1);
     let has_left = tries >= schedule.left_after_failures
         && check.now - since >= time::Duration::try_from(schedule.left_after).unwrap_or_default();
@@ -232,7 +262,7 @@ fn strays(standing: &Standing, check: &Check, schedule: &Schedule) -> Outcome {
     let left_at = before.left_at.or_else(|| has_left.then_some(check.now));
     let next_at = match left_at {
         Some(_) => turn_of(standing.id, check.now, schedule),
-        None => after(check, schedule.recheck_failed_every.as_secs_f64()),
+        None => after(check.now, check.jitter, schedule.recheck_failed_every.as_secs_f64()),
     };
     let lane = Lane::Active;
     let progress = Progress { lane, next_at: Some(next_at), tries, unclear: 0, since, left_at };
@@ -259,9 +289,9 @@ fn exponent(count: u32) -> i32 {
     i32::try_from(count.min(1_000)).unwrap_or_default()
 }
 
-fn after(check: &Check, gap: f64) -> OffsetDateTime {
-    let gap = gap * JITTER.mul_add(check.jitter.0, 1.0);
-    check.now + time::Duration::seconds_f64(gap.max(1.0))
+fn after(now: OffsetDateTime, jitter: Jitter, gap: f64) -> OffsetDateTime {
+    let gap = gap * JITTER.mul_add(jitter.0, 1.0);
+    now + time::Duration::seconds_f64(gap.max(1.0))
 }
 
 /// When an active hostname is checked next: each has a time of its own within the period, so that

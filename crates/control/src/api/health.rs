@@ -78,7 +78,7 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
 }
 
 async fn verification_counts(on: &mut Connection) -> Result<VerificationCounts, StoreError> {
-    let backlog = store::verification::backlog(on, OffsetDateTime::now_utc()).await?;
+    let backlog = store::verification::queue::backlog(on, OffsetDateTime::now_utc()).await?;
     let left = store::verification::count_left(on).await?;
     Ok(VerificationCounts { backlog, left })
 }

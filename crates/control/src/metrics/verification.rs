@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::{
     store::{
         pop::{Pop, PopActivity},
-        verification::Backlog,
+        verification::queue::Backlog,
     },
     verification::Lane,
 };
@@ -21,6 +21,7 @@ const BUCKETS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 
 #[derive(Clone, Debug)]
 pub(crate) struct VerificationMetrics {
     checks: IntCounterVec,
+    errors: IntCounterVec,
     duration: Histogram,
     running: IntGauge,
     due: IntGaugeVec,
@@ -65,6 +66,17 @@ impl VerificationMetrics {
             &["lane", "finding"],
         )?;
         registry.register(Box::new(checks.clone()))?;
+        let errors = IntCounterVec::new(
+            Opts::new(
+                "landfall_verification_errors_total",
+                "Checks of hostnames' DNS that failed for a reason of ours, by lane.",
+            ),
+            &["lane"],
+        )?;
+        registry.register(Box::new(errors.clone()))?;
+        for lane in Lane::ALL {
+            errors.with_label_values(&[lane.label()]);
+        }
         let duration = Histogram::with_opts(
             HistogramOpts::new(
                 "landfall_verification_duration_seconds",
@@ -75,6 +87,7 @@ impl VerificationMetrics {
         registry.register(Box::new(duration.clone()))?;
         Ok(Self {
             checks,
+            errors,
             duration,
             running: gauge("landfall_verifications_running", "Checks of hostnames' DNS that run.")?,
             due: by("landfall_verification_due", "Hostnames whose check is due, by lane.", "lane")?,
@@ -105,6 +118,11 @@ impl VerificationMetrics {
         };
         self.checks.with_label_values(&[lane, evidence.finding.name()]).inc();
         self.duration.observe(Duration::from_millis(evidence.elapsed_ms).as_secs_f64());
+    }
+
+    /// Counts a check that failed for a reason of ours.
+    pub(crate) fn count_error(&self, lane: Lane) {
+        self.errors.with_label_values(&[lane.label()]).inc();
     }
 
     pub(super) fn show(&self, counts: &VerificationCounts, now: OffsetDateTime) {

@@ -21,6 +21,13 @@ use crate::{
 const RETRY_AFTER: [Duration; 4] =
     [Duration::minutes(1), Duration::minutes(10), Duration::minutes(100), Duration::days(1)];
 
+/// The longest that a job waits for its next attempt. One that is due later than that was put off by a
+/// clock that was wrong.
+pub(super) const LONGEST_RETRY: Duration = Duration::hours(30);
+
+/// What owners are told where it is nothing that they or a CA could help.
+const OWN_FAILURE: &str = "the control plane failed; its operator finds the reason in its log";
+
 /// What an attempt at a job came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
@@ -141,6 +148,22 @@ impl Service {
         Ok(Attempt::Failed)
     }
 
+    /// Puts off a job whose attempt failed for a reason of ours, so that it holds up no other.
+    pub(crate) async fn put_job_off(
+        &self,
+        job: &JobState,
+        error: &ServiceError,
+        (now, random): (OffsetDateTime, u16),
+    ) -> Result<(), ServiceError> {
+        let next_at = now + retry_after(job.attempts, random);
+        let mut change = self.store.change(Call::system(now)).await?;
+        store::job::put_off(change.on(), job.id, OWN_FAILURE, (now, next_at)).await?;
+        change.commit().await?;
+        let (job, hostname, error) = (job.id.0, job.hostname.0, chain(error));
+        tracing::warn!(job, hostname, error, %next_at, "cannot do a job");
+        Ok(())
+    }
+
     /// Asks for every certificate of the internal CA that is due for renewal or missing, at most
     /// `limit`, and says how many there were.
     pub(crate) async fn request_due(
@@ -218,6 +241,7 @@ mod tests {
         for (failed, expected) in [(0, 1.0), (1, 10.0), (2, 100.0), (3, 1_440.0), (99, 1_440.0)] {
             assert_eq!(minutes(failed, 0), expected * 0.75);
             assert_eq!(minutes(failed, u16::MAX), expected * 1.25);
+            assert!(retry_after(failed, u16::MAX) <= LONGEST_RETRY);
         }
     }
 

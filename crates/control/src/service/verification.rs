@@ -4,6 +4,7 @@
 //! nobody has changed the hostname's standing meanwhile.
 
 mod evidence;
+mod hasten;
 mod in_flight;
 pub(crate) mod results;
 mod subject;
@@ -33,7 +34,7 @@ use crate::{
         verification::CheckResult,
     },
     token::random_number,
-    verification::{Check, Jitter, Outcome, Trigger, Turn, decide},
+    verification::{Check, Jitter, Lane, Outcome, Trigger, Turn, decide},
 };
 use in_flight::InFlight;
 use results::{NotKept, Results};
@@ -77,6 +78,11 @@ impl Verification {
         })
     }
 
+    /// Counts a check that failed for a reason of ours.
+    pub(crate) fn count_error(&self, lane: Lane) {
+        self.metrics.count_error(lane);
+    }
+
     /// Refuses a CA that the operator has not configured.
     pub(super) fn check_wish(&self, wish: &CertificateWish) -> Result<(), ServiceError> {
         match wish.authority {
@@ -110,6 +116,19 @@ impl Service {
         now: OffsetDateTime,
     ) -> Result<(), ServiceError> {
         self.check(Call::system(now), id, Trigger::Schedule).await.map(drop)
+    }
+
+    /// Puts a hostname's check off that failed for a reason of ours.
+    pub(crate) async fn put_check_off(
+        &self,
+        id: HostnameId,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        let jitter = Jitter::of(random_number()?);
+        let mut change = self.store.change(Call::system(now)).await?;
+        store::verification::queue::put_off(change.on(), id, now, jitter).await?;
+        change.commit().await?;
+        Ok(())
     }
 
     /// Does what a request for a certificate means: external hostnames are verified first; those whose
@@ -244,6 +263,7 @@ impl Service {
             before: subject.progress,
             after: outcome.progress,
             checked_at: call.now,
+            finding: evidence.finding,
             evidence: evidence::to_json(evidence)?,
         };
         let kept = match outcome.turn {

@@ -245,6 +245,23 @@ pub(crate) async fn due(
     rows.iter().map(read).collect()
 }
 
+/// At most `limit` open jobs of the internal CA that are due after `latest`.
+pub(crate) async fn due_after(
+    on: &mut Connection,
+    latest: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<JobId>, StoreError> {
+    let query = "SELECT id FROM job WHERE state = 0 AND issuer = ? AND next_at > ? LIMIT ?";
+    let ids = sqlx::query_scalar::<_, i64>(query)
+        .bind(issuer_to_sql(JobIssuer::Internal))
+        .bind(latest.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for jobs that wait"))?;
+    Ok(ids.into_iter().map(JobId).collect())
+}
+
 /// What open jobs there are.
 pub(crate) async fn backlog(on: &mut Connection) -> Result<Backlog, StoreError> {
     let row = sqlx::query(
@@ -293,7 +310,8 @@ async fn insert(
     Ok(JobId(done.last_insert_rowid()))
 }
 
-async fn hasten(
+/// Makes a job due at `soonest`, unless it is before.
+pub(crate) async fn hasten(
     on: &mut Connection,
     job: JobId,
     soonest: OffsetDateTime,

@@ -49,7 +49,8 @@ pub(crate) enum PopActivity {
 
 impl Pop {
     pub(crate) fn activity(&self, now: OffsetDateTime, unhealthy_after: Duration) -> PopActivity {
-        let is_healthy = self.seen_at.is_some_and(|seen| now - seen < unhealthy_after);
+        // As far ahead as behind: a clock that was wrong keeps no PoP healthy.
+        let is_healthy = self.seen_at.is_some_and(|seen| (now - seen).abs() < unhealthy_after);
         match (self.traffic, is_healthy) {
             (Traffic::Off, _) => PopActivity::Off,
             (Traffic::On, true) => PopActivity::Active,
@@ -127,8 +128,7 @@ pub(crate) async fn name(on: &mut Connection, id: PopId) -> Result<Option<String
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     let rows = sqlx::query(
         "SELECT name, addresses, created_at, epoch, applied, state, rejected, pop_ack.seen_at, \
-         traffic, max(coalesce(pop.seen_at, pop_ack.seen_at), \
-                      coalesce(pop_ack.seen_at, pop.seen_at)) \
+         traffic, pop.seen_at \
          FROM pop LEFT JOIN pop_ack ON pop_ack.pop_id = pop.id ORDER BY name",
     )
     .fetch_all(on)

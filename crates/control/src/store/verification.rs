@@ -1,6 +1,8 @@
 //! Where the verification of hostnames stands.
 
-use landfall_dns::Evidence;
+pub(crate) mod queue;
+
+use landfall_dns::{Evidence, Finding};
 use landfall_model::HostnameId;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
@@ -51,16 +53,9 @@ pub(crate) struct CheckResult {
     pub(crate) before: Progress,
     pub(crate) after: Progress,
     pub(crate) checked_at: OffsetDateTime,
+    pub(crate) finding: Finding,
     /// The evidence as JSON.
     pub(crate) evidence: String,
-}
-
-/// How many checks of a lane are due, and since when the oldest is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Backlog {
-    pub(crate) lane: Lane,
-    pub(crate) due: u64,
-    pub(crate) oldest: OffsetDateTime,
 }
 
 /// Starts a series of checks: the first is due at once.
@@ -70,9 +65,11 @@ pub(crate) async fn begin(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO verification (hostname_id, lane, next_at, since) VALUES (?1, 0, ?2, ?2) \
+        "INSERT INTO verification (hostname_id, property_id, lane, next_at, since) \
+         SELECT id, property_id, 0, ?2, ?2 FROM hostname WHERE id = ?1 \
          ON CONFLICT (hostname_id) DO UPDATE \
-         SET lane = 0, next_at = ?2, tries = 0, unclear = 0, since = ?2, left_at = NULL",
+         SET lane = 0, next_at = ?2, tries = 0, unclear = 0, since = ?2, left_at = NULL, \
+         awaits_pop = 0",
     )
     .bind(hostname.0)
     .bind(now.unix_timestamp())
@@ -133,7 +130,7 @@ pub(crate) async fn keep(on: &mut Connection, result: &CheckResult) -> Result<bo
     let (before, after) = (&result.before, &result.after);
     let done = sqlx::query(
         "UPDATE verification SET lane = ?, next_at = ?, tries = ?, unclear = ?, since = ?, \
-         left_at = ?, checked_at = ?, evidence = ? \
+         left_at = ?, checked_at = ?, evidence = ?, awaits_pop = ? \
          WHERE hostname_id = ? AND lane = ? AND tries = ? AND unclear = ? AND since = ?",
     )
     .bind(lane_to_sql(after.lane))
@@ -144,6 +141,7 @@ pub(crate) async fn keep(on: &mut Connection, result: &CheckResult) -> Result<bo
     .bind(seconds(after.left_at))
     .bind(result.checked_at.unix_timestamp())
     .bind(&result.evidence)
+    .bind(i64::from(awaits_pop(result.finding)))
     .bind(result.hostname.0)
     .bind(lane_to_sql(before.lane))
     .bind(i64::from(before.tries))
@@ -153,62 +151,6 @@ pub(crate) async fn keep(on: &mut Connection, result: &CheckResult) -> Result<bo
     .await
     .map_err(StoreError::on("keep a check's result"))?;
     Ok(done.rows_affected() > 0)
-}
-
-/// Hostnames of a lane whose check is due at `now`: those that have waited longest, or the newest.
-pub(crate) async fn due(
-    on: &mut Connection,
-    lane: Lane,
-    now: OffsetDateTime,
-    (order, limit): (Order, u32),
-) -> Result<Vec<HostnameId>, StoreError> {
-    let query = match order {
-        Order::OldestFirst => {
-            "SELECT hostname_id FROM verification WHERE lane = ? AND next_at <= ? \
-             ORDER BY next_at LIMIT ?"
-        }
-        Order::NewestFirst => {
-            "SELECT hostname_id FROM verification WHERE lane = ? AND next_at <= ? \
-             ORDER BY next_at DESC LIMIT ?"
-        }
-    };
-    let ids = sqlx::query_scalar::<_, i64>(query)
-        .bind(lane_to_sql(lane))
-        .bind(now.unix_timestamp())
-        .bind(i64::from(limit))
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("look for hostnames to verify"))?;
-    Ok(ids.into_iter().map(HostnameId).collect())
-}
-
-/// Which of those that are due come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    OldestFirst,
-    NewestFirst,
-}
-
-/// What is due at `now`, by lane. Lanes without any are left out.
-pub(crate) async fn backlog(
-    on: &mut Connection,
-    now: OffsetDateTime,
-) -> Result<Vec<Backlog>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT lane, count(*), min(next_at) FROM verification WHERE next_at <= ? GROUP BY lane",
-    )
-    .bind(now.unix_timestamp())
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("count hostnames to verify"))?;
-    let read = |row: &SqliteRow| {
-        Ok(Backlog {
-            lane: lane_from_sql(row.get(0))?,
-            due: from_sql(row.get(1), "count")?,
-            oldest: time_from_sql(row.get(2))?,
-        })
-    };
-    rows.iter().map(read).collect()
 }
 
 /// How many active hostnames' DNS has left.
@@ -235,6 +177,11 @@ fn read(row: &SqliteRow) -> Result<VerificationState, StoreError> {
         // What another version wrote in another form is as good as none: the next check replaces it.
         evidence: evidence.and_then(|text| serde_json::from_str(text).ok()),
     })
+}
+
+/// Whether a PoP that becomes active can change what was found.
+fn awaits_pop(finding: Finding) -> bool {
+    matches!(finding, Finding::NoActivePop | Finding::InactivePop | Finding::TargetUnready)
 }
 
 fn lane_to_sql(lane: Lane) -> i64 {

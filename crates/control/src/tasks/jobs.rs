@@ -54,12 +54,16 @@ async fn attempt_due(service: &Service, metrics: &Metrics) -> Result<Round, Serv
     let now = OffsetDateTime::now_utc();
     let due = store::job::due(&mut *service.store.read().await?, now, AT_ONCE).await?;
     for job in &due {
-        let attempt = service.attempt_job(job, OffsetDateTime::now_utc(), random_number()?).await?;
-        let label = match attempt {
-            Attempt::Issued => "issued",
-            Attempt::Cancelled => "cancelled",
-            Attempt::Failed => "failed",
-            Attempt::Overtaken => "overtaken",
+        let (now, random) = (OffsetDateTime::now_utc(), random_number()?);
+        let label = match service.attempt_job(job, now, random).await {
+            Ok(Attempt::Issued) => "issued",
+            Ok(Attempt::Cancelled) => "cancelled",
+            Ok(Attempt::Failed) => "failed",
+            Ok(Attempt::Overtaken) => "overtaken",
+            Err(error) => {
+                service.put_job_off(job, &error, (now, random)).await?;
+                "error"
+            }
         };
         metrics.job_attempts.with_label_values(&[label]).inc();
     }

@@ -1,20 +1,18 @@
-//! Verifies hostnames that are due, in lanes: many of one kind never hold up another.
+//! Verifies hostnames that are due, in lanes: many of one kind never hold up another, and many of one
+//! property never those of another.
 //!
-//! A lane reads a page of what is due and runs as many checks at a time as it may. What is due stands
-//! in the database alone: after a crash, and beside another process, the next page says what is left.
+//! Whenever a check of a lane ends, the database is asked whose turn it is. What is due stands there
+//! alone: after a crash, and beside another process, the next look says what is left.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::pending,
-    num::NonZeroU32,
-    time::Duration,
-};
+mod slots;
+
+use std::{collections::HashMap, future::pending, num::NonZeroU32, time::Duration};
 
 use landfall_model::HostnameId;
 use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, watch},
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::{Interval, MissedTickBehavior},
 };
 
@@ -24,16 +22,18 @@ use crate::{
         Service, ServiceError,
         verification::results::{Finished, WriteEnd, write},
     },
-    store::{self, Head, Store, StoreError, verification::Order},
+    store::{
+        Head, Store, StoreError,
+        verification::queue::{self, Order},
+    },
     verification::Lane,
 };
+use slots::Slots;
 
 /// How long a lane without anything due waits before it looks again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a lane waits after the database refused something.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A page has this many times what runs at a time, so that it holds more than what runs already.
-const PAGE_FACTOR: u32 = 4;
 
 /// Keeps what checks found. Never ends while there is a server.
 pub(crate) async fn keep_results(store: Store, mut results: mpsc::Receiver<Finished>) {
@@ -59,76 +59,96 @@ pub(crate) async fn run(
     let mut runner = Runner {
         service,
         lane,
-        at_a_time,
+        slots: Slots::new(at_a_time),
+        order: Order::OldestFirst,
         pace: per_second.map(pace),
         head,
         running: JoinSet::new(),
         ids: HashMap::new(),
-        trouble: None,
     };
     loop {
         runner.round().await;
     }
 }
 
+/// How a check ended.
+type CheckEnd = Result<(), ServiceError>;
+
 struct Runner {
     service: Service,
     lane: Lane,
-    at_a_time: u32,
+    slots: Slots,
+    /// Which of a property's hostnames come first next time.
+    order: Order,
     /// When the next check may begin.
     pace: Option<Interval>,
     /// Moves when hostnames are added.
     head: watch::Receiver<Head>,
-    running: JoinSet<Result<(), ServiceError>>,
+    running: JoinSet<CheckEnd>,
     ids: HashMap<Id, HostnameId>,
-    /// What went wrong in this round. A lane in trouble goes slowly.
-    trouble: Option<ServiceError>,
 }
 
 impl Runner {
     async fn round(&mut self) {
         self.head.mark_unchanged();
-        match self.page().await {
-            Ok(page) if page.is_empty() => self.rest().await,
-            Ok(page) => {
-                for hostname in page {
-                    self.start(hostname).await;
-                }
-            }
-            Err(error) => self.trouble = Some(error.into()),
+        while self.slots.free() == 0 {
+            self.reap().await;
         }
-        if let Some(error) = self.trouble.take() {
-            let lane = self.lane.label();
-            tracing::warn!(lane, error = %chain(&error), "cannot verify hostnames");
-            tokio::time::sleep(PAUSE).await;
+        let mut picked = Vec::new();
+        let looked = self.pick(&mut picked).await;
+        let is_idle = picked.is_empty();
+        for hostname in picked {
+            self.start(hostname).await;
+        }
+        match looked {
+            Err(error) => self.pause(&error.into()).await,
+            Ok(()) if is_idle => self.rest().await,
+            Ok(()) => {}
         }
     }
 
-    /// What is due and does not run yet.
-    async fn page(&self) -> Result<Vec<HostnameId>, StoreError> {
+    /// Takes slots for hostnames that are due, property by property.
+    async fn pick(&mut self, picked: &mut Vec<HostnameId>) -> Result<(), StoreError> {
         let mut connection = self.service.store.read().await?;
-        let (now, limit) = (OffsetDateTime::now_utc(), self.at_a_time * PAGE_FACTOR);
-        let orders: &[Order] = match self.lane {
-            // However many were added before, whoever adds one now waits for its first check.
-            Lane::Fresh => &[Order::NewestFirst, Order::OldestFirst],
-            Lane::Pending | Lane::Active => &[Order::OldestFirst],
-        };
-        let mut known: HashSet<HostnameId> = self.ids.values().copied().collect();
-        let mut page = Vec::new();
-        for order in orders {
-            let found =
-                store::verification::due(&mut connection, self.lane, now, (*order, limit)).await?;
-            page.extend(found.into_iter().filter(|hostname| known.insert(*hostname)));
+        let (lane, now) = (self.lane, OffsetDateTime::now_utc());
+        // Of properties with checks that run there may be nothing more to begin.
+        let limit = self.slots.free() + self.slots.properties();
+        let ring = (self.slots.last(), limit);
+        let properties = queue::properties_due(&mut connection, lane, now, ring).await?;
+        let order = self.next_order();
+        let each = (self.slots.free() / properties.len().max(1)).max(1);
+        for property in properties {
+            let most = self.slots.allowance(property).min(each);
+            if most == 0 {
+                continue;
+            }
+            let page = (order, most + self.slots.of(property));
+            let due = queue::hostnames_due(&mut connection, (lane, property), now, page).await?;
+            let idle = due.into_iter().filter(|hostname| !self.slots.is_running(*hostname));
+            let chosen: Vec<HostnameId> = idle.take(most).collect();
+            for hostname in chosen {
+                self.slots.take(property, hostname);
+                picked.push(hostname);
+            }
         }
-        page.truncate(limit as usize);
-        Ok(page)
+        Ok(())
+    }
+
+    /// However many a property added before, one that it adds now need not wait for them; nor do
+    /// those wait for ever.
+    fn next_order(&mut self) -> Order {
+        let order = self.order;
+        self.order = match (self.lane, order) {
+            (Lane::Fresh, Order::OldestFirst) => Order::NewestFirst,
+            (Lane::Fresh, Order::NewestFirst) | (Lane::Pending | Lane::Active, _) => {
+                Order::OldestFirst
+            }
+        };
+        order
     }
 
     /// Starts a check as soon as one may.
     async fn start(&mut self, hostname: HostnameId) {
-        while self.running.len() >= self.at_a_time as usize {
-            self.reap().await;
-        }
         if let Some(pace) = &mut self.pace {
             pace.tick().await;
         }
@@ -140,40 +160,61 @@ impl Runner {
 
     /// Waits until more may be due.
     async fn rest(&mut self) {
-        let look = tokio::time::sleep(LOOK_EVERY);
-        tokio::pin!(look);
         let (lane, mut head) = (self.lane, self.head.clone());
-        loop {
-            let added = async {
-                match lane {
-                    Lane::Fresh => head.changed().await,
-                    Lane::Pending | Lane::Active => pending().await,
-                }
-            };
-            tokio::select! {
-                () = &mut look => return,
-                _ = added => return,
-                () = self.reap(), if !self.running.is_empty() => {}
+        let added = async {
+            match lane {
+                Lane::Fresh => head.changed().await,
+                Lane::Pending | Lane::Active => pending().await,
             }
-        }
+        };
+        let ended = tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => None,
+            _ = added => None,
+            ended = self.running.join_next_with_id(), if !self.running.is_empty() => ended,
+        };
+        self.settle(ended).await;
     }
 
     /// Waits for one check to end.
     async fn reap(&mut self) {
-        let Some(ended) = self.running.join_next_with_id().await else { return };
-        let id = match ended {
-            Ok((id, Ok(()))) => id,
-            Ok((id, Err(error))) => {
-                self.trouble.get_or_insert(error);
-                id
-            }
-            Err(error) => {
+        let ended = self.running.join_next_with_id().await;
+        self.settle(ended).await;
+    }
+
+    /// Gives back the slots of a check that has ended, and of all that have ended besides.
+    async fn settle(&mut self, mut ended: Option<Result<(Id, CheckEnd), JoinError>>) {
+        while let Some(check) = ended {
+            let (id, end) = check.unwrap_or_else(|error| {
                 tracing::error!(%error, "a verification panicked");
-                self.trouble.get_or_insert(ServiceError::Interrupted);
-                error.id()
+                (error.id(), Err(ServiceError::Interrupted))
+            });
+            if let Some(hostname) = self.ids.remove(&id) {
+                self.slots.give_back(hostname);
+                if let Err(error) = end {
+                    self.put_off(hostname, error).await;
+                }
             }
-        };
-        self.ids.remove(&id);
+            ended = self.running.try_join_next_with_id();
+        }
+    }
+
+    /// Puts a hostname off whose check failed, so that it holds up no other. Where not even that can be
+    /// done it is not the hostname that is in trouble, and the lane goes slowly.
+    async fn put_off(&self, hostname: HostnameId, error: ServiceError) {
+        let lane = self.lane.label();
+        self.service.verification.count_error(self.lane);
+        match self.service.put_check_off(hostname, OffsetDateTime::now_utc()).await {
+            Ok(()) => {
+                let id = hostname.0;
+                tracing::warn!(lane, hostname_id = id, error = %chain(&error), "cannot verify a hostname");
+            }
+            Err(_) => self.pause(&error).await,
+        }
+    }
+
+    async fn pause(&self, error: &ServiceError) {
+        tracing::warn!(lane = self.lane.label(), error = %chain(error), "cannot verify hostnames");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

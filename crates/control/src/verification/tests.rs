@@ -177,3 +177,30 @@ fn checks_of_active_hostnames_are_spread_over_the_period() {
     let again = turn_of(HostnameId(7), next(7), &SCHEDULE);
     assert_eq!((again - next(7)).whole_seconds(), 86_400);
 }
+
+#[test]
+fn a_wait_that_a_clock_ahead_began_ends_when_the_clock_is_set_right() {
+    let hour = 3_600;
+    let mut standing = active(1, at(365 * 24 * hour), None);
+    let outcome = decide(&standing, &scheduled(Verdict::Failed, at(0)), &SCHEDULE);
+    assert_eq!(outcome.progress.since, at(0));
+    standing.progress = outcome.progress;
+    let outcome = decide(&standing, &scheduled(Verdict::Failed, at(4 * hour)), &SCHEDULE);
+    assert_eq!(outcome.turn, Some(Turn::Left));
+}
+
+#[test]
+fn nothing_waits_for_longer_than_its_lane_lets_it() {
+    let late = |verdict| Check { jitter: Jitter(1.0), ..scheduled(verdict, at(0)) };
+    let standings =
+        [pending(0), pending(73), active(0, at(0), None), active(9, at(0), Some(at(0)))];
+    for (standing, id) in standings.iter().flat_map(|own| (1..500).map(move |id| (own, id))) {
+        for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Inconclusive] {
+            let standing = Standing { id: HostnameId(id), ..*standing };
+            let Progress { lane, next_at, .. } =
+                decide(&standing, &late(verdict), &SCHEDULE).progress;
+            assert!(next_at.unwrap() - at(0) <= longest_wait(lane, &SCHEDULE), "{standing:?}");
+        }
+    }
+    assert_eq!(longest_wait(Lane::Active, &SCHEDULE), Duration::from_secs(142_561));
+}

@@ -166,3 +166,33 @@ async fn what_the_ca_has_against_it_is_kept_and_tried_again_later() {
     execute(plane.dir.path(), &["UPDATE job SET attempts = 4"]).await;
     assert_eq!(plane.get(&path).await.1["certificateState"], "issuance_timed_out");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_always_fails_holds_up_no_other_and_one_put_off_for_a_year_is_done() {
+    let plane = Plane::start().await;
+    for name in ["broken", "ahead", "next"] {
+        plane.property(name).await;
+    }
+    let asked = ["broken", "ahead", "next"].map(|name| format!("{ASK}'{name}.edge.test'"));
+    let plane = plane
+        .restart(async |dir| {
+            execute(dir, &asked.each_ref().map(String::as_str)).await;
+            let misdated =
+                "UPDATE job SET next_at = iif(id = 1, 0, next_at + 31536000) WHERE id < 3";
+            let unreadable = "UPDATE hostname SET route = '{' WHERE name = 'broken.edge.test'";
+            execute(dir, &[misdated, unreadable]).await;
+        })
+        .await;
+    let standing = async || {
+        let query = "SELECT state, attempts, next_at > unixepoch() FROM job ORDER BY id";
+        let mut rows = database(plane.dir.path()).await;
+        sqlx::query_as::<_, (i64, i64, bool)>(query).fetch_all(&mut rows).await.unwrap()
+    };
+    eventually(async || {
+        let standing = standing().await;
+        let is_done = standing[1].0 == 1 && standing[2].0 == 1;
+        (is_done && standing[0] == (0, 1, true)).then_some(())
+    })
+    .await;
+    plane.stop().await;
+}

@@ -115,6 +115,8 @@ BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
 -- Where a hostname's verification stands. System hostnames have none.
 CREATE TABLE verification (
     hostname_id INTEGER PRIMARY KEY REFERENCES hostname (id) ON DELETE CASCADE,
+    -- The hostname's, which never changes: properties take turns.
+    property_id INTEGER NOT NULL,
     -- 0: a pending hostname's first check, 1: a pending one's later checks, 2: an active one's.
     lane        INTEGER NOT NULL,
     -- When it is checked next; null: not by itself.
@@ -129,10 +131,54 @@ CREATE TABLE verification (
     left_at     INTEGER,
     checked_at  INTEGER,
     -- JSON: what the last check saw.
-    evidence    TEXT
+    evidence    TEXT,
+    -- 1: the last check could not tell for want of a PoP that is active, or of the right addresses.
+    awaits_pop  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX verification_due ON verification (lane, next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX verification_property ON verification (lane, property_id, next_at)
+    WHERE next_at IS NOT NULL;
+CREATE INDEX verification_awaits_pop ON verification (next_at) WHERE awaits_pop = 1;
 CREATE INDEX verification_left ON verification (left_at) WHERE left_at IS NOT NULL;
+
+-- When the first check of each property is due in each lane: whose turn it is can be told without a look
+-- at all that a property with many hostnames has. Kept by the triggers below.
+CREATE TABLE verification_turn (
+    lane        INTEGER NOT NULL,
+    property_id INTEGER NOT NULL,
+    next_at     INTEGER NOT NULL,
+    PRIMARY KEY (lane, property_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX verification_turn_due ON verification_turn (lane, next_at);
+
+CREATE TRIGGER verification_begun AFTER INSERT ON verification WHEN NEW.next_at IS NOT NULL
+BEGIN
+    INSERT INTO verification_turn (lane, property_id, next_at)
+    VALUES (NEW.lane, NEW.property_id, NEW.next_at)
+    ON CONFLICT (lane, property_id) DO UPDATE SET next_at = min(next_at, excluded.next_at);
+END;
+CREATE TRIGGER verification_moved AFTER UPDATE OF lane, next_at ON verification
+BEGIN
+    DELETE FROM verification_turn
+    WHERE property_id = NEW.property_id AND lane IN (OLD.lane, NEW.lane);
+    INSERT INTO verification_turn (lane, property_id, next_at)
+    SELECT lane, property_id, next_at FROM verification
+    WHERE lane = NEW.lane AND property_id = NEW.property_id AND next_at IS NOT NULL
+    ORDER BY next_at LIMIT 1;
+    INSERT INTO verification_turn (lane, property_id, next_at)
+    SELECT lane, property_id, next_at FROM verification
+    WHERE lane = OLD.lane AND lane <> NEW.lane AND property_id = NEW.property_id
+        AND next_at IS NOT NULL
+    ORDER BY next_at LIMIT 1;
+END;
+CREATE TRIGGER verification_ended AFTER DELETE ON verification
+BEGIN
+    DELETE FROM verification_turn WHERE lane = OLD.lane AND property_id = OLD.property_id;
+    INSERT INTO verification_turn (lane, property_id, next_at)
+    SELECT lane, property_id, next_at FROM verification
+    WHERE lane = OLD.lane AND property_id = OLD.property_id AND next_at IS NOT NULL
+    ORDER BY next_at LIMIT 1;
+END;
 
 -- What the last look for a claim's ownership token saw.
 CREATE TABLE ownership (

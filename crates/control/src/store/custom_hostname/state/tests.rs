@@ -32,8 +32,9 @@ const HELD: [&str; 2] = [
 ];
 const LEFT: [&str; 3] = [
     "",
-    "INSERT INTO verification (hostname_id, lane, since) VALUES (?, 2, 0)",
-    "INSERT INTO verification (hostname_id, lane, since, left_at) VALUES (?, 2, 0, 7)",
+    "INSERT INTO verification (hostname_id, property_id, lane, since) VALUES (?, 1, 2, 0)",
+    "INSERT INTO verification (hostname_id, property_id, lane, since, left_at) \
+     VALUES (?, 1, 2, 0, 7)",
 ];
 const JOBS: [&str; 4] = [
     "",
