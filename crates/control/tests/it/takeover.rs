@@ -132,6 +132,24 @@ async fn a_proven_name_moves_with_what_serves_it_and_its_record_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proven_name_is_served_in_full_while_its_dns_is_still_looked_at() {
+    let scene = Scene::start().await;
+    let plane = &scene.plane;
+    let before = plane.hostname(&scene.former, "www.one.test").await;
+    scene.granted(&before).await;
+    let after = plane.hostname(&scene.claimant, "www.one.test").await;
+    scene.dns.set("www.one.test", Reply::Silence);
+    scene.publish_token(&after).await;
+    eventually(async || {
+        scene.request(&after).await;
+        (scene.ownership(&after).await == "held").then_some(())
+    })
+    .await;
+    assert_eq!(plane.get(&after).await.1["status"], "PendingValidation");
+    assert_eq!(scene.record("www.one.test").await.state, HostnameState::Active);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_managed_certificate_moves_for_good() {
     let scene = Scene::with("verified").await;
     let before = scene.plane.hostname(&scene.former, "www.one.test").await;
