@@ -46,6 +46,7 @@ use crate::{
     service::Service,
 };
 use guard::{GuardedRoutes, Need, Verb};
+use import::Imports;
 use key_uses::KeyUses;
 use problem::Problem;
 use throttle::Throttle;
@@ -62,7 +63,7 @@ pub(crate) struct App {
     pub(crate) refused_pops: Refusals,
     pub(crate) refused_api_keys: Refusals,
     pub(crate) key_uses: KeyUses,
-    pub(crate) imports: Arc<Semaphore>,
+    pub(crate) imports: Imports,
     pub(crate) throttle: Throttle,
     pub(crate) pops_seen: PopsSeen,
     pub(crate) metrics: Metrics,

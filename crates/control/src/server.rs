@@ -20,7 +20,7 @@ use tower_layer::Layer;
 use crate::{
     api::{
         self, App, SharedApp,
-        import::MAX_IMPORTS,
+        import::Imports,
         key_uses::KeyUses,
         throttle::{Peer, Throttle},
     },
@@ -113,7 +113,7 @@ impl Control {
             refused_pops: Refusals::default(),
             refused_api_keys: Refusals::default(),
             key_uses: KeyUses::default(),
-            imports: Arc::new(Semaphore::new(MAX_IMPORTS)),
+            imports: Imports::new(),
             throttle: Throttle::new(&config.api),
             pops_seen: PopsSeen::default(),
             metrics,

@@ -1,16 +1,19 @@
 //! Reads request bodies: bounded, typed, and wiped where they may hold a secret.
 
+mod lines;
+mod stray_key;
+
 use std::time::Duration;
 
 use axum::{body::BodyDataStream, extract::Request};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{json, problem::Problem};
-use crate::certificate::pem::PRIVATE_KEY;
+pub(super) use lines::{Line, LineLimits, read_lines};
+pub(crate) use stray_key::refuse_private_keys;
 
 /// How much of a refused body is still taken, in bytes, and for how long.
 const DISCARDED_BYTES: usize = 8 << 20;
@@ -31,17 +34,9 @@ pub(crate) async fn read_public_bytes(
     request: Request,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let bytes = read_of_kind(request, JSON, limit).await?;
-    refuse_private_keys(&bytes)?;
+    let bytes = read_json_bytes(request, limit).await?;
+    refuse_private_keys(&bytes, &[])?;
     Ok(bytes)
-}
-
-/// Parsed, a key would be in texts that nobody wipes, and in the words of an error.
-pub(super) fn refuse_private_keys(bytes: &[u8]) -> Result<(), Problem> {
-    match bytes.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY.as_bytes()) {
-        true => Err(Problem::private_key()),
-        false => Ok(()),
-    }
 }
 
 /// The same for a body that holds a secret: the error says where it is wrong and what was
@@ -71,35 +66,32 @@ const JSON: Kind = Kind {
     names: &["application/json", "application/merge-patch+json"],
     expected: "Expected a JSON body with `Content-Type: application/json`.",
 };
-const LINES: Kind = Kind {
-    names: &["application/x-ndjson"],
-    expected: "Expected a JSON object a line, with `Content-Type: application/x-ndjson`.",
-};
 
 /// Reads a body of at most `limit` bytes that is said to be JSON, into a buffer that is wiped.
 pub(crate) async fn read_json_bytes(
     request: Request,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    read_of_kind(request, JSON, limit).await
+    let mut read = Zeroizing::new(Vec::new());
+    read_of_kind(request, JSON, limit, |chunk| {
+        append(&mut read, chunk);
+        Ok(())
+    })
+    .await?;
+    Ok(read)
 }
 
-/// Reads a body of at most `limit` bytes that has a JSON object in each line.
-pub(crate) async fn read_lines(
-    request: Request,
-    limit: usize,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    read_of_kind(request, LINES, limit).await
-}
-
+/// Hands the pieces of a body of at most `limit` bytes on as they come, and wipes those that nobody
+/// shares.
 async fn read_of_kind(
     request: Request,
     kind: Kind,
     limit: usize,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    take: impl FnMut(&[u8]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     let (parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
-    let read = read_announced(&parts.headers, &kind, &mut body, limit).await;
+    let read = read_announced(&parts.headers, &kind, (&mut body, limit), take).await;
     if read.is_err() {
         discard(body).await;
     }
@@ -125,9 +117,9 @@ async fn discard(mut body: BodyDataStream) {
 async fn read_announced(
     headers: &HeaderMap,
     kind: &Kind,
-    body: &mut BodyDataStream,
-    limit: usize,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    (body, limit): (&mut BodyDataStream, usize),
+    mut take: impl FnMut(&[u8]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     if !kind.is_announced(headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -136,37 +128,30 @@ async fn read_announced(
             kind.expected,
         ));
     }
-    let announced = content_length(headers);
-    if announced.is_some_and(|len| len > limit) {
+    if content_length(headers).is_some_and(|len| len > limit) {
         return Err(too_large(limit));
     }
-    read_bytes(body, announced.unwrap_or_default(), limit).await
-}
-
-async fn read_bytes(
-    body: &mut BodyDataStream,
-    announced: usize,
-    limit: usize,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let mut read = Zeroizing::new(Vec::with_capacity(announced.max(4_096)));
+    let mut len = 0;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| {
             let detail = "The body ended before its announced length.";
             Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body is cut off", detail)
         })?;
-        if read.len() + chunk.len() > limit {
+        len += chunk.len();
+        if len > limit {
             return Err(too_large(limit));
         }
-        append(&mut read, &chunk);
+        let taken = take(&chunk);
         if let Ok(mut own) = chunk.try_into_mut() {
             own.zeroize();
         }
+        taken?;
     }
-    Ok(read)
+    Ok(())
 }
 
 /// Appends without leaving an unwiped copy where the vector would have grown.
-fn append(to: &mut Zeroizing<Vec<u8>>, chunk: &Bytes) {
+fn append(to: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     if to.capacity() - to.len() < chunk.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(2 * (to.len() + chunk.len())));
         larger.extend_from_slice(to);

@@ -21,6 +21,15 @@ pub(crate) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     }
 }
 
+/// Refuses the header where there is no version that a request could depend on.
+pub(crate) fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(());
+    }
+    let detail = "What this makes or changes has no version before.";
+    Err(Problem::bad_header("If-Match", "if_match_not_supported", detail))
+}
+
 fn refused() -> Problem {
     let detail = "Expected one entity tag, as an earlier answer's `ETag` has it, or `*`.";
     Problem::bad_header("If-Match", "invalid_if_match", detail)

@@ -1,9 +1,15 @@
 //! `/api/Property/{property}/hostname/import`: many hostnames, one JSON object a line.
 //!
 //! The body is read whole before anything is made, so that a client that reads the answer only once
-//! it has sent everything is never stuck. The answer is written as the lines are dealt with.
+//! it has sent everything is never stuck. The lines are dealt with some at a time, in turns with other
+//! imports, whether or not anybody reads the answer: neither a body that drips nor a reader that doesn't
+//! read holds up more than its own property's imports.
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    sync::{Mutex, PoisonError},
+};
 
 use axum::{
     Extension,
@@ -13,15 +19,18 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use http::{StatusCode, header};
+use http::header;
 use landfall_model::PropertyId;
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 
 use super::{
     SharedApp,
-    body::{read_lines, refuse_private_keys},
-    json,
+    body::{Line, LineLimits, read_lines, refuse_private_keys},
+    condition, json, once,
     problem::Problem,
     property::property_id,
 };
@@ -33,8 +42,50 @@ use crate::{
 
 /// How many lines one transaction takes: other writers come between.
 const CHUNK: usize = 50;
-/// How many imports go on at a time.
-pub(crate) const MAX_IMPORTS: usize = 4;
+/// How many such transactions are worked on at a time: the others wait for their turn.
+const MAX_TURNS: usize = 2;
+/// How many imports go on at a time, from their first byte to their last line: what they have to keep in
+/// memory is this many bodies.
+const MAX_IMPORTS: usize = 32;
+
+/// The imports that go on.
+pub(crate) struct Imports {
+    /// Of which properties: each has one at a time.
+    of: Mutex<HashSet<PropertyId>>,
+    turns: Semaphore,
+}
+
+/// A place among the imports that go on, given back when it is dropped.
+struct Place {
+    app: SharedApp,
+    property: PropertyId,
+}
+
+impl Imports {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self { of: Mutex::default(), turns: Semaphore::new(MAX_TURNS) }
+    }
+}
+
+impl Place {
+    fn take(app: &SharedApp, property: PropertyId) -> Result<Self, Problem> {
+        let mut of = app.imports.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let detail = match of.len() {
+            MAX_IMPORTS.. => "Too many imports are going on. Nothing was changed.",
+            _ if of.insert(property) => return Ok(Self { app: SharedApp::clone(app), property }),
+            _ => "Another import of the property is going on. Nothing was changed.",
+        };
+        Err(Problem::unavailable("too_many_imports", detail))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut of = self.app.imports.of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.remove(&self.property);
+    }
+}
 
 /// Adds many hostnames to a property
 ///
@@ -55,7 +106,8 @@ pub(crate) const MAX_IMPORTS: usize = 4;
             content_type = "application/x-ndjson",
             body = String,
         ),
-        (status = 413, description = "`body_too_large` or `too_many_lines`"),
+        (status = 413, description = "`body_too_large`, `line_too_long` or `too_many_lines`"),
+        (status = 503, description = "`too_many_imports`: of this property one at a time."),
     )
 )]
 pub(super) async fn import(
@@ -67,27 +119,52 @@ pub(super) async fn import(
 ) -> Result<Response, Problem> {
     let property = property_id(path)?;
     let mode = mode(&query)?;
+    condition::refuse(request.headers())?;
+    once::refuse(request.headers(), "An import may be sent again as it is: what exists is left.")?;
     app.service.property(property).await?;
-    let permit = Arc::clone(&app.imports).try_acquire_owned().map_err(|_| {
-        Problem::unavailable("too_many_imports", "Other imports are going on. Nothing was changed.")
-    })?;
-    let body = read_lines(request, app.limits.import_max_body).await?;
-    let most = app.limits.import_max_lines;
-    let lines: Vec<(usize, Vec<u8>)> = body
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .map(|(index, line)| (index + 1, line.to_vec()))
-        .collect();
-    if lines.len() > most {
-        let detail = format!("An import may have {most} lines.");
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Err(Problem::new(status, "too_many_lines", "The body is too large", detail));
-    }
-    let seen = HashSet::new();
-    let import = Import { app, call, property, mode, lines: lines.into(), seen, _permit: permit };
-    let answer = Body::from_stream(stream::unfold(import, Import::next));
+    let place = Place::take(&app, property)?;
+    let limits = LineLimits {
+        body: app.limits.import_max_body,
+        line: app.limits.max_body,
+        lines: app.limits.import_max_lines,
+    };
+    let lines = read_lines(request, limits).await?;
+    let import = Import { app, call, property, mode, seen: HashSet::new() };
+    let (tell, told) = mpsc::channel(1);
+    let mut task = JoinSet::new();
+    task.spawn(import.run(lines, place, tell));
+    let answer = Body::from_stream(stream::unfold(Answer { told, task }, Answer::next));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], answer).into_response())
+}
+
+/// How an answer ends. One that ends before all was told must not look whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// All was told.
+    Whole,
+    /// It was not read in time.
+    CutOff,
+}
+
+/// An answer that is being made.
+struct Answer {
+    told: mpsc::Receiver<Bytes>,
+    /// What makes it. Dropped, that ends too.
+    task: JoinSet<Ending>,
+}
+
+impl Answer {
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        if let Some(piece) = self.told.recv().await {
+            return Some((Ok(piece), self));
+        }
+        match self.task.join_next().await {
+            None | Some(Ok(Ending::Whole)) => None,
+            Some(Ok(Ending::CutOff) | Err(_)) => {
+                Some((Err(io::Error::other("the import was cut off")), self))
+            }
+        }
+    }
 }
 
 fn mode(query: &[(String, String)]) -> Result<ImportMode, Problem> {
@@ -111,34 +188,61 @@ struct Import {
     call: Call,
     property: PropertyId,
     mode: ImportMode,
-    lines: std::collections::VecDeque<(usize, Vec<u8>)>,
     /// What a rehearsal would have made.
     seen: HashSet<String>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Import {
-    /// Deals with the next lines, and tells what came of them.
-    async fn next(mut self) -> Option<(Result<Bytes, io::Error>, Self)> {
-        if self.lines.is_empty() {
-            return None;
+    /// Deals with all lines, and tells what came of them for as long as somebody listens. What was not
+    /// read in time once all is done is given up.
+    async fn run(
+        mut self,
+        lines: VecDeque<Line>,
+        place: Place,
+        tell: mpsc::Sender<Bytes>,
+    ) -> Ending {
+        let limit = self.app.limits.request_timeout;
+        // Whatever the reader does, there is room for what is to be told.
+        let (dealt, mut to_tell) = mpsc::channel(lines.len().div_ceil(CHUNK).max(1));
+        let telling = async move {
+            while let Some(piece) = to_tell.recv().await {
+                if tell.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::pin!(telling);
+        tokio::select! {
+            // Nobody listens any more.
+            () = &mut telling => return Ending::CutOff,
+            () = self.deal_with_all(lines, dealt) => {}
         }
-        let taken = self.lines.len().min(CHUNK);
-        let chunk: Vec<(usize, Vec<u8>)> = self.lines.drain(..taken).collect();
-        let answers = self.deal_with(chunk).await;
-        let mut text = String::new();
-        for answer in answers {
-            text.push_str(&answer.to_string());
-            text.push('\n');
+        let told = tokio::time::timeout(limit, telling).await;
+        // What is still to be told takes memory too.
+        drop(place);
+        match told {
+            Ok(()) => Ending::Whole,
+            Err(_) => Ending::CutOff,
         }
-        Some((Ok(Bytes::from(text)), self))
     }
 
-    async fn deal_with(&mut self, chunk: Vec<(usize, Vec<u8>)>) -> Vec<Value> {
+    async fn deal_with_all(&mut self, mut lines: VecDeque<Line>, dealt: mpsc::Sender<Bytes>) {
+        while !lines.is_empty() {
+            let taken = lines.len().min(CHUNK);
+            let chunk = lines.drain(..taken).collect();
+            let answers = self.deal_with(chunk).await;
+            let text: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
+            if dealt.send(Bytes::from(text)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn deal_with(&mut self, chunk: Vec<Line>) -> Vec<Value> {
         let mut answers = Vec::with_capacity(chunk.len());
         let (mut numbers, mut readable) = (Vec::new(), Vec::new());
-        for (number, line) in chunk {
-            match refuse_private_keys(&line).and_then(|()| json::read::<Fields>(&line)) {
+        for Line { number, json } in chunk {
+            match refuse_private_keys(&json, &[]).and_then(|()| json::read::<Fields>(&json)) {
                 Ok(fields) => {
                     numbers.push(number);
                     readable.push(fields);
@@ -146,17 +250,13 @@ impl Import {
                 Err(problem) => answers.push((number, failed("invalid", None, &problem))),
             }
         }
-        let service = &self.app.service;
-        let imported =
-            service.import_hostnames(self.call, self.property, self.mode, readable).await;
-        match imported {
+        match self.make(readable).await {
             Ok(imported) => {
                 for (number, imported) in numbers.into_iter().zip(imported) {
                     answers.push((number, self.told(imported)));
                 }
             }
-            Err(error) => {
-                let problem = Problem::from(error);
+            Err(problem) => {
                 let failed = |number| (number, failed("failed", None, &problem));
                 answers.extend(numbers.into_iter().map(failed));
             }
@@ -169,6 +269,22 @@ impl Import {
             answer
         };
         answers.into_iter().map(numbered).collect()
+    }
+
+    /// Waits for its turn, and makes what can be made, for at most as long as a request may take.
+    async fn make(&self, hostnames: Vec<Fields>) -> Result<Vec<Imported>, Problem> {
+        if hostnames.is_empty() {
+            return Ok(Vec::new());
+        }
+        let making = async {
+            let _turn = self.app.imports.turns.acquire().await;
+            let service = &self.app.service;
+            service.import_hostnames(self.call, self.property, self.mode, hostnames).await
+        };
+        match tokio::time::timeout(self.app.limits.request_timeout, making).await {
+            Ok(imported) => imported.map_err(Problem::from),
+            Err(_) => Err(Problem::unavailable("timeout", "The lines took too long.")),
+        }
     }
 
     fn told(&mut self, imported: Imported) -> Value {

@@ -40,7 +40,7 @@ pub(crate) fn invalid(pointer: &str, error: &serde_json::Error) -> Problem {
     Problem::new(status, "invalid_field", "The request is invalid", explain(&message)).at(&pointer)
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
+pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let what = match error.classify() {
         Category::Data => without_place(&text).to_owned(),

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     SharedApp,
     body::read_json,
+    condition,
     list::{Page, Wanted, WantedQuery},
     once,
     problem::Problem,
@@ -121,7 +122,9 @@ pub(super) async fn create(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    once::refuse(&headers)?;
+    condition::refuse(&headers)?;
+    let told_once = "A key's secret is answered once and kept nowhere: it can't be repeated.";
+    once::refuse(&headers, told_once)?;
     let fields: Fields = read_json(request, app.limits.max_body).await?;
     let asked: KeySettings = settings::read(fields).map_err(|error| Problem::settings(&error))?;
     let name: PlainName = asked
@@ -199,7 +202,9 @@ pub(super) async fn revoke(
     Extension(call): Extension<Call>,
     Extension(caller): Extension<Caller>,
     path: Result<Path<i64>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
+    condition::refuse(&headers)?;
     app.service.revoke_key(call, caller.property, key_id(path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,14 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use landfall_feed::seal::sha256;
 
-use super::{body::read_public_bytes, condition::Tagged, json, problem::Problem};
+use zeroize::Zeroizing;
+
+use super::{
+    body::read_public_bytes,
+    condition::{self, Tagged},
+    json,
+    problem::Problem,
+};
 use crate::{
     api_key::Caller,
     call::{Call, Once},
@@ -27,23 +34,42 @@ pub(super) async fn read_creation(
     caller: &Caller,
     limit: usize,
 ) -> Result<(Fields, Call), Problem> {
-    let key = key(request.headers())?;
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let asked = Asked::of(&request)?;
     let body = read_public_bytes(request, limit).await?;
-    let once = key.map(|key| {
-        let (method, path) = (method.as_str(), path.as_str());
-        let asked = [method.as_bytes(), b" ", path.as_bytes(), b"\n", body.as_slice()].concat();
-        Once { api_key: caller.key, key: sha256(&key), fingerprint: sha256(&asked) }
-    });
-    Ok((json::read(&body)?, call.once(once)))
+    Ok((json::read(&body)?, asked.once(&body, call, caller)))
 }
 
-/// Refuses the header where a creation can't be repeated.
-pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
+/// What a request for a creation says before its body.
+pub(crate) struct Asked {
+    key: Option<Vec<u8>>,
+    /// Method and path.
+    line: String,
+}
+
+impl Asked {
+    /// Reads it, and refuses what a creation can't depend on.
+    pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
+        condition::refuse(request.headers())?;
+        let line = format!("{} {}\n", request.method(), request.uri().path());
+        Ok(Self { key: key(request.headers())?, line })
+    }
+
+    /// The call that makes what this and the body ask for once.
+    pub(crate) fn once(self, body: &[u8], call: Call, caller: &Caller) -> Call {
+        let Self { key, line } = self;
+        call.once(key.map(|key| {
+            let asked = Zeroizing::new([line.as_bytes(), body].concat());
+            Once { api_key: caller.key, key: sha256(&key), fingerprint: sha256(&asked) }
+        }))
+    }
+}
+
+/// Refuses the header where an answer can't be repeated. `why` it can't is told.
+pub(super) fn refuse(headers: &HeaderMap, why: &str) -> Result<(), Problem> {
     if !headers.contains_key(HEADER) {
         return Ok(());
     }
-    let detail = "A key's secret is answered once and kept nowhere: it can't be repeated.";
+    let detail = why;
     Err(Problem::bad_header("Idempotency-Key", "idempotency_not_supported", detail))
 }
 
@@ -67,10 +93,14 @@ where
     match creation {
         Creation::Made(view) => (StatusCode::CREATED, Tagged::<B>::from(view)).into_response(),
         Creation::Repeated(view) => {
-            let mut response = (StatusCode::CREATED, Tagged::<B>::from(view)).into_response();
-            let replayed = HeaderValue::from_static("true");
-            response.headers_mut().insert("idempotency-replayed", replayed);
-            response
+            replayed((StatusCode::CREATED, Tagged::<B>::from(view)).into_response())
         }
     }
+}
+
+/// Says of an answer that what it shows was made before.
+pub(crate) fn replayed(mut response: Response) -> Response {
+    let value = HeaderValue::from_static("true");
+    response.headers_mut().insert("idempotency-replayed", value);
+    response
 }

@@ -6,10 +6,13 @@ use axum::extract::Request;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::failure::Failure;
-use crate::api::body::{SecretText, read_json_bytes};
+use crate::api::{
+    body::{SecretText, read_json_bytes, refuse_private_keys},
+    json::pointer_of,
+};
 
-/// The longest path of a field in an error, in bytes. A client's own words may be in it.
-const MAX_PATH: usize = 256;
+/// The fields that a private key may be in. Of a certificate's PEM nothing but certificates is kept.
+const FOR_KEYS: &[&str] = &["custom_key", "custom_certificate"];
 
 /// What creates a custom hostname, or changes one.
 #[derive(Deserialize)]
@@ -89,12 +92,17 @@ pub(super) async fn read<T: DeserializeOwned>(
     request: Request,
     limit: usize,
 ) -> Result<T, Failure> {
-    let bytes = read_json_bytes(request, limit).await?;
-    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    parse(&read_json_bytes(request, limit).await?)
+}
+
+/// The same of a body that was read already.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    refuse_private_keys(bytes, FOR_KEYS)?;
+    let mut json = serde_json::Deserializer::from_slice(bytes);
     let body = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
+        let pointer = pointer_of(error.path());
         match error.inner().classify() {
-            serde_json::error::Category::Data => mistyped(path),
+            serde_json::error::Category::Data => mistyped(&pointer),
             serde_json::error::Category::Io
             | serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof => undecodable(),
@@ -109,12 +117,39 @@ fn undecodable() -> Failure {
     Failure::invalid(1400, message)
 }
 
-fn mistyped(mut path: String) -> Failure {
-    path.truncate(path.floor_char_boundary(MAX_PATH));
-    if path.starts_with("custom_metadata") {
+fn mistyped(pointer: &str) -> Failure {
+    if pointer.starts_with("/custom_metadata") {
         let message = "Unable to encode the Custom Metadata as JSON: expected texts as values.";
-        return Failure::field(1401, &path, message);
+        return Failure::at(1401, pointer, message);
     }
-    let message = format!("Unable to decode the JSON request body: `{path}` is of another type.");
-    Failure::field(1400, &path, message)
+    let field = pointer.trim_start_matches('/').replace('/', ".");
+    let field = if field.is_empty() { "the whole" } else { &field };
+    let message = format!("Unable to decode the JSON request body: {field} is of another type.");
+    Failure::at(1400, pointer, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_of_another_type_is_pointed_at() {
+        let table = [
+            (r#"[]"#, ""),
+            (r#"{"custom_metadata": {"a/b": {"~": 1}}}"#, "/custom_metadata/a~1b"),
+            (r#"{"custom_metadata": {"": 1}}"#, "/custom_metadata/"),
+            (r#"{"ssl": {"settings": {"ciphers": ["x", 1]}}}"#, "/ssl/settings/ciphers/1"),
+            (
+                r#"{"ssl": {"custom_cert_bundle": [{"custom_key": 1}]}}"#,
+                "/ssl/custom_cert_bundle/0/custom_key",
+            ),
+        ];
+        for (body, pointer) in table {
+            let failure = parse::<HostnameBody>(body.as_bytes()).map(drop).unwrap_err();
+            let shown = failure.shown();
+            assert_eq!(shown["source"], json!({"pointer": pointer}), "{body}");
+        }
+    }
 }

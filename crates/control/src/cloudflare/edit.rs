@@ -8,8 +8,6 @@ use super::{
     ssl::SslEdit,
 };
 use crate::{
-    api::problem::Problem,
-    certificate::pem::PRIVATE_KEY,
     hostname::{HostnameSpec, Metadata, wish::CertificateWish},
     service::Upload,
     settings::SettingsError,
@@ -42,10 +40,6 @@ impl Edit {
     /// Reads what is to change.
     pub(super) fn read(body: HostnameBody) -> Result<Self, Failure> {
         let metadata = body.custom_metadata.try_map(|pairs| {
-            if pairs.values().any(|value| value.contains(PRIVATE_KEY)) {
-                let refused = Problem::private_key();
-                return Err(Failure::field(1401, "custom_metadata", refused.detail()));
-            }
             let checked = Metadata(pairs).checked();
             checked.map_err(|error| Failure::field(1401, "custom_metadata", format!("{error}.")))
         })?;

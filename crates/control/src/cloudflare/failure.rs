@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{api::problem::Problem, service::ServiceError};
 
@@ -32,10 +32,23 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// The same for a field, named as in `ssl.settings.http2`.
+    /// The same for a field that the API documents, named as in `ssl.settings.http2`.
     pub(super) fn field(code: u16, field: &str, message: impl Into<String>) -> Self {
-        let pointer = Some(format!("/{}", field.replace('.', "/")));
-        Self { pointer, ..Self::invalid(code, message) }
+        Self::at(code, &format!("/{}", field.replace('.', "/")), message)
+    }
+
+    /// The same for what a JSON pointer (RFC 6901) leads to.
+    pub(super) fn at(code: u16, pointer: &str, message: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.to_owned()), ..Self::invalid(code, message) }
+    }
+
+    /// As it stands among the errors of an answer.
+    pub(super) fn shown(&self) -> Value {
+        let (code, message) = (self.code, &self.message);
+        match &self.pointer {
+            None => json!({"code": code, "message": message}),
+            Some(at) => json!({"code": code, "message": message, "source": {"pointer": at}}),
+        }
     }
 }
 
@@ -73,6 +86,7 @@ fn told_as(status: StatusCode, code: &str) -> (StatusCode, u16) {
     match code {
         "invalid_json" | "body_incomplete" => bad(1400),
         "invalid_metadata" => bad(1401),
+        "private_key_refused" => bad(1434),
         "hostname_taken" => (StatusCode::CONFLICT, 1406),
         "invalid_name" | "name_is_ip_address" | "name_has_one_label" | "name_too_long" => bad(1407),
         "hostname_reserved" | "not_in_dns" | "name_is_no_host" => bad(1409),
@@ -101,12 +115,8 @@ fn told_as(status: StatusCode, code: &str) -> (StatusCode, u16) {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (code, message) = (self.code, self.message);
-        let error = match self.pointer {
-            None => json!({"code": code, "message": message}),
-            Some(at) => json!({"code": code, "message": message, "source": {"pointer": at}}),
-        };
-        let body = json!({"success": false, "errors": [error], "messages": [], "result": null});
+        let errors = [self.shown()];
+        let body = json!({"success": false, "errors": errors, "messages": [], "result": null});
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         match self.status {

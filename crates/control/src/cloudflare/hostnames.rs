@@ -17,25 +17,35 @@ use super::{
     query::Wanted,
 };
 use crate::{
-    api::{App, SharedApp},
+    api::{
+        App, SharedApp,
+        body::read_json_bytes,
+        once::{Asked, replayed},
+    },
+    api_key::Caller,
     call::Call,
     hostname::HostnameStatus,
-    service::HostnameView,
+    service::{Creation, HostnameView},
 };
 
 pub(super) async fn create(
     State(app): State<SharedApp>,
     Extension(call): Extension<Call>,
+    Extension(caller): Extension<Caller>,
     Path(zone): Path<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let property = zone_of(&app, &zone).await?;
-    let body: HostnameBody = body::read(request, app.limits.max_body).await?;
-    let (name, mut edit) = Edit::create(body)?;
+    let asked = Asked::of(&request)?;
+    let bytes = read_json_bytes(request, app.limits.max_body).await?;
+    let call = asked.once(&bytes, call, &caller);
+    let (name, mut edit) = Edit::create(body::parse(&bytes)?)?;
     let uploads = edit.take_uploads();
     let spec = edit.new_spec(property).map_err(crate::service::ServiceError::from)?;
-    let view = app.service.create_hostname(call, property, &name, spec, uploads).await?.into_view();
-    answer(&app, StatusCode::CREATED, view).await
+    match app.service.create_hostname(call, property, &name, spec, uploads).await? {
+        Creation::Made(view) => answer(&app, StatusCode::CREATED, view).await,
+        Creation::Repeated(view) => answer(&app, StatusCode::CREATED, view).await.map(replayed),
+    }
 }
 
 pub(super) async fn list(

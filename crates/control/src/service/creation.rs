@@ -12,15 +12,6 @@ pub(crate) enum Creation<V> {
     Repeated(V),
 }
 
-impl<V> Creation<V> {
-    /// What was made, whenever.
-    pub(crate) fn into_view(self) -> V {
-        match self {
-            Self::Made(view) | Self::Repeated(view) => view,
-        }
-    }
-}
-
 /// The id of what the same request made before.
 pub(super) async fn earlier(change: &mut Change) -> Result<Option<i64>, ServiceError> {
     let Some(once) = change.conditions().once else { return Ok(None) };

@@ -4,7 +4,7 @@ use landfall_feed::record::property_id;
 use landfall_model::{Origin, PropertyId};
 use time::OffsetDateTime;
 
-use super::{Missing, PropertyView, Service, ServiceError, properties};
+use super::{Missing, PropertyView, Service, ServiceError, check_version, properties};
 use crate::{
     call::Call,
     hostname::deployment::{Deployment, Published},
@@ -23,6 +23,7 @@ impl Service {
         self.check_origins([&origin], &[])?;
         let mut change = self.store.change(call).await?;
         let property = properties::find(&mut change, id).await?;
+        check_version(&change, property.version)?;
         let created_at = property.fallback.as_ref().map_or(call.now, |own| own.created_at);
         let fallback = FallbackOrigin { origin, created_at, updated_at: call.now };
         store::property::set_fallback(change.on(), id, Some(&fallback)).await?;
@@ -42,6 +43,7 @@ impl Service {
     ) -> Result<FallbackOrigin, ServiceError> {
         let mut change = self.store.change(call).await?;
         let property = properties::find(&mut change, id).await?;
+        check_version(&change, property.version)?;
         let missing = ServiceError::Missing(Missing::FallbackOrigin);
         let before = property.fallback.clone().ok_or(missing)?;
         store::property::set_fallback(change.on(), id, None).await?;

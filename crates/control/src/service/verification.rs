@@ -140,6 +140,10 @@ impl Service {
         id: HostnameId,
     ) -> Result<HostnameView, ServiceError> {
         let view = self.hostname(property, id).await?;
+        let version = view.hostname.version;
+        if !call.conditions.expected.admits(version) {
+            return Err(ServiceError::Stale { version });
+        }
         if view.certificates.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
             return Err(VerificationError::UploadedCertificate.into());
         }

@@ -201,13 +201,16 @@ async fn bodies_that_can_not_be_used_are_refused_and_nothing_is_stored() {
         (json!({"hostname": "co.uk"}), 400, 1410),
         (json!({"hostname": "edge.test"}), 400, 1409),
         (json!({"hostname": NAME, "custom_metadata": {"a": {}}}), 400, 1401),
-        (json!({"hostname": NAME, "custom_metadata": {"a": key}}), 400, 1401),
+        (json!({"hostname": NAME, "custom_metadata": {"a": key}}), 400, 1434),
+        (json!({"hostname": NAME, "custom_metadata": {key.as_str().unwrap(): "a"}}), 400, 1434),
+        (json!({"hostname": NAME, "custom_origin_server": key}), 400, 1434),
+        (json!({"hostname": NAME, "ssl": {"settings": {"ciphers": [key]}}}), 400, 1434),
         (json!({"hostname": NAME, "custom_origin_server": "http://10.0.0.1"}), 400, 1415),
         (json!({"hostname": NAME, "custom_origin_server": "a.test/x"}), 400, 1415),
         (json!({"hostname": NAME, "ssl": "on"}), 400, 1400),
         (json!({"hostname": NAME, "ssl": {"custom_key": key}}), 400, 1427),
         (json!({"hostname": NAME, "ssl": {"custom_cert_bundle": []}}), 400, 1434),
-        (json!({"hostname": NAME, "ssl": {"settings": {"http2": [key]}}}), 400, 1400),
+        (json!({"hostname": NAME, "ssl": {"settings": {"http2": [key]}}}), 400, 1434),
         (json!({"hostname": NAME, "ssl": {"custom_csr_id": "7"}}), 400, 1430),
         (
             json!({"hostname": NAME, "ssl": {"settings": {
@@ -229,6 +232,11 @@ async fn bodies_that_can_not_be_used_are_refused_and_nothing_is_stored() {
         assert_eq!((got.as_u16(), &answer["errors"][0]["code"]), (status, &json!(code)), "{short}");
         assert!(!answer.to_string().contains("PRIVATE KEY"), "{answer}");
     }
+    let hidden = json!({"hostname": NAME, "custom_metadata": {"a": key}}).to_string();
+    let hidden = hidden.replace("PRIVATE KEY", "PRIVATE\\u0020KEY");
+    let request = zone.plane.request(Method::POST, &zone.path);
+    let request = request.header("content-type", "application/json").body(hidden);
+    assert_eq!(answer(request).await.1["errors"][0]["code"], 1434);
     let cut = zone.plane.request(Method::POST, &zone.path);
     let cut = cut.header("content-type", "application/json").body("{\"hostname\":");
     let (status, body) = answer(cut).await;

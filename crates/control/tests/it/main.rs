@@ -11,6 +11,8 @@ mod certificate_pairs;
 #[cfg(test)]
 mod cloudflare;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod errors;
@@ -20,6 +22,8 @@ mod explain;
 mod feed;
 #[cfg(test)]
 mod hostnames;
+#[cfg(test)]
+mod imports;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
