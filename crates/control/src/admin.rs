@@ -134,7 +134,7 @@ pub async fn add_api_key(
     let parsed = plain_name(name)?;
     let store = state::open_store(config).await?;
     let mut change = begin(&store).await?;
-    let added = keys::add(&mut change, &parsed, &grant).await;
+    let added = keys::add(&mut change, &parsed, &grant, config.api.keys_per_property).await;
     let added = added.map_err(|error| key_error(error, name, grant.property))?;
     finish(change, &store).await?;
     Ok(added.token)
@@ -271,6 +271,7 @@ fn exists_or(error: StoreError, what: &'static str, name: &str) -> ControlError 
 fn key_error(error: KeyError, name: &str, property: Option<PropertyId>) -> ControlError {
     match error {
         KeyError::NameTaken => ControlError::Exists { what: "an API key", name: name.to_owned() },
+        KeyError::TooMany { most } => ControlError::TooManyKeys { most },
         KeyError::NoProperty => ControlError::Unknown {
             what: "property",
             name: property.map_or_else(String::new, |property| property.0.to_string()),

@@ -94,6 +94,12 @@ pub enum ControlError {
         /// Its name.
         name: String,
     },
+    /// A property has as many keys as it may.
+    #[error("the property has {most} valid API keys (`api.keys_per_property`): revoke one first")]
+    TooManyKeys {
+        /// How many it may have.
+        most: u32,
+    },
     /// The name is not in use.
     #[error("there is no {what} named `{name}`")]
     Unknown {

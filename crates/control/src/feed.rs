@@ -18,6 +18,7 @@ use landfall_feed::protocol::{ACK_PATH, CHANGES_PATH, MAX_WAIT_SECONDS, SNAPSHOT
 
 use crate::{
     api::{SharedApp, guard::bearer, problem::Problem, within},
+    peer::Peer,
     store::{self, StoreError},
     token::{PopId, Presented},
 };
@@ -52,6 +53,9 @@ async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: N
     match proven {
         Ok(Some(id)) => {
             app.pops_seen.note(id, Instant::now());
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                peer.prove();
+            }
             request.extensions_mut().insert(id);
             next.run(request).await
         }

@@ -17,6 +17,7 @@ mod error;
 mod feed;
 mod hostname;
 mod metrics;
+mod peer;
 mod pops_seen;
 mod property;
 mod rate;

@@ -69,6 +69,8 @@ pub(crate) struct Metrics {
     pub(crate) verification: VerificationMetrics,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
+    /// Connections that were closed because their client had too many without a key.
+    pub(crate) connections_refused: IntCounter,
     /// Long polls that wait.
     pub(crate) long_polls: IntGauge,
 }
@@ -85,11 +87,7 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
+        let counter = |name: &str, help: &str| counter(&registry, name, help);
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
@@ -132,6 +130,10 @@ impl Metrics {
             revision: gauge("landfall_feed_revision", "The revision of the last change.")?,
             epoch: gauge("landfall_feed_epoch", "The epoch of the feed.")?,
             connections: gauge("landfall_control_connections", "Connections that are open.")?,
+            connections_refused: counter(
+                "landfall_control_connections_refused_total",
+                "Connections closed because their client had too many that showed no key.",
+            )?,
             long_polls: gauge("landfall_feed_long_polls", "Long polls that wait.")?,
             pop_applied: by_pop("landfall_pop_applied_revision", "What each PoP has applied.")?,
             pop_seen: by_pop("landfall_pop_last_ack_timestamp_seconds", "Each PoP's last ack.")?,
@@ -185,6 +187,12 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
 }
 
 fn number(value: u64) -> i64 {

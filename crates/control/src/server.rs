@@ -1,29 +1,18 @@
 //! The running control plane: the listener, the tasks, and an orderly stop.
 
-use std::{future::Future, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+mod connections;
 
-use axum::{Extension, Router, middleware::AddExtension};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
-use socket2::SockRef;
+use std::{future::Future, net::SocketAddr, num::NonZeroU32, sync::Arc};
+
 use time::OffsetDateTime;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    net::TcpListener,
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
-use tower_layer::Layer;
 
 use crate::{
-    api::{
-        self, App, SharedApp,
-        import::Imports,
-        key_uses::KeyUses,
-        throttle::{Peer, Throttle},
-    },
+    api::{self, App, SharedApp, import::Imports, key_uses::KeyUses, throttle::Throttle},
     config::{ChecksAtATime, ControlConfig, VerificationConfig},
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
@@ -38,9 +27,7 @@ use crate::{
     tasks,
     verification::Lane,
 };
-
-/// How long to wait before accepting again after the system refused to.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use connections::Connections;
 
 /// A control plane whose port is bound.
 pub struct Control {
@@ -101,6 +88,7 @@ impl Control {
             issuance: config.issuance,
             origins: config.origins.clone(),
             pop_unhealthy_after: config.verification.pop_unhealthy_after,
+            keys_per_property: config.api.keys_per_property,
         };
         let (stop, stopping) = watch::channel(false);
         let app = Arc::new(App {
@@ -114,7 +102,7 @@ impl Control {
             refused_api_keys: Refusals::default(),
             key_uses: KeyUses::default(),
             imports: Imports::new(),
-            throttle: Throttle::new(&config.api),
+            throttle: Throttle::new(config.api.rates),
             pops_seen: PopsSeen::default(),
             metrics,
             limits: config.api,
@@ -213,82 +201,5 @@ async fn first_to_end(tasks: &mut JoinSet<&'static str>) -> &'static str {
             "background"
         }
         None => "background",
-    }
-}
-
-/// The connections that are open, at most as many as the config allows.
-struct Connections {
-    app: SharedApp,
-    permits: Arc<Semaphore>,
-    tasks: JoinSet<()>,
-    graceful: GracefulShutdown,
-}
-
-impl Connections {
-    fn new(app: SharedApp) -> Self {
-        let permits = Arc::new(Semaphore::new(app.limits.max_connections));
-        Self { app, permits, tasks: JoinSet::new(), graceful: GracefulShutdown::new() }
-    }
-
-    /// Accepts for as long as it is polled. Over the limit, connections wait in the backlog.
-    async fn accept(&mut self, listener: TcpListener, router: Router) -> &'static str {
-        loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                return "accept connections";
-            };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                Some(_) = self.tasks.join_next() => continue,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let peer = Extension(Peer(peer.ip()));
-                    self.serve(stream, peer.layer(router.clone()), permit);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn serve(
-        &mut self,
-        stream: TcpStream,
-        router: AddExtension<Router, Peer>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        // Answers are written whole: waiting to fill a segment only delays them.
-        let _ = stream.set_nodelay(true);
-        // A client that asks and never reads is cut by the system: nothing else would, since hyper
-        // has no limit for a write.
-        let unread = self.app.limits.request_timeout;
-        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(unread));
-        // HTTP/1.1 alone: telling it from HTTP/2 would wait for a first byte without a limit.
-        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.app.limits.header_timeout);
-        let service = TowerToHyperService::new(router);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let watched = self.graceful.watch(connection);
-        let open = self.app.metrics.connections.clone();
-        self.tasks.spawn(async move {
-            open.inc();
-            if let Err(error) = watched.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            open.dec();
-            drop(permit);
-        });
-    }
-
-    async fn drain(mut self, limit: Duration) {
-        if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
-            tracing::warn!(?limit, "cutting requests that are still in progress");
-        }
-        self.tasks.shutdown().await;
     }
 }

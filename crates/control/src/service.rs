@@ -66,6 +66,8 @@ pub(crate) struct Service {
     /// How long a PoP may ask for nothing before it is unhealthy.
     pub(crate) pop_unhealthy_after: Duration,
     pub(crate) verification: Verification,
+    /// The most valid keys for one property.
+    pub(crate) keys_per_property: u32,
 }
 
 /// A hostname of another property is as unknown as none.

@@ -14,10 +14,11 @@ use http::{HeaderMap, StatusCode, header};
 use landfall_model::{HostnameId, PropertyId};
 use time::OffsetDateTime;
 
-use super::{SharedApp, condition, problem::Problem, throttle::Peer};
+use super::{SharedApp, condition, problem::Problem};
 use crate::{
     api_key::{Caller, Scope},
     call::{Actor, Call, Conditions},
+    peer::Peer,
     store,
     token::{ApiKeyId, Presented},
 };
@@ -140,11 +141,11 @@ struct Gate {
 /// Lets whoever may call the endpoint in, and tells the handler who it is.
 async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let now = OffsetDateTime::now_utc();
-    let peer = request.extensions().get::<Peer>().copied();
+    let peer = request.extensions().get::<Peer>().cloned();
     let headers = request.headers();
     let admitted = async {
-        let caller = authenticate(&gate.app, headers, peer, now).await?;
-        let allowance = gate.app.throttle.request(caller.key, Instant::now())?;
+        let caller = authenticate(&gate.app, headers, peer.as_ref(), now).await?;
+        let allowance = gate.app.throttle.request(&caller, Instant::now())?;
         Ok((caller, allowance))
     };
     let (caller, allowance) = match admitted.await {
@@ -189,13 +190,16 @@ async fn admit(
 pub(crate) async fn authenticate(
     app: &SharedApp,
     headers: &HeaderMap,
-    peer: Option<Peer>,
+    peer: Option<&Peer>,
     now: OffsetDateTime,
 ) -> Result<Caller, Problem> {
     let proven = match presented(headers) {
         Some(presented) => prove(app, &presented, now).await?,
         None => None,
     };
+    if let (Some(_), Some(peer)) = (&proven, peer) {
+        peer.prove();
+    }
     proven.ok_or_else(|| {
         if let Some(refused) = app.refused_api_keys.count(Instant::now()) {
             tracing::warn!(refused, "requests to the API came without a valid API key");

@@ -5,10 +5,11 @@
 //! imports, whether or not anybody reads the answer: neither a body that drips nor a reader that doesn't
 //! read holds up more than its own property's imports.
 
+mod places;
+
 use std::{
     collections::{HashSet, VecDeque},
     io,
-    sync::{Mutex, PoisonError},
 };
 
 use axum::{
@@ -22,10 +23,7 @@ use futures_util::stream;
 use http::header;
 use landfall_model::PropertyId;
 use serde_json::{Value, json};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     SharedApp,
@@ -39,53 +37,11 @@ use crate::{
     service::{ImportMode, Imported, Outcome},
     settings::Fields,
 };
+pub(crate) use places::Imports;
+use places::Place;
 
 /// How many lines one transaction takes: other writers come between.
 const CHUNK: usize = 50;
-/// How many such transactions are worked on at a time: the others wait for their turn.
-const MAX_TURNS: usize = 2;
-/// How many imports go on at a time, from their first byte to their last line: what they have to keep in
-/// memory is this many bodies.
-const MAX_IMPORTS: usize = 32;
-
-/// The imports that go on.
-pub(crate) struct Imports {
-    /// Of which properties: each has one at a time.
-    of: Mutex<HashSet<PropertyId>>,
-    turns: Semaphore,
-}
-
-/// A place among the imports that go on, given back when it is dropped.
-struct Place {
-    app: SharedApp,
-    property: PropertyId,
-}
-
-impl Imports {
-    /// None yet.
-    pub(crate) fn new() -> Self {
-        Self { of: Mutex::default(), turns: Semaphore::new(MAX_TURNS) }
-    }
-}
-
-impl Place {
-    fn take(app: &SharedApp, property: PropertyId) -> Result<Self, Problem> {
-        let mut of = app.imports.of.lock().unwrap_or_else(PoisonError::into_inner);
-        let detail = match of.len() {
-            MAX_IMPORTS.. => "Too many imports are going on. Nothing was changed.",
-            _ if of.insert(property) => return Ok(Self { app: SharedApp::clone(app), property }),
-            _ => "Another import of the property is going on. Nothing was changed.",
-        };
-        Err(Problem::unavailable("too_many_imports", detail))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut of = self.app.imports.of.lock().unwrap_or_else(PoisonError::into_inner);
-        of.remove(&self.property);
-    }
-}
 
 /// Adds many hostnames to a property
 ///
@@ -277,7 +233,7 @@ impl Import {
             return Ok(Vec::new());
         }
         let making = async {
-            let _turn = self.app.imports.turns.acquire().await;
+            let _turn = self.app.imports.turn().await;
             let service = &self.app.service;
             service.import_hostnames(self.call, self.property, self.mode, hostnames).await
         };

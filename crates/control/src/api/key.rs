@@ -8,7 +8,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use landfall_model::PropertyId;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
 use super::{
@@ -131,20 +131,24 @@ pub(super) async fn create(
         .name
         .parse()
         .map_err(|error| Problem::invalid("name", "invalid_name", format!("{error}.")))?;
-    if asked.expires_at.is_some_and(|at| at <= call.now) {
-        let detail = "Expected a time to come.";
-        return Err(Problem::invalid("expiresAt", "invalid_expiry", detail));
-    }
+    let expires_at = asked.expires_at.map(|at| expiry(at, call.now)).transpose()?;
     let property = asked.property.map(PropertyId).or(caller.property);
     if property.is_some_and(|property| !caller.sees(property)) {
         return Err(Problem::not_found("property"));
     }
-    let grant = Grant { scope: asked.scope, property, expires_at: asked.expires_at };
+    let grant = Grant { scope: asked.scope, property, expires_at };
     let added = app.service.add_key(call, &name, &grant).await?;
     let body = KeyBody { key: Some(added.token.to_string()), ..added.key.into() };
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Checks when a key is to end: in the years that a time can be told of in UTC, as it is kept.
+fn expiry(at: OffsetDateTime, now: OffsetDateTime) -> Result<OffsetDateTime, Problem> {
+    let at = at.checked_to_offset(UtcOffset::UTC).filter(|at| *at > now);
+    let detail = "Expected a time to come, before the year 10000 in UTC.";
+    at.ok_or_else(|| Problem::invalid("expiresAt", "invalid_expiry", detail))
 }
 
 /// Lists API keys

@@ -338,6 +338,10 @@ impl From<ServiceError> for Problem {
                 "key_name_taken",
                 "Another key has this name, revoked ones included.",
             ),
+            ServiceError::TooManyKeys { most } => Self::conflict(
+                "too_many_keys",
+                &format!("A property has at most {most} valid keys: revoke one first."),
+            ),
             ServiceError::PropertyNameTaken => {
                 Self::conflict("property_name_taken", "The property's name is in use.")
             }

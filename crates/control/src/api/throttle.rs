@@ -1,4 +1,4 @@
-//! Limits of requests by key, and of failed authentications by address.
+//! Limits of requests by key and by the property that keys are for, and of failed authentications by address.
 //!
 //! A secret has 192 bits, so nothing can be guessed: the second limit tells a client that keeps
 //! failing to come back later, and never stands in the way of a key that is right.
@@ -10,55 +10,67 @@ use std::{
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
+use landfall_model::PropertyId;
 
 use super::problem::Problem;
 use crate::{
-    config::ApiConfig,
-    rate::{Buckets, Quota, Verdict, client_of},
+    api_key::Caller,
+    config::RateLimits,
+    peer::Peer,
+    rate::{Buckets, Quota, Verdict},
     token::ApiKeyId,
 };
 
-/// How many keys and how many clients are remembered.
+/// How many keys, properties and clients are remembered.
 const MAX_KEYS: usize = 10_000;
+const MAX_PROPERTIES: usize = 10_000;
 const MAX_CLIENTS: usize = 10_000;
-
-/// The address that a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Limits of requests.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     by_key: Buckets<ApiKeyId>,
+    by_property: Buckets<PropertyId>,
     failures: Buckets<IpAddr>,
 }
 
 impl Throttle {
-    pub(crate) fn new(config: &ApiConfig) -> Self {
+    pub(crate) fn new(limits: RateLimits) -> Self {
         Self {
-            by_key: Buckets::new(config.rate, MAX_KEYS),
-            failures: Buckets::new(config.failures, MAX_CLIENTS),
+            by_key: Buckets::new(limits.key, MAX_KEYS),
+            by_property: Buckets::new(limits.property, MAX_PROPERTIES),
+            failures: Buckets::new(limits.failures, MAX_CLIENTS),
         }
     }
 
-    /// Counts a key's request.
-    pub(crate) fn request(&self, key: ApiKeyId, now: Instant) -> Result<Allowance, Problem> {
-        match self.by_key.take(key, now) {
+    /// Counts a key's request. One that the key itself may not make costs other keys for its property
+    /// nothing.
+    pub(crate) fn request(&self, caller: &Caller, now: Instant) -> Result<Allowance, Problem> {
+        let own = match self.by_key.take(caller.key, now) {
             Verdict::Admitted { remaining, full_in } => {
-                Ok(Allowance { quota: self.by_key.quota(), remaining, full_in })
+                Allowance { quota: self.by_key.quota(), remaining, full_in }
             }
             Verdict::Refused { retry_in } => {
                 let limit = self.by_key.quota().per_minute;
                 let detail = format!("The key has {limit} requests a minute.");
+                return Err(limited(&detail, retry_in));
+            }
+        };
+        let shared = caller.property.map(|property| self.by_property.take(property, now));
+        match shared {
+            None | Some(Verdict::Admitted { .. }) => Ok(own),
+            Some(Verdict::Refused { retry_in }) => {
+                let limit = self.by_property.quota().per_minute;
+                let detail = format!("The property's keys have {limit} requests a minute.");
                 Err(limited(&detail, retry_in))
             }
         }
     }
 
     /// Counts a failed authentication: `refused`, or that there were too many.
-    pub(crate) fn failure(&self, peer: Option<Peer>, now: Instant, refused: Problem) -> Problem {
-        let Some(Peer(address)) = peer else { return refused };
-        match self.failures.take(client_of(address), now) {
+    pub(crate) fn failure(&self, peer: Option<&Peer>, now: Instant, refused: Problem) -> Problem {
+        let Some(peer) = peer else { return refused };
+        match self.failures.take(peer.client(), now) {
             Verdict::Admitted { .. } => refused,
             Verdict::Refused { retry_in } => {
                 limited("Too many requests came from here without a valid key.", retry_in)
@@ -93,5 +105,34 @@ impl Allowance {
                 response.headers_mut().insert(name, value);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api_key::Scope;
+
+    fn caller(key: i64, property: Option<i64>) -> Caller {
+        let property = property.map(PropertyId);
+        Caller { key: ApiKeyId(key), scope: Scope::Read, property }
+    }
+
+    #[test]
+    fn keys_for_one_property_share_its_requests_however_many_there_are() {
+        let quota = |burst| Quota { per_minute: 1, burst };
+        let limits = RateLimits { key: quota(3), property: quota(5), failures: quota(1) };
+        let throttle = Throttle::new(limits);
+        let now = Instant::now();
+        let admitted = |key, property| {
+            let mut requests =
+                std::iter::repeat_with(|| throttle.request(&caller(key, property), now).is_ok());
+            requests.by_ref().take(10).filter(|admitted| *admitted).count()
+        };
+        assert_eq!(admitted(1, Some(1)), 3);
+        assert_eq!(admitted(2, Some(1)), 2);
+        assert_eq!(admitted(3, Some(1)), 0);
+        assert_eq!(admitted(4, Some(2)), 3);
+        assert_eq!(admitted(5, None), 3);
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum ServiceError {
     CreatedIsGone,
     #[error("the key's name is in use")]
     KeyNameTaken,
+    #[error("the property has {most} keys already")]
+    TooManyKeys { most: u32 },
     #[error("the property has hostnames")]
     PropertyNotEmpty,
     #[error("the property's system hostname is not a hostname")]

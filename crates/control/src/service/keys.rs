@@ -18,6 +18,8 @@ use crate::{
 pub(crate) enum KeyError {
     #[error("the key's name is in use")]
     NameTaken,
+    #[error("the property has {most} keys already")]
+    TooMany { most: u32 },
     #[error("there is no such property")]
     NoProperty,
     #[error("the store failed")]
@@ -42,7 +44,7 @@ impl Service {
         grant: &Grant,
     ) -> Result<NewApiKey, ServiceError> {
         let mut change = self.store.change(call).await?;
-        let added = add(&mut change, name, grant).await?;
+        let added = add(&mut change, name, grant, self.keys_per_property).await?;
         change.commit().await?;
         Ok(added)
     }
@@ -98,17 +100,21 @@ impl Service {
     }
 }
 
-/// Adds a key.
+/// Adds a key, of which a property may have `most` that are valid.
 pub(crate) async fn add(
     change: &mut Change,
     name: &PlainName,
     grant: &Grant,
+    most: u32,
 ) -> Result<NewApiKey, KeyError> {
+    let now = change.now();
     if let Some(property) = grant.property {
         store::property::find(change.on(), property).await?.ok_or(KeyError::NoProperty)?;
+        if store::api_key::count_valid(change.on(), property, now).await? >= u64::from(most) {
+            return Err(KeyError::TooMany { most });
+        }
     }
     let secret = NewSecret::generate()?;
-    let now = change.now();
     let inserted = store::api_key::insert(change.on(), name, grant, &secret.hash(), now).await;
     let id = inserted.map_err(|error| match error.is_unique_violation() {
         true => KeyError::NameTaken,
@@ -138,6 +144,7 @@ impl From<KeyError> for ServiceError {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::NameTaken => Self::KeyNameTaken,
+            KeyError::TooMany { most } => Self::TooManyKeys { most },
             KeyError::NoProperty => Self::Missing(Missing::Property),
             KeyError::Store(error) => Self::Store(error),
             KeyError::Random(error) => Self::Random(error),

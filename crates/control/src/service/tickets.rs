@@ -211,6 +211,7 @@ mod tests {
             issuance: IssuancePolicy { scope, lifetime: Duration::from_secs(3_600) },
             origins: OriginPolicy::default(),
             pop_unhealthy_after: std::time::Duration::from_secs(120),
+            keys_per_property: 100,
         }
     }
 

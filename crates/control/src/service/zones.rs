@@ -1,5 +1,7 @@
 //! Properties and hostnames by the ids and filters of the Cloudflare-compatible API.
 
+use std::collections::HashMap;
+
 use landfall_model::{Der, HostnameId, PropertyId};
 use time::OffsetDateTime;
 
@@ -9,6 +11,7 @@ use crate::{
     store::{
         self,
         custom_hostname::{Page, Selection},
+        hostname::PageIds,
     },
 };
 
@@ -65,21 +68,24 @@ impl Service {
         page: Page,
         now: OffsetDateTime,
     ) -> Result<(Vec<CustomHostname>, u64), ServiceError> {
-        let (ids, total) = {
-            let mut connection = self.store.read_at_once().await?;
-            let fleet = self.fleet(&mut connection, now).await?;
-            let page = (page, &*fleet);
-            store::custom_hostname::select(&mut connection, property, selection, page).await?
+        let owner = self.property(property).await?;
+        let mut connection = self.store.read_at_once().await?;
+        let fleet = self.fleet(&mut connection, now).await?;
+        let page = (page, &*fleet);
+        let selected = store::custom_hostname::select(&mut connection, property, selection, page);
+        let (ids, total) = selected.await?;
+        let hostnames = store::hostname::find_all(&mut connection, &ids).await?;
+        let page = &PageIds::of(&hostnames);
+        let chains = store::certificate::uploaded_chains_of_page(&mut connection, page).await?;
+        let system_hostname = &owner.system_hostname;
+        let views = self.views_of_page(&mut connection, system_hostname, hostnames).await?;
+        let mut chains: HashMap<_, _> =
+            chains.into_iter().map(|(id, key_type, chain)| ((id, key_type), chain)).collect();
+        let custom = |view: HostnameView| {
+            let first = view.certificates.first().map(|own| (own.hostname, own.key_type));
+            let chain = first.and_then(|first| chains.remove(&first)).unwrap_or_default();
+            CustomHostname { view, chain }
         };
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.hostname(property, id).await {
-                Ok(view) => found.push(self.custom_hostname(view).await?),
-                // Deleted since.
-                Err(ServiceError::Missing(Missing::Hostname)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((found, total))
+        Ok((views.into_iter().map(custom).collect(), total))
     }
 }

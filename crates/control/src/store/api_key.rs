@@ -4,7 +4,7 @@ use landfall_model::PropertyId;
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, time_from_sql};
+use super::{Connection, StoreError, from_sql, time_from_sql};
 use crate::{
     api_key::{ApiKey, Grant, PlainName, Scope},
     token::{ApiKeyId, SecretHash},
@@ -86,6 +86,24 @@ pub(crate) async fn list(
         .await
         .map_err(StoreError::on("list API keys"))?;
     rows.iter().map(read).collect()
+}
+
+/// How many keys for a property are neither revoked nor expired.
+pub(crate) async fn count_valid(
+    on: &mut Connection,
+    property: PropertyId,
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let count = sqlx::query_scalar::<_, i64>(
+        "SELECT count(*) FROM api_key WHERE property_id = ? AND revoked_at IS NULL \
+         AND (expires_at IS NULL OR expires_at > ?)",
+    )
+    .bind(property.0)
+    .bind(now.unix_timestamp())
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("count API keys"))?;
+    from_sql(count, "count")
 }
 
 /// Revokes a key, and says whether it was not revoked before.

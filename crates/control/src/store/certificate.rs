@@ -187,8 +187,32 @@ pub(crate) async fn chain(
         .fetch_optional(on)
         .await
         .map_err(StoreError::on("read a certificate"))?;
-    let chain = chain.unwrap_or_default();
-    let chain = split_der(&chain).ok_or(StoreError::Corrupt("certificate chain"))?;
+    split(&chain.unwrap_or_default())
+}
+
+/// The chains that the owners of the hostnames of a page have uploaded.
+pub(crate) async fn uploaded_chains_of_page(
+    on: &mut Connection,
+    page: &PageIds,
+) -> Result<Vec<(HostnameId, KeyType, Vec<Der>)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT hostname_id, key_type, chain FROM certificate \
+         WHERE hostname_id IN (SELECT value FROM json_each(?)) AND issuer = ?",
+    )
+    .bind(page.as_json())
+    .bind(issuer_to_sql(CertificateIssuer::Uploaded))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read certificates"))?;
+    let read = |row: &SqliteRow| {
+        let chain = split(row.get(2))?;
+        Ok((HostnameId(row.get(0)), key_type_from_sql(row.get(1)), chain))
+    };
+    rows.iter().map(read).collect()
+}
+
+fn split(chain: &[u8]) -> Result<Vec<Der>, StoreError> {
+    let chain = split_der(chain).ok_or(StoreError::Corrupt("certificate chain"))?;
     Ok(chain.into_iter().map(|der| Der(der.to_vec())).collect())
 }
 
@@ -267,10 +291,7 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
     let serves: Result<Vec<HostPattern>, NameError> = serves;
     Ok(CertificateSummary {
         hostname: HostnameId(row.get(0)),
-        key_type: match row.get::<i64, _>(1) {
-            0 => KeyType::Ecdsa,
-            _ => KeyType::Rsa,
-        },
+        key_type: key_type_from_sql(row.get(1)),
         issuer: match row.get::<i64, _>(2) {
             0 => CertificateIssuer::Internal,
             1 => CertificateIssuer::Uploaded,
@@ -283,6 +304,13 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
         serves: serves.map_err(|_| StoreError::Corrupt("certificate's name"))?,
         created_at: time_from_sql(row.get(6))?,
     })
+}
+
+fn key_type_from_sql(number: i64) -> KeyType {
+    match number {
+        0 => KeyType::Ecdsa,
+        _ => KeyType::Rsa,
+    }
 }
 
 fn key_type_to_sql(key_type: KeyType) -> i64 {

@@ -1,5 +1,7 @@
 //! Hostnames.
 
+use std::collections::HashMap;
+
 use landfall_feed::seal::sha256;
 use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, TlsPolicy};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
@@ -92,7 +94,11 @@ pub(crate) struct PageIds(String);
 impl PageIds {
     /// The ids of these.
     pub(crate) fn of(hostnames: &[ManagedHostname]) -> Self {
-        let ids: Vec<String> = hostnames.iter().map(|own| own.id.0.to_string()).collect();
+        Self::of_ids(hostnames.iter().map(|own| own.id))
+    }
+
+    fn of_ids(ids: impl Iterator<Item = HostnameId>) -> Self {
+        let ids: Vec<String> = ids.map(|id| id.0.to_string()).collect();
         Self(format!("[{}]", ids.join(",")))
     }
 
@@ -100,6 +106,26 @@ impl PageIds {
     pub(super) fn as_json(&self) -> &str {
         &self.0
     }
+}
+
+/// Those of these hostnames that there are, in the order of `ids`.
+pub(crate) async fn find_all(
+    on: &mut Connection,
+    ids: &[HostnameId],
+) -> Result<Vec<ManagedHostname>, StoreError> {
+    let query =
+        format!("SELECT {COLUMNS} FROM hostname WHERE id IN (SELECT value FROM json_each(?))");
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(PageIds::of_ids(ids.iter().copied()).0)
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("read hostnames"))?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let hostname = read(row)?;
+        found.insert(hostname.id, hostname);
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// At most `limit` of the hostnames of a property with ids above `after` that `filter` lets through,

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Plane, within};
+use crate::support::{Plane, eventually, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_drips_is_cut_at_its_deadline() {
@@ -57,6 +57,34 @@ async fn a_connection_over_the_limit_waits_for_one_to_end() {
     assert!(waited.await.is_err(), "answered over the limit");
     drop(first);
     within(second.read_exact(&mut byte)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_connections_until_it_shows_a_key() {
+    let plane = Plane::start_with(json!({
+        "api": {"listen": "127.0.0.1:0", "max_unproven_connections": 2, "header_timeout": "1h"}
+    }))
+    .await;
+    let ask =
+        format!("GET /api/Property HTTP/1.1\r\nHost: a\r\nX-API-Key: {}\r\n\r\n", plane.key());
+    let admitted = async |request: &str| {
+        let mut stream = TcpStream::connect(plane.address).await.unwrap();
+        let mut start = [0; 12];
+        // What is closed over the limit may take the request or not.
+        let _ = within(stream.write_all(request.as_bytes())).await;
+        within(stream.read_exact(&mut start)).await.ok().map(|_| stream)
+    };
+    let half_open = TcpStream::connect(plane.address).await.unwrap();
+    let proven = [admitted(&ask).await, admitted(&ask).await, admitted(&ask).await];
+    assert!(proven.iter().all(Option::is_some));
+    let refused = ask.replace("X-API-Key", "X-Other");
+    let unproven = admitted(&refused).await;
+    assert!(unproven.is_some());
+
+    assert!(admitted(&ask).await.is_none());
+
+    drop(half_open);
+    eventually(async || admitted(&ask).await.map(drop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,12 @@ async fn a_key_is_checked_before_it_is_made() {
             422,
             "invalid_expiry",
         ),
+        (
+            // In UTC it has no year that could be told.
+            json!({"name": "a", "scope": "read", "expiresAt": "9999-12-31T23:59:59-23:59"}),
+            422,
+            "invalid_expiry",
+        ),
         (json!({"name": "a", "scope": "read", "id": 7}), 422, "invalid_field"),
     ];
     for (body, status, code) in table {
@@ -102,6 +108,50 @@ async fn a_key_is_checked_before_it_is_made() {
         answer(with_json(request, &json!({"name": "a", "scope": "read"}))).await;
     assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("idempotency_not_supported")));
     assert_eq!(admin::list_api_keys(&plane.config).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_has_so_many_valid_keys_and_no_more() {
+    let plane =
+        Plane::start_with(json!({"api": {"listen": "127.0.0.1:0", "keys_per_property": 2}})).await;
+    plane.property("own").await;
+    plane.property("other").await;
+    let key =
+        |name: &str, property: u64| json!({"name": name, "scope": "read", "property": property});
+    let (first, _) = make_key(&plane, key("a", 1)).await;
+    make_key(&plane, key("b", 1)).await;
+    let (status, problem) = plane.post("/api/Key", &key("c", 1)).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("too_many_keys")));
+    // By command line too.
+    let property = Some(landfall_model::PropertyId(1));
+    let grant = admin::Grant { property, ..crate::support::EVERYTHING };
+    assert!(admin::add_api_key(&plane.config, "d", grant).await.is_err());
+
+    make_key(&plane, key("a", 2)).await;
+    make_key(&plane, json!({"name": "for-all", "scope": "read"})).await;
+    plane.delete(&format!("/api/Key/{first}")).await;
+    make_key(&plane, key("c", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_for_one_property_share_its_requests() {
+    let plane = Plane::start_with(json!({
+        "api": {"listen": "127.0.0.1:0", "property_rate_limit": 1, "property_rate_burst": 5}
+    }))
+    .await;
+    let property = plane.property("own").await;
+    let mut admitted = 0;
+    for index in 0..4 {
+        let body = json!({"name": format!("k{index}"), "scope": "read", "property": 1});
+        let (_, key) = make_key(&plane, body).await;
+        for _ in 0..3 {
+            let (status, _) = with_key(&plane, &key, Method::GET, &property).await;
+            admitted += usize::from(status == StatusCode::OK);
+        }
+    }
+    assert_eq!(admitted, 5);
+    // A key for all properties has requests of its own.
+    assert_eq!(plane.get(&property).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

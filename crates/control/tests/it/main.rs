@@ -11,6 +11,8 @@ mod certificate_pairs;
 #[cfg(test)]
 mod cloudflare;
 #[cfg(test)]
+mod cloudflare_list;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod connections;

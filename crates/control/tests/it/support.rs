@@ -56,7 +56,8 @@ pub(crate) fn config(dir: &Path, changes: Value) -> ControlConfig {
         raw[key] = value.clone();
     }
     let api = raw["api"].as_object_mut().unwrap();
-    for limit in ["rate_limit", "rate_burst", "failed_auth_limit"] {
+    let limits = ["rate_limit", "rate_burst", "property_rate_limit", "property_rate_burst"];
+    for limit in limits.into_iter().chain(["failed_auth_limit"]) {
         // Tests ask faster than a client does.
         api.entry(limit).or_insert(json!(1_000_000));
     }

@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     admin, api,
     api_key::Grant,
+    cloudflare,
     config::{ControlConfig, RawControlConfig},
     server::Control,
 };
@@ -59,13 +60,16 @@ impl Asker {
         request.send().await.unwrap().status().as_u16()
     }
 
-    async fn create(&self, path: &str, key: &str, body: Value) -> i64 {
+    async fn made(&self, path: &str, key: &str, body: Value) -> Value {
         let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(key);
         let request = request.header("content-type", "application/json").body(body.to_string());
         let answer = request.send().await.unwrap().text().await.unwrap();
-        serde_json::from_str::<Value>(&answer).unwrap()["id"]
-            .as_i64()
-            .unwrap_or_else(|| panic!("{answer}"))
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    async fn create(&self, path: &str, key: &str, body: Value) -> i64 {
+        let made = self.made(path, key, body).await;
+        made["id"].as_i64().unwrap_or_else(|| panic!("{made}"))
     }
 }
 
@@ -91,7 +95,8 @@ fn refusals<'a>(keys: &'a Keys, path: &str, need: Need) -> Vec<(&'a str, u16)> {
     if need.scope > Scope::Write {
         expected.push((&keys.write, 403));
     }
-    match (path.contains("{property}"), need.reach) {
+    let names_property = path.contains("{property}") || path.contains("{zone}");
+    match (names_property, need.reach) {
         (true, _) => expected.push((&keys.of_another_property, 404)),
         (false, Reach::Everything) => expected.push((&keys.of_another_property, 403)),
         // Key 1 is for all properties, so a key for one does not see it.
@@ -109,7 +114,10 @@ async fn every_endpoint_refuses_each_key_that_may_not_call_it() {
     let config = config(folder.path());
     let mut keys = make_keys(&config).await;
     let control = Control::bind(config.clone()).await.unwrap();
-    let inventory = api::native(&control.app()).inventory;
+    let mut inventory = api::native(&control.app()).inventory;
+    let compatible = cloudflare::routes(&control.app()).inventory;
+    assert!(inventory.len() > 10 && compatible.len() > 5);
+    inventory.extend(compatible);
     let client = Asker {
         client: Client::builder().no_proxy().build().unwrap(),
         base: format!("http://{}", control.address()),
@@ -119,21 +127,27 @@ async fn every_endpoint_refuses_each_key_that_may_not_call_it() {
         let _ = stopped.await;
     }));
     let property = |name| json!({"name": name, "origins": [{"url": "https://origin.test"}]});
-    let own = client.create("/api/Property", &keys.admin, property("own")).await;
+    let made = client.made("/api/Property", &keys.admin, property("own")).await;
+    let (own, zone) = (made["id"].as_i64().unwrap(), made["zoneId"].as_str().unwrap());
     let other = client.create("/api/Property", &keys.admin, property("other")).await;
     let hostnames = format!("/api/Property/{own}/hostname");
     let name = json!({"name": "www.own.edge.test"});
     let hostname = client.create(&hostnames, &keys.admin, name).await;
+    let custom_hostnames = format!("/client/v4/zones/{zone}/custom_hostnames");
+    let custom = json!({"hostname": "custom.own.edge.test"});
+    let custom = client.made(&custom_hostnames, &keys.admin, custom).await;
+    let custom = custom["result"]["id"].as_str().unwrap();
     let grant = Grant { scope: Scope::Admin, property: Some(PropertyId(other)), expires_at: None };
     keys.of_another_property =
         admin::add_api_key(&config, "other", grant).await.unwrap().to_string();
 
-    assert!(inventory.len() > 10);
     for (verb, path, need) in inventory {
         let method: Method = format!("{verb:?}").to_uppercase().parse().unwrap();
         let url = path
             .replace("{property}", &own.to_string())
             .replace("{hostname}", &hostname.to_string())
+            .replace("{zone}", zone)
+            .replace("{custom_hostname}", custom)
             .replace("{key}", "1");
         assert!(!url.contains('{'), "{url}");
         let expected = refusals(&keys, path, need);
@@ -143,9 +157,12 @@ async fn every_endpoint_refuses_each_key_that_may_not_call_it() {
             assert_eq!(client.status(&method, &url, key).await, status, "{method} {url} {key}");
         }
         // What isn't there is not told from what may not be seen.
-        if path.contains("{property}") && need.scope > Scope::Read {
-            let absent =
-                path.replace("{property}", "999").replace("{hostname}", &hostname.to_string());
+        if !path.starts_with("/api/Key") && path.contains('{') && need.scope > Scope::Read {
+            let absent = path
+                .replace("{property}", "999")
+                .replace("{hostname}", &hostname.to_string())
+                .replace("{zone}", "0123456789abcdef0123456789abcdef")
+                .replace("{custom_hostname}", custom);
             assert_eq!(client.status(&method, &absent, &keys.read).await, 404, "{absent}");
         }
     }

@@ -302,6 +302,7 @@ CREATE TABLE api_key (
 ) STRICT;
 -- Names are told apart within a property: nobody learns of another's by what is taken.
 CREATE UNIQUE INDEX api_key_name ON api_key (ifnull(property_id, 0), name);
+CREATE INDEX api_key_property ON api_key (property_id) WHERE revoked_at IS NULL;
 
 -- What creations with an Idempotency-Key made, so that a repeated one makes nothing anew.
 CREATE TABLE idempotency (

@@ -1,0 +1,175 @@
+//! `[api]`: the listener, and what each client of it may take.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytesize::ByteSize;
+use landfall_model::config::Problem;
+use serde::Deserialize;
+
+use crate::rate::Quota;
+
+/// `[api]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawApi {
+    /// Where the API, the feed and the health checks are served. Default: `127.0.0.1:8081`.
+    pub listen: String,
+    /// The largest request body. Default: 1 MiB.
+    pub max_body: ByteSize,
+    /// How long a request may take, a long poll's wait apart. Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// How long a request's header may take to arrive. Default: 10 s.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// The most connections at a time; more wait in the listener's backlog. Default: 4,096.
+    pub max_connections: u32,
+    /// The most connections at a time of one address (of IPv6, a /64) that have shown no valid key or
+    /// token yet; more are closed. Default: 256.
+    pub max_unproven_connections: u32,
+    /// How long requests in progress may go on once a stop is asked for. Default: 10 s.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+    /// How many requests a minute a key has. Default: 1,200.
+    pub rate_limit: u32,
+    /// How many requests a key has at once, after a rest. Default: 1,200.
+    pub rate_burst: u32,
+    /// How many requests a minute the keys for one property have together. Default: 6,000.
+    pub property_rate_limit: u32,
+    /// How many requests they have together at once, after a rest. Default: 6,000.
+    pub property_rate_burst: u32,
+    /// The most keys for one property that are neither revoked nor expired. Default: 100.
+    pub keys_per_property: u32,
+    /// How many requests a minute without a valid key are answered as such to one address; more are
+    /// told to come back later. Default: 60.
+    pub failed_auth_limit: u32,
+    /// The largest body of a bulk import. Default: 16 MiB.
+    pub import_max_body: ByteSize,
+    /// The most lines of a bulk import. Default: 10,000.
+    pub import_max_lines: u32,
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8081".to_owned(),
+            max_body: ByteSize::mib(1),
+            request_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            max_connections: 4_096,
+            max_unproven_connections: 256,
+            drain: Duration::from_secs(10),
+            rate_limit: 1_200,
+            rate_burst: 1_200,
+            property_rate_limit: 6_000,
+            property_rate_burst: 6_000,
+            keys_per_property: 100,
+            failed_auth_limit: 60,
+            import_max_body: ByteSize::mib(16),
+            import_max_lines: 10_000,
+        }
+    }
+}
+
+/// `[api]`, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ApiConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) max_body: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) header_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) drain: Duration,
+    pub(crate) max_unproven_connections: usize,
+    pub(crate) rates: RateLimits,
+    pub(crate) keys_per_property: u32,
+    pub(crate) import_max_body: usize,
+    pub(crate) import_max_lines: usize,
+}
+
+/// How many requests there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateLimits {
+    /// Of one key.
+    pub(crate) key: Quota,
+    /// Of all keys for one property.
+    pub(crate) property: Quota,
+    /// That fail to authenticate, from one address.
+    pub(crate) failures: Quota,
+}
+
+/// Checks the section.
+pub(super) fn check(raw: &RawApi, problems: &mut Vec<Problem>) -> Option<ApiConfig> {
+    let listen = raw.listen.parse().ok();
+    if listen.is_none() {
+        let message =
+            format!("expected an address such as \"127.0.0.1:8081\", got {:?}", raw.listen);
+        problems.push(Problem::new("api.listen", message));
+    }
+    let max_body = usize::try_from(raw.max_body.as_u64()).unwrap_or(usize::MAX);
+    if !(64 * 1024..=64 * 1024 * 1024).contains(&max_body) {
+        problems.push(Problem::new(
+            "api.max_body",
+            format!("expected 64KiB to 64MiB, got {}", raw.max_body),
+        ));
+    }
+    if raw.max_connections == 0 {
+        problems.push(Problem::new("api.max_connections", "expected at least 1"));
+    }
+    let times = [
+        ("api.request_timeout", raw.request_timeout),
+        ("api.header_timeout", raw.header_timeout),
+        ("api.drain", raw.drain),
+    ];
+    for (key, time) in times {
+        if time < Duration::from_millis(10) || time > Duration::from_secs(3_600) {
+            problems.push(Problem::new(key, "expected a duration from \"10ms\" to \"1h\""));
+        }
+    }
+    Some(ApiConfig {
+        listen: listen?,
+        max_body,
+        request_timeout: raw.request_timeout,
+        header_timeout: raw.header_timeout,
+        max_connections: raw.max_connections as usize,
+        drain: raw.drain,
+        max_unproven_connections: raw.max_unproven_connections as usize,
+        rates: RateLimits {
+            key: quota(raw.rate_limit, raw.rate_burst),
+            property: quota(raw.property_rate_limit, raw.property_rate_burst),
+            failures: quota(raw.failed_auth_limit, raw.failed_auth_limit),
+        },
+        keys_per_property: raw.keys_per_property,
+        import_max_body: check_counts(raw, problems),
+        import_max_lines: raw.import_max_lines as usize,
+    })
+}
+
+/// Checks the limits of how much may come; answers the largest body of an import, in bytes.
+fn quota(per_minute: u32, burst: u32) -> Quota {
+    Quota { per_minute, burst }
+}
+
+fn check_counts(raw: &RawApi, problems: &mut Vec<Problem>) -> usize {
+    let counts = [
+        ("api.rate_limit", raw.rate_limit),
+        ("api.rate_burst", raw.rate_burst),
+        ("api.property_rate_limit", raw.property_rate_limit),
+        ("api.property_rate_burst", raw.property_rate_burst),
+        ("api.keys_per_property", raw.keys_per_property),
+        ("api.max_unproven_connections", raw.max_unproven_connections),
+        ("api.failed_auth_limit", raw.failed_auth_limit),
+        ("api.import_max_lines", raw.import_max_lines),
+    ];
+    for (key, count) in counts {
+        if !(1..=1_000_000).contains(&count) {
+            problems.push(Problem::new(key, format!("expected 1 to 1000000, got {count}")));
+        }
+    }
+    let max_body = usize::try_from(raw.import_max_body.as_u64()).unwrap_or(usize::MAX);
+    if !(64 * 1024..=256 * 1024 * 1024).contains(&max_body) {
+        let message = format!("expected 64KiB to 256MiB, got {}", raw.import_max_body);
+        problems.push(Problem::new("api.import_max_body", message));
+    }
+    max_body
+}
