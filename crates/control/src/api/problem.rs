@@ -244,6 +244,11 @@ impl Problem {
         Self::unprocessable("origin_not_public", detail)
     }
 
+    fn too_many_keys(most: u32) -> Self {
+        let detail = format!("A property has at most {most} valid keys: revoke one first.");
+        Self::conflict("too_many_keys", &detail)
+    }
+
     fn too_many_policies() -> Self {
         let detail = format!(
             "The hostnames of a property have at most {MAX_TLS_POLICIES} different TLS policies: \
@@ -338,10 +343,7 @@ impl From<ServiceError> for Problem {
                 "key_name_taken",
                 "Another key has this name, revoked ones included.",
             ),
-            ServiceError::TooManyKeys { most } => Self::conflict(
-                "too_many_keys",
-                &format!("A property has at most {most} valid keys: revoke one first."),
-            ),
+            ServiceError::TooManyKeys { most } => Self::too_many_keys(*most),
             ServiceError::PropertyNameTaken => {
                 Self::conflict("property_name_taken", "The property's name is in use.")
             }

@@ -24,7 +24,8 @@ use crate::{
     },
     api_key::Caller,
     call::Call,
-    hostname::HostnameStatus,
+    certificate::{CertificateIssuer, CertificateSummary},
+    hostname::{HostnameStatus, Issuance},
     service::{Creation, HostnameView},
 };
 
@@ -82,14 +83,30 @@ pub(super) async fn change(
     let body: HostnameBody = body::read(request, app.limits.max_body).await?;
     let mut edit = Edit::read(body)?;
     let uploads = edit.take_uploads();
+    let names_method = edit.ssl.as_ref().is_some_and(|ssl| ssl.method.is_some());
+    let wants_managed = names_method && uploads.is_empty();
     let apply = |current: &_| edit.apply(current);
     let mut view = app.service.edit_hostname(call, property, id, apply, uploads).await?;
+    if wants_managed && is_replaceable(&view) {
+        // The version that was expected is the one before the edit.
+        let call = Call::by(call.actor, call.now);
+        view = app.service.remove_certificate(call, property, id).await?;
+    }
     // A request that says anything of `ssl` asks for a check too, though it changes nothing.
     if edit.ssl.is_some() && view.hostname.status != HostnameStatus::Active {
         app.service.verify(call, id).await?;
         view = app.service.hostname(property, id).await?;
     }
     answer(&app, StatusCode::ACCEPTED, view).await
+}
+
+/// Whether an uploaded certificate can make way for a managed one with no gap: the internal CA issues
+/// that in the same transaction.
+fn is_replaceable(view: &HostnameView) -> bool {
+    let is_uploaded = |own: &CertificateSummary| own.issuer == CertificateIssuer::Uploaded;
+    view.certificates.iter().any(is_uploaded)
+        && view.hostname.status == HostnameStatus::Active
+        && view.hostname.issuance == Issuance::Internal
 }
 
 pub(super) async fn delete(

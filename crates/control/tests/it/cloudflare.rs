@@ -279,6 +279,30 @@ async fn certificates_come_with_the_hostname_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_uploaded_certificate_makes_way_for_a_managed_one_once_a_method_is_named() {
+    let settings = json!({"external_hostnames": "unverified"});
+    let plane = Plane::start_with(json!({ "internal_ca": settings })).await;
+    let property = plane.property("shop").await;
+    let path = zone_path(&plane, &property).await;
+    let zone = Zone { plane, property, path };
+    let uploaded = pair(&PKCS_RSA_SHA256);
+    let created = zone.create(json!({"hostname": NAME, "ssl": uploaded})).await;
+    let path = format!("/{}", created["id"].as_str().unwrap());
+    let kept = json!({"ssl": {"settings": {"http2": "off"}}});
+    let kept = zone.must(Method::PATCH, &path, kept).await;
+    assert_eq!(kept["ssl"]["custom_certificate"], uploaded["custom_certificate"]);
+
+    let managed = json!({"ssl": {"method": "http", "type": "dv"}});
+    let managed = zone.must(Method::PATCH, &path, managed).await;
+
+    assert!(managed["ssl"].get("custom_certificate").is_none(), "{managed}");
+    assert_eq!(managed["ssl"]["hosts"], json!([NAME]));
+    let pop = zone.plane.pop("pop-1").await;
+    let records = pop.records(pop.epoch().await, 0).await;
+    assert_eq!(hostname_record(&records, NAME).certificates.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fallback_origin_takes_the_place_of_the_propertys_origins_while_it_is_set() {
     let zone = Zone::start().await;
     let id: i64 = zone.property.rsplit('/').next().unwrap().parse().unwrap();
