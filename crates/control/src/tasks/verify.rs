@@ -72,7 +72,12 @@ pub(crate) async fn run(
 }
 
 /// How a check ended.
-type CheckEnd = Result<(), ServiceError>;
+enum CheckEnd {
+    /// What it saw is kept, or no longer of any use.
+    Done,
+    /// It could not be done.
+    Failed(ServiceError),
+}
 
 struct Runner {
     service: Service,
@@ -153,7 +158,10 @@ impl Runner {
             pace.tick().await;
         }
         let service = self.service.clone();
-        let check = async move { service.verify_due(hostname, OffsetDateTime::now_utc()).await };
+        let check = async move {
+            let done = service.verify_due(hostname, OffsetDateTime::now_utc()).await;
+            done.map_or_else(CheckEnd::Failed, |()| CheckEnd::Done)
+        };
         let task = self.running.spawn(check);
         self.ids.insert(task.id(), hostname);
     }
@@ -186,11 +194,11 @@ impl Runner {
         while let Some(check) = ended {
             let (id, end) = check.unwrap_or_else(|error| {
                 tracing::error!(%error, "a verification panicked");
-                (error.id(), Err(ServiceError::Interrupted))
+                (error.id(), CheckEnd::Failed(ServiceError::Interrupted))
             });
             if let Some(hostname) = self.ids.remove(&id) {
                 self.slots.give_back(hostname);
-                if let Err(error) = end {
+                if let CheckEnd::Failed(error) = end {
                     self.put_off(hostname, error).await;
                 }
             }

@@ -58,9 +58,7 @@ async fn move_to(change: &mut Change, id: HostnameId, lane: Lane, next_at: Optio
     assert!(keep(change.on(), &result).await.unwrap());
 }
 
-type Turns = Vec<(i64, i64, i64)>;
-
-async fn turns(change: &mut Change, query: &'static str) -> Turns {
+async fn turns(change: &mut Change, query: &'static str) -> Vec<(i64, i64, i64)> {
     sqlx::query_as(query).fetch_all(change.on()).await.unwrap()
 }
 
@@ -96,7 +94,7 @@ async fn whose_turn_it_is_is_what_the_hostnames_say_whatever_happens_to_them() {
     {
         store::hostname::delete(change.on(), HostnameId(id)).await.unwrap();
     }
-    assert_eq!(turns(&mut change, "SELECT * FROM verification_turn").await, Turns::new());
+    assert_eq!(turns(&mut change, "SELECT * FROM verification_turn").await, []);
 }
 
 #[tokio::test]
