@@ -1,6 +1,7 @@
 //! The control plane's config file: what it may say, and what it means once checked.
 
 mod api;
+mod limits;
 mod verification;
 
 use std::{
@@ -13,6 +14,8 @@ use serde::Deserialize;
 
 pub use api::RawApi;
 pub(crate) use api::{ApiConfig, RateLimits};
+pub(crate) use limits::Limits;
+pub use limits::RawLimits;
 pub(crate) use verification::{Authorities, ChecksAtATime, Schedule, VerificationConfig};
 pub use verification::{RawDns, RawIssuance, RawPops, RawVerification};
 
@@ -42,6 +45,8 @@ pub struct RawControlConfig {
     pub issuance: RawIssuance,
     /// When a PoP counts as healthy.
     pub pops: RawPops,
+    /// What a property may have.
+    pub limits: RawLimits,
 }
 
 /// `[state]`
@@ -141,6 +146,7 @@ pub struct ControlConfig {
     pub(crate) issuance: IssuancePolicy,
     pub(crate) feed: FeedConfig,
     pub(crate) origins: OriginPolicy,
+    pub(crate) limits: Limits,
     pub(crate) verification: VerificationConfig,
 }
 
@@ -208,6 +214,7 @@ impl RawControlConfig {
         let issuance = check_issuance(&self.internal_ca, &mut problems);
         let feed = check_feed(&self.feed, &mut problems);
         let origins = check_origins(&self.origins, &mut problems);
+        let limits = limits::check(&self.limits, &mut problems);
         let raw = (&self.dns, &self.verification, &self.issuance, &self.pops);
         let verification = verification::check(raw, &mut problems);
         match (system_domain, api, directory, group_public_key_file) {
@@ -223,6 +230,7 @@ impl RawControlConfig {
                     issuance,
                     feed,
                     origins,
+                    limits,
                     verification,
                 })
             }

@@ -87,6 +87,7 @@ impl Control {
             system_domain: config.system_domain.clone(),
             issuance: config.issuance,
             origins: config.origins.clone(),
+            limits: config.limits,
             pop_unhealthy_after: config.verification.pop_unhealthy_after,
             keys_per_property: config.api.keys_per_property,
         };

@@ -42,7 +42,7 @@ pub(crate) use zones::CustomHostname;
 
 use crate::{
     ca::InternalCa,
-    config::{IssuancePolicy, OriginPolicy},
+    config::{IssuancePolicy, Limits, OriginPolicy},
     hostname::{HostnameSpec, HostnameStatus, ManagedHostname},
     store::{self, Change, Store, StoreError},
 };
@@ -68,6 +68,7 @@ pub(crate) struct Service {
     pub(crate) verification: Verification,
     /// The most valid keys for one property.
     pub(crate) keys_per_property: u32,
+    pub(crate) limits: Limits,
 }
 
 /// A hostname of another property is as unknown as none.

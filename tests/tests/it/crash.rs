@@ -26,6 +26,8 @@ async fn leaves_nothing_half_made_wherever_it_is_killed() {
         .control_setting("dns.resolvers", vec![dns.address().to_string()])
         .control_setting("dns.zone_port", i64::from(dns.address().port()))
         .control_setting("verification.http_port", i64::from(world.hosts.address().port()))
+        .control_setting("verification.token_files_per_minute", 1_000_000)
+        .control_setting("verification.token_files_burst", 1_000_000)
         .control_setting("verification.allow_networks", vec!["127.0.0.0/8"])
         .start()
         .await;

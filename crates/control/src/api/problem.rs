@@ -257,6 +257,27 @@ impl Problem {
         Self::conflict("too_many_tls_policies", &detail)
     }
 
+    fn hostname_taken() -> Self {
+        Self::conflict(
+            "hostname_taken",
+            "The hostname is in use, or answers for one that is, or is answered for by one. A wildcard \
+             that another property has is added as a hostname of its own, and proven.",
+        )
+    }
+
+    fn too_many_hostnames(limit: u32) -> Self {
+        let detail = format!("The property has {limit} hostnames, as many as the operator allows.");
+        Self::conflict("too_many_hostnames", &detail)
+    }
+
+    fn too_many_claims(limit: u32) -> Self {
+        let detail = format!(
+            "The property claims {limit} names, as many as the operator allows. Prove them, or \
+             delete some."
+        );
+        Self::conflict("too_many_claims", &detail)
+    }
+
     fn site_not_owned() -> Self {
         let detail = "Below the system domain, a key for one property adds names in that property's sites \
                       alone: under its system hostname, or where a key for all properties has added one.";
@@ -355,10 +376,9 @@ impl From<ServiceError> for Problem {
                 let detail = format!("The property's system hostname can't be: {source}.");
                 Self::invalid("name", "invalid_name", detail)
             }
-            ServiceError::HostnameTaken => Self::conflict(
-                "hostname_taken",
-                "The hostname is in use, or answers for one that is, or is answered for by one.",
-            ),
+            ServiceError::HostnameTaken => Self::hostname_taken(),
+            ServiceError::TooManyHostnames { limit } => Self::too_many_hostnames(*limit),
+            ServiceError::TooManyClaims { limit } => Self::too_many_claims(*limit),
             ServiceError::SiteNotOwned => Self::site_not_owned(),
             ServiceError::NameRefused(refusal) => {
                 let detail = format!("The hostname can't be added: {refusal}.");

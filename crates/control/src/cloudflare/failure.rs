@@ -94,6 +94,7 @@ fn told_as(status: StatusCode, code: &str) -> (StatusCode, u16) {
         "invalid_route" | "invalid_origins" | "origin_not_public" => bad(1415),
         "certificate_missing" => bad(1427),
         "private_key_mismatch" => bad(1429),
+        "too_many_hostnames" | "too_many_claims" => (StatusCode::FORBIDDEN, 1404),
         "system_hostname" => (StatusCode::CONFLICT, 1439),
         "certificate_count" => bad(1434),
         "certificates_of_one_key_type" => bad(1441),

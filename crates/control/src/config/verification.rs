@@ -10,7 +10,7 @@ use landfall_model::{Network, config::Problem};
 use serde::Deserialize;
 
 use super::days;
-use crate::hostname::wish::CertificateAuthority;
+use crate::{hostname::wish::CertificateAuthority, rate::Quota};
 
 const MAX_RESOLVERS: usize = 8;
 const DNS_PORT: u16 = 53;
@@ -69,6 +69,11 @@ pub struct RawVerification {
     pub left_after: Duration,
     /// After how many checks a pending hostname is given up. Default: 75, which takes seven days.
     pub give_up_after: u32,
+    /// How many files with ownership tokens are fetched from the hosts of one registered domain in a
+    /// minute. Default: 1.
+    pub token_files_per_minute: u32,
+    /// And how many at once after a rest. Default: 3.
+    pub token_files_burst: u32,
     /// The port that ownership tokens are fetched from. Default: 80.
     pub http_port: u16,
     /// Networks that are not the public internet's, where zones' own servers and hosts with ownership
@@ -88,6 +93,8 @@ impl Default for RawVerification {
             left_after_failures: 3,
             left_after: Duration::from_secs(3 * 3_600),
             give_up_after: 75,
+            token_files_per_minute: 1,
+            token_files_burst: 3,
             http_port: 80,
             allow_networks: Vec::new(),
         }
@@ -133,6 +140,8 @@ pub(crate) struct VerificationConfig {
     /// The most checks of active hostnames that begin in a second.
     pub(crate) recheck_rate: u32,
     pub(crate) schedule: Schedule,
+    /// How many files with ownership tokens are fetched from one registered domain.
+    pub(crate) token_files: Quota,
     /// Which CAs may issue.
     pub(crate) authorities: Authorities,
     /// How long a PoP may ask for nothing before it is unhealthy.
@@ -210,6 +219,7 @@ pub(super) fn check(
             left_after: raw.left_after,
             give_up_after: raw.give_up_after,
         },
+        token_files: Quota { per_minute: raw.token_files_per_minute, burst: raw.token_files_burst },
         authorities: check_authorities(&issuance.certificate_authorities, problems),
         pop_unhealthy_after: pops.unhealthy_after,
     }
@@ -275,6 +285,8 @@ fn check_numbers(raw: &RawVerification, problems: &mut Vec<Problem>) {
         ("verification.recheck_rate", raw.recheck_rate, 1, 10_000),
         ("verification.left_after_failures", raw.left_after_failures, 1, 1_000),
         ("verification.give_up_after", raw.give_up_after, 1, 10_000),
+        ("verification.token_files_per_minute", raw.token_files_per_minute, 1, 1_000_000),
+        ("verification.token_files_burst", raw.token_files_burst, 1, 1_000_000),
         ("verification.http_port", u32::from(raw.http_port), 1, 65_535),
     ];
     for (key, number, least, most) in numbers {

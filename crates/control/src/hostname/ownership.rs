@@ -60,12 +60,29 @@ pub(crate) struct OwnershipEvidence {
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) checked_at: OffsetDateTime,
     pub(crate) txt: TxtTokenEvidence,
-    /// `None` for a wildcard.
+    /// `None` where the file was not fetched: a wildcard has none, and checks that nobody asks for go
+    /// by the TXT record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<HttpTokenEvidence>,
+    /// From when on the file is fetched again on request, where files of this domain were fetched too
+    /// often to fetch it now.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub(crate) http_not_before: Option<OffsetDateTime>,
 }
 
 impl OwnershipEvidence {
+    /// Whether it proves one of the hostname's names: a wildcard is proven by the record alone.
+    pub(crate) fn proves(&self, name: &HostPattern) -> bool {
+        match name {
+            HostPattern::Exact(_) => self.is_proof(),
+            HostPattern::Wildcard(_) => self.txt.found,
+        }
+    }
+
     /// Whether the token was found in one of its places.
     pub(crate) fn is_proof(&self) -> bool {
         self.txt.found || self.http.as_ref().is_some_and(|http| http.file_found == 1 && !http.error)

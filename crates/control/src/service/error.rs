@@ -63,6 +63,10 @@ pub(crate) enum ServiceError {
     SystemName(#[source] NameError),
     #[error("the hostname is in use")]
     HostnameTaken,
+    #[error("the property has {limit} hostnames, as many as it may")]
+    TooManyHostnames { limit: u32 },
+    #[error("the property has {limit} claims, as many as it may")]
+    TooManyClaims { limit: u32 },
     #[error("the site belongs to another property, or to none")]
     SiteNotOwned,
     #[error("nobody may have the hostname")]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     call::Call,
     certificate::{CertificateIssuer, SealedCertificate},
-    config::IssuanceScope,
+    config::{IssuanceScope, Limits},
     hostname::{
         HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, ManagedHostname, Placement, Title,
         names_of, refusal,
@@ -99,7 +99,7 @@ impl Service {
             let view = self.view_in(&mut change, &owner, HostnameId(id)).await;
             return Ok(Creation::Repeated(creation::or_gone(view)?));
         }
-        let id = insert(&mut change, &owner, plan.addition(name, &spec)).await?;
+        let id = insert(&mut change, &owner, plan.addition(name, &spec), &self.limits).await?;
         creation::keep(&mut change, id.0).await?;
         let view = self.view_in(&mut change, &owner, id).await?;
         let revision = change.commit().await?.revision.0;
@@ -276,6 +276,7 @@ pub(super) async fn insert(
     change: &mut Change,
     owner: &Property,
     addition: Addition<'_>,
+    limits: &Limits,
 ) -> Result<HostnameId, ServiceError> {
     let Addition { name, placement, origin, spec, .. } = addition;
     let now = change.now();
@@ -283,6 +284,7 @@ pub(super) async fn insert(
         sites::enter(change, owner, site).await?;
     }
     let title = title(change, owner, name, placement, spec).await?;
+    check_count(change, owner, title, limits).await?;
     let (status, issuance) = match title {
         Title::Held => (addition.status, addition.issuance),
         Title::Claimed => (HostnameStatus::PendingValidation, addition.issuance),
@@ -317,6 +319,25 @@ pub(super) async fn insert(
     change.event(id, EventKind::Created, &json!({})).await?;
     publish(change, id).await?;
     Ok(id)
+}
+
+/// Checks that a property may have one more hostname.
+async fn check_count(
+    change: &mut Change,
+    owner: &Property,
+    title: Title,
+    limits: &Limits,
+) -> Result<(), ServiceError> {
+    let Limits { hostnames_per_property, claims_per_property } = *limits;
+    let most = claims_per_property;
+    let (hostnames, claims) = store::hostname::count(change.on(), owner.id, most).await?;
+    if hostnames >= u64::from(hostnames_per_property) {
+        return Err(ServiceError::TooManyHostnames { limit: hostnames_per_property });
+    }
+    match title == Title::Claimed && claims >= u64::from(most) {
+        true => Err(ServiceError::TooManyClaims { limit: most }),
+        false => Ok(()),
+    }
 }
 
 /// Whether a property gets every name of a hostname at once.

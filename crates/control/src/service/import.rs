@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     call::Call,
+    config::Limits,
     hostname::{HostnameSpec, Title},
     property::Property,
     settings::{Fields, HostnameSettings},
@@ -67,7 +68,7 @@ impl Service {
         let mut imported = Vec::with_capacity(planned.len());
         for (name, planned) in planned {
             let outcome = match planned {
-                Ok(planned) => add(&mut change, &owner, &planned).await,
+                Ok(planned) => add(&mut change, &owner, &planned, &self.limits).await,
                 Err(error) => Err(error),
             };
             if let Err(ServiceError::Store(error)) = outcome {
@@ -107,6 +108,7 @@ async fn add(
     change: &mut Change,
     owner: &Property,
     planned: &Planned,
+    limits: &Limits,
 ) -> Result<(HostnameId, Outcome), ServiceError> {
     let Planned { name, spec, plan } = planned;
     let present = store::hostname::find_by_name(change.on(), owner.id, name).await?;
@@ -114,7 +116,7 @@ async fn add(
         return Ok((present.id, Outcome::Exists));
     }
     change.begin_part().await?;
-    match insert(change, owner, plan.addition(name, spec)).await {
+    match insert(change, owner, plan.addition(name, spec), limits).await {
         Ok(id) => {
             change.keep_part().await?;
             let made = store::hostname::find(change.on(), id).await?;

@@ -1,5 +1,7 @@
 //! Who has a name: proving a claim, and what moves with a name.
 
+use std::time::{Duration, Instant};
+
 use landfall_dns::Verifier;
 use landfall_model::{HostPattern, HostnameId};
 use serde_json::json;
@@ -13,27 +15,47 @@ use crate::{
         ownership::{OwnershipEvidence, OwnershipTokens},
         wish::Coverage,
     },
+    rate::Verdict,
     store::{
         self, Change, audit::AuditEntry, event::EventKind, held_name::Standing, job::Cancellation,
     },
     token::random_uuid,
 };
 
+/// Where a claim's token is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// In DNS.
+    Record,
+    /// In a file on the host too, which loads somebody's server.
+    RecordAndFile,
+}
+
+/// Whether a file is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fetch {
+    No,
+    Now,
+    /// Not before this has passed.
+    In(Duration),
+}
+
 impl Service {
     /// Makes a claim whose ownership is proven the holder of its name; says whether the property has
     /// the name now. A name that nobody has any more is to be proven too: its holder may have let go
     /// of it by mistake. What was looked at is kept. A name that moves does so in one transaction,
     /// and its records at the edges are replaced, never removed.
-    pub(crate) async fn prove(
+    pub(super) async fn prove(
         &self,
         call: Call,
         verifier: &Verifier,
-        claim: &ManagedHostname,
+        (claim, reach): (&ManagedHostname, Reach),
     ) -> Result<Title, ServiceError> {
         if claim.title == Title::Held {
             return Ok(Title::Held);
         }
-        let evidence = look(verifier, claim, call).await;
+        let fetch = self.may_fetch(claim, reach);
+        let evidence = look(verifier, (claim, fetch), call).await;
         let mut change = self.store.change(call).await?;
         let found = store::hostname::find(change.on(), claim.id).await?;
         // Deleted meanwhile, or with another token since it lost the name: nothing was proven.
@@ -50,6 +72,22 @@ impl Service {
             tracing::info!(property, %hostname, revision, "a claim has its name");
         }
         Ok(title)
+    }
+
+    /// Whether the claim's file is fetched now. However many claims there are to names of one domain,
+    /// whose servers have asked for none of it, they share what may be fetched from it.
+    fn may_fetch(&self, claim: &ManagedHostname, reach: Reach) -> Fetch {
+        let base = claim.name.base();
+        match reach {
+            Reach::Record => Fetch::No,
+            Reach::RecordAndFile => {
+                let domain = landfall_dns::registered_domain(base).unwrap_or_else(|| base.clone());
+                match self.verification.token_files.take(domain, Instant::now()) {
+                    Verdict::Admitted { .. } => Fetch::Now,
+                    Verdict::Refused { retry_in } => Fetch::In(retry_in),
+                }
+            }
+        }
     }
 
     /// Gives a claim that was proven its names.
@@ -109,14 +147,56 @@ impl Service {
     }
 }
 
-async fn look(verifier: &Verifier, claim: &ManagedHostname, call: Call) -> OwnershipEvidence {
+async fn look(
+    verifier: &Verifier,
+    (claim, fetch): (&ManagedHostname, Fetch),
+    call: Call,
+) -> OwnershipEvidence {
     let OwnershipTokens { token, txt_name, file } = OwnershipTokens::of(claim);
+    let http_not_before = match (&file, fetch) {
+        (Some(_), Fetch::In(time)) => Some(call.now + time),
+        (None, _) | (Some(_), Fetch::No | Fetch::Now) => None,
+    };
     let file = async {
-        let file = file?;
+        let file = file.filter(|_| fetch == Fetch::Now)?;
         Some(verifier.http_token(&file.host, &file.path, &token).await)
     };
     let (txt, http) = tokio::join!(verifier.txt_token(&txt_name, &token), file);
-    OwnershipEvidence { checked_at: call.now, txt, http }
+    OwnershipEvidence { checked_at: call.now, txt, http, http_not_before }
+}
+
+/// Whether a hostname whose DNS leads here is to be proven all the same: it overlaps what others have
+/// and use, and was not proven yet.
+pub(super) async fn is_disputed(
+    change: &mut Change,
+    hostname: &ManagedHostname,
+) -> Result<bool, ServiceError> {
+    let seen = store::ownership::find(change.on(), hostname.id).await?;
+    for name in store::held_name::of(change.on(), hostname.id).await? {
+        if seen.as_ref().is_some_and(|seen| seen.proves(&name)) {
+            continue;
+        }
+        if store::held_name::is_overlapped(change.on(), hostname.property, &name).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes a hostname that is disputed a claim.
+pub(super) async fn give_way(
+    change: &mut Change,
+    hostname: &ManagedHostname,
+) -> Result<(), ServiceError> {
+    for name in store::held_name::of(change.on(), hostname.id).await? {
+        store::held_name::release(change.on(), &name).await?;
+        change.retract_hostname(&name).await?;
+    }
+    let (id, now) = (hostname.id, change.now());
+    let pending = HostnameStatus::PendingValidation;
+    store::hostname::set_status(change.on(), id, pending).await?;
+    store::verification::begin(change.on(), id, now).await?;
+    super::hostnames::tell(change, hostname, "hostname.give_way", EventKind::NameDisputed).await
 }
 
 /// Takes `name` from `holder`. Without the name that it is called by, it goes on as its wildcard, if
@@ -131,6 +211,7 @@ async fn lose(
         return Ok(());
     };
     store::certificate::inherit(change.on(), (holder, claim.id), taken).await?;
+    store::ownership::forget(change.on(), holder).await?;
     let held = store::held_name::of(change.on(), holder).await?;
     let kept = held.iter().find(|own| !taken.contains(own));
     let (action, kind) = match (loser.name == *name, kept) {

@@ -69,7 +69,7 @@ impl Service {
             issuance: Issuance::Internal,
             certificates: vec![certificate],
         };
-        insert(&mut change, &property, addition).await?;
+        insert(&mut change, &property, addition, &self.limits).await?;
         creation::keep(&mut change, id.0).await?;
         tell(&mut change, &property, "property.create").await?;
         let revision = change.commit().await?.revision.0;

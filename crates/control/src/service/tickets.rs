@@ -203,6 +203,7 @@ mod tests {
         let (results, _) = Results::channel();
         let verification = Verification::new(&config.verification, scope, results, metrics);
         Service {
+            limits: config.limits,
             verification: verification.unwrap(),
             store: store::Store::open(&path).await.unwrap(),
             ca: Arc::new(InternalCa::parse(&key, &root).unwrap()),

@@ -12,13 +12,16 @@ mod subject;
 use std::sync::Arc;
 
 use landfall_dns::{CaIdentity, DnsError, Evidence, Verdict, Verifier};
-use landfall_model::{HostnameId, PropertyId};
+use landfall_model::{Hostname, HostnameId, PropertyId};
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    HostnameView, Service, ServiceError, VerificationError, hostnames::tell, owned, properties,
-    publish,
+    HostnameView, Service, ServiceError, VerificationError,
+    hostnames::tell,
+    owned,
+    ownership::{self, Reach},
+    properties, publish,
 };
 use crate::{
     call::Call,
@@ -26,6 +29,7 @@ use crate::{
     config::{Authorities, IssuanceScope, Schedule, VerificationConfig},
     hostname::{HostnameStatus, ManagedHostname, Title, wish::CertificateWish},
     metrics::verification::{Asker, VerificationMetrics},
+    rate::Buckets,
     store::{
         self, Change,
         audit::AuditEntry,
@@ -51,7 +55,12 @@ pub(crate) struct Verification {
     in_flight: InFlight,
     results: Results,
     metrics: VerificationMetrics,
+    /// By registered domain.
+    pub(super) token_files: Arc<Buckets<Hostname>>,
 }
+
+/// The most domains of which it is remembered when files were fetched from them.
+const TOKEN_FILE_DOMAINS: usize = 65_536;
 
 impl Verification {
     /// # Errors
@@ -75,6 +84,7 @@ impl Verification {
             in_flight: InFlight::default(),
             results,
             metrics,
+            token_files: Arc::new(Buckets::new(config.token_files, TOKEN_FILE_DOMAINS)),
         })
     }
 
@@ -213,7 +223,12 @@ impl Service {
         if found.hostname.title == Title::Held {
             return Ok(Some(found));
         }
-        match self.prove(call, &self.verification.verifier, &found.hostname).await? {
+        let reach = match (trigger, found.progress.lane) {
+            (Trigger::Request, _) | (Trigger::Schedule, Lane::Fresh) => Reach::RecordAndFile,
+            (Trigger::Schedule, Lane::Pending | Lane::Active) => Reach::Record,
+        };
+        let verifier = &self.verification.verifier;
+        match self.prove(call, verifier, (&found.hostname, reach)).await? {
             Title::Claimed => Ok(Some(found)),
             Title::Held => self.subject(id, call.now).await,
         }
@@ -297,6 +312,11 @@ impl Service {
         let Some(hostname) = same else { return Ok(false) };
         if !store::verification::keep(change.on(), result).await? {
             return Ok(false);
+        }
+        if turn == Turn::Activated && ownership::is_disputed(&mut change, &hostname).await? {
+            ownership::give_way(&mut change, &hostname).await?;
+            change.commit().await?;
+            return Ok(true);
         }
         if outcome.status != hostname.status {
             store::hostname::set_status(change.on(), id, outcome.status).await?;

@@ -13,7 +13,7 @@ pub(crate) enum Standing {
     Free,
     /// The property has it already.
     Own,
-    /// Another property has it, or it and another's name answer for each other.
+    /// Another property has it, or it and another's verified name answer for each other.
     Contested,
 }
 
@@ -25,8 +25,8 @@ pub(crate) async fn hold(
     (hostname, property): (HostnameId, PropertyId),
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO held_name (name, hostname_id, property_id, parent, site) \
-         VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO held_name (name, hostname_id, property_id, parent, site, verified) \
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT status = 1 FROM hostname WHERE id = ?2))",
     )
     .bind(name.to_string())
     .bind(hostname.0)
@@ -124,27 +124,35 @@ pub(crate) async fn standing(
     property: PropertyId,
     name: &HostPattern,
 ) -> Result<Standing, StoreError> {
-    let covered_by_new = match name {
+    let owner = holder(on, name).await?.map(|(_, owner)| owner);
+    match owner {
+        Some(owner) if owner == property => Ok(Standing::Own),
+        Some(_) => Ok(Standing::Contested),
+        None if is_overlapped(on, property, name).await? => Ok(Standing::Contested),
+        None => Ok(Standing::Free),
+    }
+}
+
+/// Whether another property's verified name answers for this one, or is answered for by it.
+pub(crate) async fn is_overlapped(
+    on: &mut Connection,
+    property: PropertyId,
+    name: &HostPattern,
+) -> Result<bool, StoreError> {
+    let covered = match name {
         HostPattern::Wildcard(base) => base.as_str(),
         HostPattern::Exact(_) => "",
     };
-    let row = sqlx::query(
-        "SELECT \
-             EXISTS (SELECT 1 FROM held_name WHERE name = ?1 AND property_id = ?3), \
-             EXISTS (SELECT 1 FROM held_name WHERE name = ?1 AND property_id <> ?3) \
-             OR EXISTS (SELECT 1 FROM held_name WHERE name = '*.' || ?2 AND property_id <> ?3) \
-             OR EXISTS (SELECT 1 FROM held_name WHERE parent = ?4 AND property_id <> ?3)",
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM held_name \
+                        WHERE name = '*.' || ?1 AND property_id <> ?2 AND verified = 1) \
+         OR EXISTS (SELECT 1 FROM held_name \
+                    WHERE parent = ?3 AND property_id <> ?2 AND verified = 1)",
     )
-    .bind(name.to_string())
     .bind(parent_of(name))
     .bind(property.0)
-    .bind(covered_by_new)
+    .bind(covered)
     .fetch_one(on)
     .await
-    .map_err(StoreError::on("look for a name in use"))?;
-    Ok(match (row.get(0), row.get(1)) {
-        (true, _) => Standing::Own,
-        (false, true) => Standing::Contested,
-        (false, false) => Standing::Free,
-    })
+    .map_err(StoreError::on("look for names that answer for each other"))
 }

@@ -66,8 +66,7 @@ pub(crate) async fn insert(
 
 /// The columns that [`read`] reads.
 const COLUMNS: &str = "id, property_id, name, system, status, internal, route, tls, created_at, \
-     public_id, ssl_id, ownership_token, metadata, wish, version, \
-     EXISTS (SELECT 1 FROM held_name WHERE hostname_id = hostname.id)";
+     public_id, ssl_id, ownership_token, metadata, wish, version, claimed";
 
 /// Finds a hostname of any property.
 pub(crate) async fn find(
@@ -283,6 +282,25 @@ pub(crate) async fn rename(
     Ok(())
 }
 
+/// How many hostnames a property has, and how many of them are claims: no more than `most`, of which
+/// there may be many once others have proven what it had.
+pub(crate) async fn count(
+    on: &mut Connection,
+    property: PropertyId,
+    most: u32,
+) -> Result<(u64, u64), StoreError> {
+    let row = sqlx::query(
+        "SELECT hostnames, (SELECT count(*) FROM (SELECT 1 FROM hostname \
+             WHERE property_id = ?1 AND claimed = 1 LIMIT ?2)) FROM property WHERE id = ?1",
+    )
+    .bind(property.0)
+    .bind(i64::from(most))
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("count hostnames"))?;
+    Ok((from_sql(row.get(0), "count")?, from_sql(row.get(1), "count")?))
+}
+
 /// How many different TLS policies a property's hostnames have, the default apart. Takes as many
 /// look-ups as there are policies, however many hostnames have them.
 pub(crate) async fn count_policies(
@@ -340,8 +358,8 @@ fn read(row: &SqliteRow) -> Result<ManagedHostname, StoreError> {
         wish: from_json(row.get(13), "wish")?,
         version: row.get(14),
         title: match row.get::<i64, _>(15) {
-            0 => Title::Claimed,
-            _ => Title::Held,
+            0 => Title::Held,
+            _ => Title::Claimed,
         },
     })
 }

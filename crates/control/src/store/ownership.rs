@@ -23,6 +23,16 @@ pub(crate) async fn keep(
     Ok(())
 }
 
+/// Forgets what was seen for a name that was lost since.
+pub(crate) async fn forget(on: &mut Connection, hostname: HostnameId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM ownership WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("forget a proof of ownership"))?;
+    Ok(())
+}
+
 /// What the last look for a hostname's token saw; `None` where there was none.
 pub(crate) async fn find(
     on: &mut Connection,

@@ -39,8 +39,9 @@ async fn a_hostname_gets_its_wildcard_and_gives_it_back_by_a_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wildcard_that_others_have_names_under_is_not_had_by_a_change() {
-    let plane = Plane::start().await;
+async fn a_wildcard_that_others_have_verified_names_under_is_not_had_by_a_change() {
+    let plane =
+        Plane::start_with(json!({"internal_ca": {"external_hostnames": "unverified"}})).await;
     let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
     let path = plane.hostname(&shop, "one.test").await;
     plane.hostname(&blog, "www.one.test").await;
@@ -98,5 +99,55 @@ async fn of_two_creations_of_one_name_at_once_one_wins() {
         });
         states.sort();
         assert_eq!(states, ["claimed", "held"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_has_so_many_hostnames_and_claims_and_no_more() {
+    let limits = json!({"hostnames_per_property": 4, "claims_per_property": 1});
+    let plane = Plane::start_with(json!({"limits": limits})).await;
+    let (shop, blog) = (plane.property("shop").await, plane.property("blog").await);
+    for name in ["a.one.test", "b.one.test", "c.one.test"] {
+        plane.hostname(&shop, name).await;
+    }
+    let claim = plane.hostname(&blog, "a.one.test").await;
+    let add = async |path: &str, name: &str| {
+        let (status, problem) =
+            plane.post(&format!("{path}/hostname"), &json!({"name": name})).await;
+        (status.as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
+    };
+
+    assert_eq!(add(&shop, "d.one.test").await, (409, "too_many_hostnames".to_owned()));
+    assert_eq!(add(&blog, "b.one.test").await, (409, "too_many_claims".to_owned()));
+    assert_eq!(plane.delete(&claim).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(add(&blog, "b.one.test").await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_name_of_a_hostname_is_placed() {
+    let plane = Plane::start_with(json!({"system_domain": "edge.provider.test"})).await;
+    let property = plane.property("shop").await;
+    let both = json!({"managedCertificate": {"wildcard": true}});
+    // The suffix has names under it that others register.
+    let name = "www.provider.test";
+    let path = plane.hostname(&property, name).await;
+    assert_eq!(plane.patch(&path, &both).await.0, StatusCode::OK);
+
+    let zone = plane.get(&property).await.1["zoneId"].as_str().unwrap().to_owned();
+    for name in ["provider.test", "*.provider.test"] {
+        let refused = (StatusCode::UNPROCESSABLE_ENTITY, json!("hostname_reserved"));
+        for body in [
+            json!({"name": name}),
+            json!({"name": name, "managedCertificate": both["managedCertificate"]}),
+        ] {
+            let (status, problem) = plane.post(&format!("{property}/hostname"), &body).await;
+            assert_eq!((status, problem["code"].clone()), refused, "{body}");
+        }
+        let body = json!({"hostname": name, "ssl": {"wildcard": true}});
+        let path = format!("/client/v4/zones/{zone}/custom_hostnames");
+        let sent = crate::support::with_json(plane.request(reqwest::Method::POST, &path), &body);
+        let response = sent.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert!(response.text().await.unwrap().contains("1409"));
     }
 }

@@ -271,6 +271,8 @@ async fn a_claim_is_to_be_proven_though_its_holder_has_gone_or_let_go() {
     let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});
     let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.former), &both).await;
     let holder = format!("{}/hostname/{}", scene.former, hostname["id"]);
+    // Who may write files on one host need not speak for those below it.
+    assert!(hostname["ownership"]["http"].is_null(), "{hostname}");
     let wildcard = scene.plane.hostname(&scene.claimant, "*.one.test").await;
     let base = scene.plane.hostname(&scene.claimant, "one.test").await;
     let narrower = json!({"managedCertificate": {"wildcard": false}});
@@ -284,4 +286,62 @@ async fn a_claim_is_to_be_proven_though_its_holder_has_gone_or_let_go() {
 
     assert_eq!(hostname["ownership"]["state"], "held");
     assert_eq!(scene.record("one.test").await.hostname_id.0, hostname["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_verified_stands_in_no_other_names_way() {
+    let scene = Scene::start().await;
+    // Nobody's DNS has such names.
+    let squat = scene.plane.hostname(&scene.former, "nothing.two.test").await;
+    let wild = scene.plane.hostname(&scene.former, "*.three.test").await;
+    let path = scene.plane.hostname(&scene.claimant, "two.test").await;
+    let wanted = json!({"managedCertificate": {"wildcard": true}});
+
+    let (status, hostname) = scene.plane.patch(&path, &wanted).await;
+    assert_eq!(status, StatusCode::OK, "{hostname}");
+    scene.dns.point("two.test", POP);
+    scene.granted(&path).await;
+    let below = scene.plane.hostname(&scene.claimant, "www.three.test").await;
+    assert_eq!(scene.ownership(&below).await, "held");
+    scene.dns.point(".three.test", POP);
+    scene.granted(&below).await;
+
+    // What overlaps what others have verified meanwhile is a claim once its own DNS leads here.
+    scene.dns.point(".two.test", POP);
+    for late in [&squat, &wild] {
+        assert_eq!(scene.ownership(late).await, "held");
+        eventually(async || {
+            let (_, problem) = scene.request(late).await;
+            (problem["code"] == "ownership_not_proven").then_some(())
+        })
+        .await;
+        assert_eq!(scene.ownership(late).await, "claimed");
+    }
+    let hostname = scene.prove(&squat).await;
+    assert_eq!(hostname["ownership"]["state"], "held");
+    assert_eq!(scene.ownership(&path).await, "held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domains_files_are_fetched_now_and_then_however_many_claims_there_are() {
+    let scene = Scene::start().await;
+    scene.plane.hostname(&scene.former, "*.one.test").await;
+    scene.plane.hostname(&scene.former, "one.test").await;
+    let first = scene.plane.hostname(&scene.former, "a.one.test").await;
+    scene.granted(&first).await;
+    let wild = scene.plane.hostname(&scene.former, "b.one.test").await;
+    scene.granted(&wild).await;
+    let mut fetched = 0;
+    for name in ["a.one.test", "b.one.test", "one.test"] {
+        let claim = scene.plane.hostname(&scene.claimant, name).await;
+        for _ in 0..2 {
+            assert!(scene.request(&claim).await.0.is_client_error());
+            let (_, told) = scene.plane.get(&format!("{claim}/explain")).await;
+            let seen = &told["ownershipEvidence"];
+            assert!(seen["txt"].is_object(), "{told}");
+            fetched += usize::from(seen["http"].is_object());
+            assert_eq!(seen["http"].is_object(), seen["httpNotBefore"].is_null(), "{told}");
+        }
+    }
+    assert!((1..=3).contains(&fetched), "{fetched}");
 }

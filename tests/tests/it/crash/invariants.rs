@@ -30,12 +30,9 @@ const NEVER: [(&str, &str); 13] = [
          (SELECT 1 FROM held_name WHERE 'hostname/' || name = feed_record.id)",
     ),
     (
-        "what is had is published, unless it has no certificate and lies under a wildcard",
+        "what is had is published",
         "SELECT name FROM held_name WHERE NOT EXISTS \
-         (SELECT 1 FROM feed_record WHERE id = 'hostname/' || name AND deleted = 0) \
-         AND (name LIKE '*.%' OR EXISTS (SELECT 1 FROM certificate_key \
-              WHERE certificate_key.hostname_id = held_name.hostname_id \
-              AND certificate_key.name = held_name.name))",
+         (SELECT 1 FROM feed_record WHERE id = 'hostname/' || name AND deleted = 0)",
     ),
     (
         "properties are published as long as they are",

@@ -35,6 +35,8 @@ CREATE TABLE property (
     pool       TEXT    NOT NULL,
     -- JSON: an origin that takes the place of the pool's; null: none.
     fallback   TEXT,
+    -- How many hostnames it has.
+    hostnames  INTEGER NOT NULL DEFAULT 0,
     -- Counts changes; entity tags are made of it.
     version    INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL
@@ -55,6 +57,8 @@ CREATE TABLE hostname (
     system          INTEGER NOT NULL,
     -- 0: pending validation, 1: active, 2: given up, 3: taken over by another property.
     status          INTEGER NOT NULL,
+    -- 1: it has no name in `held_name`.
+    claimed         INTEGER NOT NULL DEFAULT 1,
     -- 1: gets a certificate of the internal CA while none is uploaded.
     internal        INTEGER NOT NULL,
     -- JSON.
@@ -76,6 +80,11 @@ CREATE INDEX hostname_property ON hostname (property_id, id);
 CREATE INDEX hostname_policy ON hostname (property_id, policy) WHERE policy IS NOT NULL;
 CREATE INDEX hostname_status ON hostname (property_id, status, id);
 CREATE INDEX hostname_name ON hostname (name);
+CREATE INDEX hostname_claimed ON hostname (property_id) WHERE claimed = 1;
+CREATE TRIGGER hostname_added AFTER INSERT ON hostname
+BEGIN UPDATE property SET hostnames = hostnames + 1 WHERE id = NEW.property_id; END;
+CREATE TRIGGER hostname_deleted AFTER DELETE ON hostname
+BEGIN UPDATE property SET hostnames = hostnames - 1 WHERE id = OLD.property_id; END;
 
 -- Who has a name: what edges know is what stands here. A hostname whose certificate also covers
 -- what is one label below it has two.
@@ -86,11 +95,15 @@ CREATE TABLE held_name (
     property_id INTEGER NOT NULL REFERENCES property (id),
     -- The name without its first label: finds what a wildcard covers.
     parent      TEXT    NOT NULL,
-    -- The last label in front of the system domain; null for names elsewhere.
-    site        TEXT
+    -- The label right below the system domain; null for names elsewhere.
+    site        TEXT,
+    -- 1: the hostname is active. What is not stands in no other name's way.
+    verified    INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX held_name_hostname ON held_name (hostname_id);
-CREATE INDEX held_name_parent ON held_name (parent);
+CREATE INDEX held_name_parent ON held_name (parent) WHERE verified = 1;
+CREATE TRIGGER hostname_verified AFTER UPDATE OF status ON hostname
+BEGIN UPDATE held_name SET verified = (NEW.status = 1) WHERE hostname_id = NEW.id; END;
 CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
 
 -- Whose all names under a label right below the system domain are. A site stays its property's when
@@ -108,9 +121,12 @@ CREATE TRIGGER hostname_changed
 AFTER UPDATE OF name, status, internal, route, tls, metadata, wish, ownership_token ON hostname
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER hostname_name_held AFTER INSERT ON held_name
-BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.hostname_id; END;
+BEGIN UPDATE hostname SET claimed = 0, version = version + 1 WHERE id = NEW.hostname_id; END;
 CREATE TRIGGER hostname_name_released AFTER DELETE ON held_name
-BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
+BEGIN
+    UPDATE hostname SET version = version + 1, claimed = NOT EXISTS
+        (SELECT 1 FROM held_name WHERE hostname_id = OLD.hostname_id) WHERE id = OLD.hostname_id;
+END;
 
 -- Where a hostname's verification stands. System hostnames have none.
 CREATE TABLE verification (

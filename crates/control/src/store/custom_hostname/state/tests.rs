@@ -27,8 +27,8 @@ const DAY: i64 = 86_400;
 /// The parts that hostnames of the test are put together from, as statements on the hostname `?`.
 const HELD: [&str; 2] = [
     "",
-    "INSERT INTO held_name (name, hostname_id, property_id, parent) \
-                               SELECT name, id, property_id, '' FROM hostname WHERE id = ?",
+    "INSERT INTO held_name (name, hostname_id, property_id, parent, verified) \
+                               SELECT name, id, property_id, '', 0 FROM hostname WHERE id = ?",
 ];
 const LEFT: [&str; 3] = [
     "",
