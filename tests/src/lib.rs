@@ -2,9 +2,9 @@
 //!
 //! A [`Lab`] is a control plane and its edges in a temporary folder, each a `landfall` process
 //! that a test can stop, kill and start again. An [`Authority`] and a [`RecursiveResolver`] are
-//! real DNS servers, which the tests of single crates use too. An [`Origin`] is a server behind the edge that
-//! remembers what it was asked. [`tools`] runs curl, openssl and h2load. Nothing sleeps for time
-//! to pass: [`wait_until`] waits for a condition.
+//! real DNS servers, and those of [`acme`] real CAs, which the tests of single crates use too. An
+//! [`Origin`] is a server behind the edge that remembers what it was asked. [`tools`] runs curl,
+//! openssl and h2load. Nothing sleeps for time to pass: [`wait_until`] waits for a condition.
 //!
 //! ```no_run
 //! # use landfall_tests::{Lab, Origin};
@@ -26,6 +26,7 @@
     reason = "a harness fails its test by panicking"
 )]
 
+pub mod acme;
 mod api;
 mod dns;
 mod feed;

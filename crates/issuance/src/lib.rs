@@ -4,6 +4,8 @@
 //! a renewal, the choice of a method. What acts is the ACME issuer and the agent, which runs at the
 //! edges. It knows no database and no server.
 
+pub mod acme;
+pub mod chain;
 mod clock;
 pub mod failure;
 pub mod forecast;
