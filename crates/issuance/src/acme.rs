@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod http;
 mod key;
+mod pause;
 mod protocol;
 mod refusal;
 mod renewal;

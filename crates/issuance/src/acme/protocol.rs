@@ -21,6 +21,7 @@ use super::{
     error::AcmeError,
     http::{Reply, TransportError},
     key::{AccountKey, Signer},
+    pause::Pauses,
     refusal::{
         Document, SubproblemDocument, combined, is_of_replaces, nonsense, refusal,
         with_other_nonces,
@@ -33,9 +34,6 @@ use crate::{
     failure::{Problem, ProblemKind, Step},
 };
 
-/// Between two looks at an order, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// After so many looks at a pending order its authorizations are looked at.
 const LOOKS: u32 = 6;
 /// The most names of an order, and the most authorizations that are read.
@@ -345,7 +343,7 @@ impl Order {
         while_in: &[OrderStatus],
     ) -> Result<OrderStatus, AcmeError> {
         let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::of(self.order.url());
         for look in 1_u32.. {
             let (seen, wait) = match self.look(step).await {
                 Ok((status, _)) if !while_in.contains(&status) => return Ok(status),
@@ -356,12 +354,11 @@ impl Order {
                 Err(error) if error.passes() => (Some(error), None),
                 Err(error) => return Err(error),
             };
-            let wait = wait.map_or(pause, |asked| asked.max(pause));
+            let wait = pauses.next(wait);
             if Instant::now() + wait > deadline {
                 return Err(seen.unwrap_or(AcmeError::Slow { step, waited: begun.elapsed() }));
             }
             sleep(wait).await;
-            pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
         }
         Err(AcmeError::Slow { step, waited: begun.elapsed() })
     }
