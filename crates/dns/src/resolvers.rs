@@ -5,7 +5,10 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::pin,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,6 +34,8 @@ pub(crate) trait Word {
     fn is_silent(&self) -> bool;
     /// Whether it is a refusal.
     fn is_refused(&self) -> bool;
+    /// Whether it is a failure, which can be the resolver's own: one that is cut off fails at once.
+    fn is_failure(&self) -> bool;
 }
 
 /// What resolvers said of a name.
@@ -69,8 +74,10 @@ struct Round<'a, F> {
     look: F,
     deadline: Instant,
     /// How long a resolver may be silent before it is asked whether it is alive, and how long it has
-    /// for that; and how much later than the first one another may answer.
+    /// for that.
     patience: Duration,
+    /// How many are silent so far, and known to be alive.
+    lively: AtomicUsize,
     spare: Mutex<std::slice::Iter<'a, SocketAddr>>,
     asked: Mutex<Vec<SocketAddr>>,
 }
@@ -83,21 +90,27 @@ pub(crate) async fn hear<T: Word, Fut: Future<Output = T>>(
     look: impl Fn(Resolver) -> Fut,
 ) -> Heard<T> {
     let spare = Mutex::new(resolvers.iter());
-    let round = Round { look, deadline, patience, spare, asked: Mutex::default() };
+    let (lively, asked) = (AtomicUsize::new(0), Mutex::default());
+    let round = Round { look, deadline, patience, lively, spare, asked };
     let wanted = resolvers.len().min(AT_A_TIME);
     let mut voices: FuturesUnordered<_> = (0..wanted).map(|_| round.fill()).collect();
     let mut words = Vec::new();
     let mut silence = SilentPart::Resolvers;
-    // A resolver's answer ends the patience with the other.
     let mut until = deadline + patience;
-    while let Ok(Some(voice)) = timeout_at(until, voices.next()).await {
-        match voice {
-            Voice::Word(server, word) => {
+    loop {
+        match timeout_at(until, voices.next()).await {
+            Ok(Some(Voice::Word(server, word))) => {
                 words.push((server, word));
-                until = Instant::now() + patience;
+                // By then the other one has answered whether it is alive.
+                until = until.min(Instant::now() + 2 * patience);
             }
-            Voice::Waiting => silence = SilentPart::Zone,
-            Voice::Dead => {}
+            Ok(Some(Voice::Waiting)) => silence = SilentPart::Zone,
+            Ok(Some(Voice::Dead)) => {}
+            // One that is alive has all the time: the first to answer must not speak for both.
+            Err(_) if until < deadline && round.lively.load(Ordering::Relaxed) > 0 => {
+                until = deadline;
+            }
+            Ok(None) | Err(_) => break,
         }
     }
     drop(voices);
@@ -132,14 +145,21 @@ impl<T: Word, Fut: Future<Output = T>, F: Fn(Resolver) -> Fut> Round<'_, F> {
         let mut is_alive = false;
         let word = tokio::select! {
             word = &mut word => word,
-            alive = self.is_alive(server) => {
+            alive = self.is_alive_when_silent(server) => {
                 is_alive = alive;
                 if !alive && self.has_spare() {
                     return Voice::Dead;
                 }
-                word.await
+                let lively = usize::from(alive);
+                self.lively.fetch_add(lively, Ordering::Relaxed);
+                let word = word.await;
+                self.lively.fetch_sub(lively, Ordering::Relaxed);
+                word
             }
         };
+        if word.is_failure() && !is_alive && !self.is_alive(server).await {
+            return Voice::Dead;
+        }
         if word.is_refused() || (word.is_silent() && !is_alive) {
             Voice::Dead
         } else if word.is_silent() {
@@ -149,9 +169,13 @@ impl<T: Word, Fut: Future<Output = T>, F: Fn(Resolver) -> Fut> Round<'_, F> {
         }
     }
 
+    async fn is_alive_when_silent(&self, server: SocketAddr) -> bool {
+        sleep(self.patience).await;
+        self.is_alive(server).await
+    }
+
     /// Whether it answers a question that every resolver knows the answer of.
     async fn is_alive(&self, server: SocketAddr) -> bool {
-        sleep(self.patience).await;
         let deadline = self.deadline.min(Instant::now() + self.patience);
         let answer = ask(server, &Name::root(), RecordType::NS, Role::Resolver, deadline).await;
         answer.is_ok_and(|message| message.metadata.response_code == ResponseCode::NoError)

@@ -70,6 +70,10 @@ impl Word for Sight {
     fn is_refused(&self) -> bool {
         self.both().iter().all(|seen| seen.outcome == LookupOutcome::Refused)
     }
+
+    fn is_failure(&self) -> bool {
+        self.both().iter().any(|seen| seen.outcome == LookupOutcome::ServFail)
+    }
 }
 
 impl Seen {

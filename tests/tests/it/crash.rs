@@ -19,13 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn leaves_nothing_half_made_wherever_it_is_killed() {
-    let dns = Authority::start(&[("customer.test", "* A 127.0.0.1")]).await;
     let world = World::start().await;
+    // Names lead to the PoP, and at other times to hosts that prove who owns them.
+    let zones = ["* A 127.0.0.1".to_owned(), format!("* A {}", world.hosts.ip())];
+    let mut dns = Authority::start(&[("customer.test", &zones[0])]).await;
     let mut lab = Lab::builder()
         .control_setting("internal_ca.external_hostnames", "verified")
         .control_setting("dns.resolvers", vec![dns.address().to_string()])
         .control_setting("dns.zone_port", i64::from(dns.address().port()))
-        .control_setting("verification.http_port", i64::from(world.hosts.address().port()))
+        .control_setting("verification.http_port", i64::from(world.hosts.port()))
         .control_setting("verification.token_files_per_minute", 1_000_000)
         .control_setting("verification.token_files_burst", 1_000_000)
         .control_setting("verification.allow_networks", vec!["127.0.0.0/8"])
@@ -35,7 +37,8 @@ async fn leaves_nothing_half_made_wherever_it_is_killed() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let started = Instant::now();
 
-    for kill in 0..KILLS {
+    for (kill, zone) in (0..KILLS).zip(zones.iter().cycle()) {
+        dns.set("customer.test", zone).await;
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 let own = Dice(dice.roll(u64::MAX) | 1);

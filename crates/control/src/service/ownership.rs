@@ -1,6 +1,9 @@
 //! Who has a name: proving a claim, and what moves with a name.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use landfall_dns::Verifier;
 use landfall_model::{HostPattern, HostnameId};
@@ -55,7 +58,8 @@ impl Service {
             return Ok(Title::Held);
         }
         let fetch = self.may_fetch(claim, reach);
-        let evidence = look(verifier, (claim, fetch), call).await;
+        let own = self.pop_addresses().await?;
+        let evidence = look(verifier, (claim, fetch), &own, call).await;
         let mut change = self.store.change(call).await?;
         let found = store::hostname::find(change.on(), claim.id).await?;
         // Deleted meanwhile, or with another token since it lost the name: nothing was proven.
@@ -88,6 +92,11 @@ impl Service {
                 }
             }
         }
+    }
+
+    async fn pop_addresses(&self) -> Result<Vec<IpAddr>, ServiceError> {
+        let pops = store::pop::list(&mut *self.store.read().await?).await?;
+        Ok(pops.into_iter().flat_map(|pop| pop.addresses).collect())
     }
 
     /// Gives a claim that was proven its names.
@@ -150,6 +159,7 @@ impl Service {
 async fn look(
     verifier: &Verifier,
     (claim, fetch): (&ManagedHostname, Fetch),
+    own: &[IpAddr],
     call: Call,
 ) -> OwnershipEvidence {
     let OwnershipTokens { token, txt_name, file } = OwnershipTokens::of(claim);
@@ -159,7 +169,7 @@ async fn look(
     };
     let file = async {
         let file = file.filter(|_| fetch == Fetch::Now)?;
-        Some(verifier.http_token(&file.host, &file.path, &token).await)
+        Some(verifier.http_token(&file.host, (&file.path, &token), own).await)
     };
     let (txt, http) = tokio::join!(verifier.txt_token(&txt_name, &token), file);
     OwnershipEvidence { checked_at: call.now, txt, http, http_not_before }

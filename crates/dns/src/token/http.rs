@@ -48,15 +48,16 @@ enum Failure {
 impl Verifier {
     /// Looks for an ownership token in a file that `hostname` serves over HTTP, within the configured
     /// time. Only an address that is public, or allowed, is connected to; it is the one that was
-    /// looked up. Redirects are not followed.
+    /// looked up, by as many resolvers as should answer. Redirects are not followed. `own` are the
+    /// PoPs' addresses: what answers there says nothing of who the owner is.
     pub async fn http_token(
         &self,
         hostname: &Hostname,
-        url_path: &str,
-        token: &str,
+        (url_path, token): (&str, &str),
+        own: &[IpAddr],
     ) -> HttpTokenEvidence {
         let deadline = Instant::now() + self.config.timeout;
-        let fetched = timeout_at(deadline, self.fetch(hostname, url_path, deadline)).await;
+        let fetched = timeout_at(deadline, self.fetch(hostname, url_path, own, deadline)).await;
         let result = fetched
             .unwrap_or(Err(Failure::Timeout))
             .and_then(|text| if text.trim() == token { Ok(()) } else { Err(Failure::Wrong) });
@@ -75,11 +76,17 @@ impl Verifier {
         &self,
         hostname: &Hostname,
         url_path: &str,
+        own: &[IpAddr],
         deadline: Instant,
     ) -> Result<String, Failure> {
         let addresses = self.hosts(hostname, deadline).await;
         if addresses.is_empty() {
             return Err(Failure::Transport("The host has no address in the DNS."));
+        }
+        if addresses.iter().any(|address| own.contains(address)) {
+            return Err(Failure::Transport(
+                "The host leads to a PoP of ours, which proves nothing: publish the TXT record.",
+            ));
         }
         let admitted = addresses.into_iter().filter(|address| self.config.admits(*address));
         let admitted: Vec<IpAddr> = admitted.take(MAX_ADDRESSES).collect();
@@ -102,9 +109,11 @@ impl Verifier {
     async fn hosts(&self, hostname: &Hostname, deadline: Instant) -> BTreeSet<IpAddr> {
         let Some(name) = absolute(hostname.as_str()) else { return BTreeSet::new() };
         let heard = self.hear_addresses(&name, deadline).await;
+        if heard.words.len() < heard.wanted {
+            return BTreeSet::new();
+        }
         let agreed = agreed(&heard);
-        let is_settled = heard.words.len() == heard.wanted && !agreed.is_empty();
-        if is_settled || self.config.zone_servers == ZoneServers::NotAsked {
+        if !agreed.is_empty() || self.config.zone_servers == ZoneServers::NotAsked {
             return agreed;
         }
         let (sights, _) = self.ask_zone(&name, &heard, deadline).await;

@@ -42,12 +42,16 @@ impl Word for Texts {
     fn is_refused(&self) -> bool {
         self.outcome == LookupOutcome::Refused
     }
+
+    fn is_failure(&self) -> bool {
+        self.outcome == LookupOutcome::ServFail
+    }
 }
 
 impl Verifier {
     /// Looks for an ownership token in the TXT records of `name`, within the configured time. It is
-    /// found where every resolver that answers has it; where one has not, and where one would decide
-    /// alone, by the zone's own servers.
+    /// found where as many resolvers as should answer have it, or, where one of them has not, the
+    /// zone's own servers by each of them: who lies to us, or for one resolver, proves nothing.
     pub async fn txt_token(&self, name: &str, token: &str) -> TxtTokenEvidence {
         let texts = match absolute(name) {
             Some(question) => self.texts(&question, token).await,
@@ -73,8 +77,10 @@ impl Verifier {
                 look(&Asker::Resolver(resolver), name).await
             })
             .await;
-        let found = heard.words.iter().all(|(_, texts)| texts.have(token));
-        let settled = found && heard.words.len() == heard.wanted;
+        if heard.words.len() < heard.wanted {
+            return Texts::nothing(LookupOutcome::Timeout);
+        }
+        let settled = heard.words.iter().all(|(_, texts)| texts.have(token));
         if !settled && self.config.zone_servers == ZoneServers::Asked {
             let zone = self.zone_texts(name, &heard, deadline).await;
             if let Some(texts) = weakest(zone, token) {

@@ -92,7 +92,7 @@ async fn files() -> u16 {
 async fn fetch(config: &DnsConfig, path: &'static str) -> landfall_dns::HttpTokenEvidence {
     let verifier = Verifier::new(config).unwrap();
     let task = tokio::spawn(async move {
-        verifier.http_token(&"www.shop.test".parse().unwrap(), path, TOKEN).await
+        verifier.http_token(&"www.shop.test".parse().unwrap(), (path, TOKEN), &[]).await
     });
     task.await.unwrap()
 }

@@ -2,13 +2,15 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
 use axum::{Router, extract::Request};
-use landfall_tests::{Api, Issued, Origin};
+use landfall_tests::{Api, Issued};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 /// Names that properties quarrel over.
 const NAMES: [&str; 6] = [
@@ -26,8 +28,8 @@ pub(crate) struct World {
     hostnames: Mutex<Vec<String>>,
     tokens: Arc<Mutex<HashMap<String, String>>>,
     uploads: Vec<(String, Value)>,
-    /// Where hostnames' ownership tokens are fetched from.
-    pub(crate) hosts: Origin,
+    /// Where hostnames' ownership tokens are fetched from: no address of a PoP.
+    pub(crate) hosts: SocketAddr,
 }
 
 /// Numbers that are the same in each run.
@@ -56,7 +58,10 @@ impl World {
         let answer = async move |request: Request| {
             known.lock().unwrap().get(request.uri().path()).cloned().unwrap_or_default()
         };
-        let hosts = Origin::with_router(Router::new().fallback(answer)).await;
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let hosts = listener.local_addr().unwrap();
+        let router = Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
         let upload = |name: &&str| {
             let issued = Issued::new(name);
             let pair =
