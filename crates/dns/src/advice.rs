@@ -23,6 +23,8 @@ pub(crate) struct Case<'a> {
     pub(crate) expected: &'a Expectation,
     pub(crate) sight: &'a Sight,
     pub(crate) finding: Finding,
+    /// What the look that is believed shows, where too few resolvers show anything.
+    pub(crate) shown: Finding,
     pub(crate) ground: Ground,
     /// The zone that the name is in, where its servers were asked.
     pub(crate) zone: Option<&'a str>,
@@ -36,7 +38,11 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
     if let Some(sentence) = case.spreading() {
         return sentence;
     }
-    match case.finding {
+    match case.shown {
+        Finding::PointsHere if case.finding == Finding::OneResolver => format!(
+            "Nothing is to be changed: {name} points here by one of our resolvers, which decides nothing \
+             alone, and is checked again later."
+        ),
         Finding::PointsHere => case.passed(),
         Finding::NxDomain => format!("Create {}: {name} does not exist yet.", case.record()),
         Finding::NoData => format!("Create {}: {name} has no address yet.", case.record()),
@@ -78,7 +84,7 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
             "Nothing is to be changed: {name} points at {}, which does not lead to our PoPs yet.",
             expected.target
         ),
-        Finding::ResolverFailed => format!(
+        Finding::ResolverFailed | Finding::OneResolver => format!(
             "Nothing is to be changed: our resolvers gave no answer, and {name} is checked again later."
         ),
     }

@@ -1,16 +1,16 @@
 //! Who answers a walk's questions: a resolver, or zones' own servers.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hickory_resolver::proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::{
-    exchange::{Role, Silence, ask},
+    exchange::{NoAnswer, Role, Server},
     walk::{Answer, Extent},
     zone::{Zone, Zones},
 };
@@ -22,41 +22,32 @@ const STAGGER: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 pub(crate) enum Asker<'a> {
     /// A resolver.
-    Resolver(Resolver),
+    Resolver(Server<'a>),
     /// Zones' own servers, as far as they answer; beyond that the resolver.
     Zones(&'a Zones<'a>),
 }
 
-/// A resolver and until when it is asked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Resolver {
-    pub(crate) server: SocketAddr,
-    pub(crate) deadline: Instant,
-}
-
-impl Resolver {
-    pub(crate) async fn ask(self, name: &Name, kind: RecordType) -> Result<Answer, Silence> {
-        let message = ask(self.server, name, kind, Role::Resolver, self.deadline).await?;
-        Ok(Answer { message, extent: Extent::Everything })
-    }
+async fn resolved(resolver: Server<'_>, name: &Name, kind: RecordType) -> Result<Answer, NoAnswer> {
+    let message = resolver.ask(name, kind, Role::Resolver).await?;
+    Ok(Answer { message, extent: Extent::Everything })
 }
 
 impl Asker<'_> {
-    pub(crate) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer, Silence> {
+    pub(crate) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer, NoAnswer> {
         match self {
-            Self::Resolver(resolver) => resolver.ask(name, kind).await,
+            Self::Resolver(resolver) => resolved(*resolver, name, kind).await,
             Self::Zones(zones) => {
                 if let Some(zone) = zones.of(name).await
-                    && let Some(answer) = authority(&zone, name, kind, zones.deadline()).await
+                    && let Some(answer) = authority(&zone, name, kind, zones.resolver()).await
                 {
                     return Ok(answer);
                 }
                 // The name that was asked for is its own zone's to tell; a resolver's answer for it
                 // is known already.
                 if zones.is_subject(name) {
-                    return Err(Silence);
+                    return Err(NoAnswer::Silence);
                 }
-                zones.resolver().ask(name, kind).await
+                resolved(zones.resolver(), name, kind).await
             }
         }
     }
@@ -67,20 +58,19 @@ impl Asker<'_> {
             Self::Resolver(resolver) => *resolver,
             Self::Zones(zones) => zones.resolver(),
         };
-        let unchecked = Role::ResolverUnchecked;
-        let answer = ask(resolver.server, name, kind, unchecked, resolver.deadline).await;
+        let answer = resolver.ask(name, kind, Role::ResolverUnchecked).await;
         answer.is_ok_and(|message| {
             matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
         })
     }
 }
 
-/// The first answer that one of the zone's servers gives with authority.
+/// The first answer that one of the zone's servers gives with authority, in the resolver's time.
 async fn authority(
     zone: &Zone,
     name: &Name,
     kind: RecordType,
-    deadline: Instant,
+    resolver: Server<'_>,
 ) -> Option<Answer> {
     let mut answers: FuturesUnordered<_> = zone
         .servers
@@ -88,7 +78,8 @@ async fn authority(
         .zip(0..)
         .map(|(server, place)| async move {
             sleep(STAGGER * place).await;
-            ask(*server, name, kind, Role::Authority, deadline).await.ok()
+            let server = Server { address: *server, ..resolver };
+            server.ask(name, kind, Role::Authority).await.ok()
         })
         .collect();
     while let Some(answer) = answers.next().await {

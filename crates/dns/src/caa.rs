@@ -71,6 +71,7 @@ async fn records(asker: &Asker<'_>, name: Name) -> CaaSet {
             LookupOutcome::ServFail
             | LookupOutcome::DnssecFails
             | LookupOutcome::Refused
+            | LookupOutcome::NotAsked
             | LookupOutcome::Timeout
             | LookupOutcome::Loop
             | LookupOutcome::TooManyHops => CaaSet::Failed { at },

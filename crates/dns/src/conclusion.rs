@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Expectation, Finding, LookupOutcome, Verdict,
     judge::judge,
-    resolvers::{Heard, SilentPart},
+    resolvers::{Heard, SilentPart, Source, Testimony},
     sight::{Seen, Sight},
 };
 
@@ -16,7 +16,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Conclusion {
     pub(crate) sight: Sight,
+    /// What it comes down to.
     pub(crate) finding: Finding,
+    /// What the look that is believed shows: the finding, unless too few show anything.
+    pub(crate) shown: Finding,
+    /// Who answered, and did not merely fail.
+    pub(crate) answered: Vec<SocketAddr>,
     pub(crate) ground: Ground,
     /// Resolvers that say something else than is believed, where they don't agree.
     pub(crate) differing: Vec<(SocketAddr, BTreeSet<IpAddr>)>,
@@ -33,60 +38,95 @@ pub(crate) enum Ground {
     ZoneDiffers,
 }
 
-/// Whether the zone's own servers should be heard: where what resolvers say would be held against
-/// the hostname, where they differ, and where one would decide alone.
+/// Whether the zone's own servers should be heard: where what a resolver says would be held against the
+/// hostname.
 pub(crate) fn zone_should_tell(heard: &Heard<Sight>, expected: &Expectation) -> bool {
     let findings: Vec<Finding> =
         heard.words.iter().map(|(_, sight)| judge(sight, expected)).collect();
     // Without a PoP no answer is right; and a zone's servers know nothing of the validation of
     // their signatures.
     let settled = [Finding::DnssecFails, Finding::NoActivePop];
-    if findings.is_empty() || findings.iter().any(|finding| settled.contains(finding)) {
-        return false;
-    }
-    let passed = findings.iter().all(|finding| *finding == Finding::PointsHere);
-    !passed || findings.len() < heard.wanted
+    !findings.iter().any(|finding| settled.contains(finding))
+        && findings.iter().any(|finding| *finding != Finding::PointsHere)
 }
 
-/// What is believed: the zone's servers where they were heard, and of several looks one that does
-/// not pass.
+/// What is believed: of what resolvers and the zone's servers say in the end, that which does not pass;
+/// and nothing where fewer resolvers than should answered with anything but a failure. One alone may
+/// lie, and one that fails may have trouble of its own.
 pub(crate) fn conclude(
     heard: &Heard<Sight>,
-    zone: Vec<Sight>,
+    zone: &[Option<Sight>],
     expected: &Expectation,
 ) -> Conclusion {
-    let zone: Vec<Sight> = zone.into_iter().filter(|sight| !sight.is_partial()).collect();
-    let resolvers = || heard.words.iter().map(|(_, sight)| sight);
-    if let Some((sight, finding)) = weakest(zone.iter(), expected) {
-        let is_known = resolvers().any(|other| is_same(other, sight));
-        let ground = if is_known { Ground::ZoneAgrees } else { Ground::ZoneDiffers };
-        let differing = differing(heard, |other| !is_same(other, sight));
-        return Conclusion { sight: sight.clone(), finding, ground, differing };
+    let judged = heard.testimonies(zone).map(|own| {
+        let finding = judge(own.word, expected);
+        (own, finding)
+    });
+    let speaking = speaking(judged.collect());
+    let answered = speaking.iter().map(|(own, _)| own.server);
+    let answered: Vec<SocketAddr> = answered.filter(|own| heard.asked.contains(own)).collect();
+    let Some((own, shown)) = weakest(&speaking) else { return nobody(heard.silence) };
+    let sight = own.word;
+    let ground = match own.source {
+        Source::Resolver => Ground::Resolvers,
+        Source::Zone if heard.words.iter().any(|(_, word)| is_same(word, sight)) => {
+            Ground::ZoneAgrees
+        }
+        Source::Zone => Ground::ZoneDiffers,
+    };
+    let differing = match (ground, shown.verdict()) {
+        // Resolvers that all pass don't differ: PoPs may be many, and each sees some.
+        (Ground::Resolvers, Verdict::Passed) => Vec::new(),
+        (Ground::Resolvers, Verdict::Failed | Verdict::Inconclusive) => {
+            differing(heard, &answered, |other| is_same(other, sight))
+        }
+        (Ground::ZoneAgrees | Ground::ZoneDiffers, _) => {
+            differing(heard, &answered, |other| !is_same(other, sight))
+        }
+    };
+    let finding = match shown.verdict() {
+        Verdict::Passed | Verdict::Failed if speaking.len() < heard.wanted => Finding::OneResolver,
+        Verdict::Passed | Verdict::Failed | Verdict::Inconclusive => shown,
+    };
+    Conclusion { sight: sight.clone(), finding, shown, answered, ground, differing }
+}
+
+/// Where no resolver answered.
+fn nobody(silence: SilentPart) -> Conclusion {
+    let finding = match silence {
+        SilentPart::Zone => Finding::Timeout,
+        SilentPart::Resolvers => Finding::ResolverFailed,
+    };
+    let seen = Seen::nothing(LookupOutcome::Timeout);
+    Conclusion {
+        sight: Sight { v4: seen.clone(), v6: seen, cname: None },
+        finding,
+        shown: finding,
+        answered: Vec::new(),
+        ground: Ground::Resolvers,
+        differing: Vec::new(),
     }
-    let ground = Ground::Resolvers;
-    let Some((sight, finding)) = weakest(resolvers(), expected) else {
-        let (outcome, finding) = match heard.silence {
-            SilentPart::Zone => (LookupOutcome::Timeout, Finding::Timeout),
-            SilentPart::Resolvers => (LookupOutcome::Timeout, Finding::ResolverFailed),
-        };
-        let seen = Seen::nothing(outcome);
-        let sight = Sight { v4: seen.clone(), v6: seen, cname: None };
-        return Conclusion { sight, finding, ground, differing: Vec::new() };
+}
+
+/// Those that say something of the hostname; or, where all of them fail, those whose failure can be the
+/// zone's; or, where none but them is left, those by which DNSSEC fails.
+fn speaking<'a>(
+    judged: Vec<(Testimony<'a, Sight>, Finding)>,
+) -> Vec<(Testimony<'a, Sight>, Finding)> {
+    let failures = [Finding::ServFail, Finding::Timeout, Finding::ResolverFailed];
+    let rank = |finding: &Finding| {
+        let by_dnssec = u8::from(*finding == Finding::DnssecFails);
+        u8::from(failures.contains(finding)) + 2 * by_dnssec
     };
-    // Resolvers that all pass don't differ: PoPs may be many, and each sees some.
-    let differing = match finding.verdict() {
-        Verdict::Passed => Vec::new(),
-        Verdict::Failed | Verdict::Inconclusive => differing(heard, |other| is_same(other, sight)),
-    };
-    Conclusion { sight: sight.clone(), finding, ground, differing }
+    let best = judged.iter().map(|(_, finding)| rank(finding)).min();
+    judged.into_iter().filter(|(_, finding)| Some(rank(finding)) == best).collect()
 }
 
 /// The look that speaks most against the hostname.
-fn weakest<'a>(
-    sights: impl Iterator<Item = &'a Sight>,
-    expected: &Expectation,
-) -> Option<(&'a Sight, Finding)> {
-    let judged = sights.map(|sight| (sight, judge(sight, expected)));
+fn weakest<'a, 'b>(
+    judged: &'b [(Testimony<'a, Sight>, Finding)],
+) -> Option<(&'b Testimony<'a, Sight>, Finding)> {
+    let judged = judged.iter().map(|(own, finding)| (own, *finding));
     judged.min_by_key(|(_, finding)| match finding.verdict() {
         Verdict::Failed => 0,
         Verdict::Inconclusive => 1,
@@ -94,16 +134,17 @@ fn weakest<'a>(
     })
 }
 
-/// Which resolvers `is_odd` is true of, unless they agree with each other.
+/// Of those that answered, which resolvers `is_odd` is true of, unless they agree with each other.
 fn differing(
     heard: &Heard<Sight>,
+    answered: &[SocketAddr],
     is_odd: impl Fn(&Sight) -> bool,
 ) -> Vec<(SocketAddr, BTreeSet<IpAddr>)> {
-    let mut pairs = heard.words.iter().zip(heard.words.iter().skip(1));
-    if pairs.all(|((_, one), (_, other))| is_same(one, other)) {
+    let words = || heard.words.iter().filter(|(server, _)| answered.contains(server));
+    if words().zip(words().skip(1)).all(|((_, one), (_, other))| is_same(one, other)) {
         return Vec::new();
     }
-    let odd = heard.words.iter().filter(|(_, sight)| is_odd(sight));
+    let odd = words().filter(|(_, sight)| is_odd(sight));
     odd.map(|(server, sight)| (*server, sight.addresses())).collect()
 }
 

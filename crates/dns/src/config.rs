@@ -17,6 +17,8 @@ pub struct DnsConfig {
     pub zone_port: u16,
     /// The port that ownership tokens are fetched from.
     pub http_port: u16,
+    /// The most sockets that are open at once, for all checks.
+    pub sockets: usize,
     /// Besides public addresses, where zones' own servers and hosts with ownership tokens may be.
     pub allowed_networks: Vec<Network>,
 }
@@ -29,6 +31,7 @@ impl Default for DnsConfig {
             timeout: Duration::from_secs(5),
             zone_port: 53,
             http_port: 80,
+            sockets: 4096,
             allowed_networks: Vec::new(),
         }
     }

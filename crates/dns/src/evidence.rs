@@ -19,6 +19,8 @@ pub struct Evidence {
     pub elapsed_ms: u64,
     /// Who was asked.
     pub resolvers: Vec<SocketAddr>,
+    /// Who of them answered, and did not merely fail.
+    pub answered: Vec<SocketAddr>,
     /// Where a CNAME should lead.
     pub expected_target: Hostname,
     /// The addresses of active PoPs. Every address that is found should be one of them.
@@ -65,12 +67,15 @@ pub enum LookupOutcome {
     NoData,
     /// The name does not exist (RFC 2308 section 2.1).
     NxDomain,
-    /// The resolver failed: SERVFAIL, which is also how it says that DNSSEC validation failed.
+    /// The resolver failed: SERVFAIL, which is also how it says that DNSSEC validation failed, or an
+    /// answer that can't be read.
     ServFail,
     /// The resolver failed, and has an answer where it need not validate it (RFC 4035 section 3.2.2).
     DnssecFails,
     /// The resolver answered REFUSED or another code that leaves the question open.
     Refused,
+    /// The resolver could not be asked: this node has no socket or no route for it.
+    NotAsked,
     /// Nobody answered in time.
     Timeout,
     /// CNAME records lead in a circle.
@@ -208,6 +213,8 @@ pub enum Finding {
     TargetUnready,
     /// No resolver of ours could be asked: nothing can be said of the hostname.
     ResolverFailed,
+    /// Only one resolver of ours answered where two should, and one alone decides nothing.
+    OneResolver,
 }
 
 /// What follows from a finding.
@@ -243,6 +250,7 @@ impl Finding {
             Self::NoActivePop => "no_active_pop",
             Self::TargetUnready => "target_unready",
             Self::ResolverFailed => "resolver_failed",
+            Self::OneResolver => "one_resolver",
         }
     }
 
@@ -250,9 +258,11 @@ impl Finding {
     pub const fn verdict(self) -> Verdict {
         match self {
             Self::PointsHere => Verdict::Passed,
-            Self::InactivePop | Self::NoActivePop | Self::TargetUnready | Self::ResolverFailed => {
-                Verdict::Inconclusive
-            }
+            Self::InactivePop
+            | Self::NoActivePop
+            | Self::TargetUnready
+            | Self::ResolverFailed
+            | Self::OneResolver => Verdict::Inconclusive,
             Self::NxDomain
             | Self::NoData
             | Self::ServFail

@@ -9,6 +9,10 @@ use crate::{
 
 /// What the look comes down to.
 pub(crate) fn judge(sight: &Sight, expected: &Expectation) -> Finding {
+    // What could not be asked may be why something else was not answered.
+    if sight.both().iter().any(|seen| seen.outcome == LookupOutcome::NotAsked) {
+        return Finding::ResolverFailed;
+    }
     if let Some(finding) = sight.both().into_iter().find_map(|seen| open(seen.outcome)) {
         return finding;
     }
@@ -30,7 +34,7 @@ fn open(outcome: LookupOutcome) -> Option<Finding> {
         LookupOutcome::Found | LookupOutcome::NoData | LookupOutcome::NxDomain => None,
         LookupOutcome::ServFail => Some(Finding::ServFail),
         LookupOutcome::DnssecFails => Some(Finding::DnssecFails),
-        LookupOutcome::Refused => Some(Finding::ResolverFailed),
+        LookupOutcome::Refused | LookupOutcome::NotAsked => Some(Finding::ResolverFailed),
         LookupOutcome::Timeout => Some(Finding::Timeout),
         LookupOutcome::Loop => Some(Finding::Loop),
         LookupOutcome::TooManyHops => Some(Finding::TooManyHops),

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod resolvers;
 mod sight;
+mod sockets;
 mod token;
 mod verifier;
 mod walk;

@@ -36,13 +36,14 @@ pub(crate) struct Findings<'a> {
 impl Findings<'_> {
     /// The evidence.
     pub(crate) fn evidence(self) -> Evidence {
-        let Conclusion { sight, finding, ground, .. } = &self.conclusion;
+        let Conclusion { sight, finding, shown, answered, ground, .. } = &self.conclusion;
         let conflicts = self.conflicts();
         let case = Case {
             name: self.name,
             expected: self.expected,
             sight,
             finding: *finding,
+            shown: *shown,
             ground: *ground,
             zone: self.zone.as_ref().map(|(zone, _)| zone.as_str()),
             conflicts: &conflicts,
@@ -53,6 +54,7 @@ impl Findings<'_> {
             checked_at: self.checked_at,
             elapsed_ms: u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX),
             resolvers: self.resolvers.clone(),
+            answered: answered.clone(),
             expected_target: self.expected.target.clone(),
             expected_addresses: self.expected.active_addresses().into_iter().collect(),
             chain: sight.chain().to_vec(),
@@ -72,14 +74,14 @@ impl Findings<'_> {
     }
 
     fn conflicts(&self) -> Vec<Conflict> {
-        let Conclusion { sight, finding, differing, .. } = &self.conclusion;
+        let Conclusion { sight, shown, differing, .. } = &self.conclusion;
         let beside: Vec<IpAddr> = sight.beside_cname().into_iter().take(MAX_ADDRESSES).collect();
         let mut conflicts = Vec::new();
         if !beside.is_empty() {
             let name = self.name.to_string();
             conflicts.push(Conflict::AddressBesideCname { name, addresses: beside });
         }
-        if *finding == Finding::StaleAddress {
+        if *shown == Finding::StaleAddress {
             let addresses = sight.addresses().into_iter();
             let stale = addresses.filter(|address| !is_pop(&owner(*address, self.expected)));
             let stale = stale.take(MAX_ADDRESSES);
@@ -93,11 +95,11 @@ impl Findings<'_> {
     }
 
     fn validation(&self) -> DomainValidation {
-        let Conclusion { sight, finding, .. } = &self.conclusion;
+        let Conclusion { sight, shown, .. } = &self.conclusion;
         let actual = sight.cname.clone().unwrap_or_default();
         DomainValidation {
             cname_found: u8::from(!actual.is_empty()),
-            record_correct: u8::from(finding.verdict() == Verdict::Passed),
+            record_correct: u8::from(shown.verdict() == Verdict::Passed),
             target_host: self.name.to_string(),
             target_record: self.expected.target.to_string(),
             actual_record: actual,

@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use crate::{
-    ask::Resolver,
-    exchange::{Role, ask},
+    Verifier,
+    exchange::{Role, Server},
+    sockets::Sockets,
 };
 
 /// How many resolvers are asked at a time.
@@ -32,7 +33,7 @@ const AT_A_TIME: usize = 2;
 pub(crate) trait Word {
     /// Whether it is nothing.
     fn is_silent(&self) -> bool;
-    /// Whether it is a refusal.
+    /// Whether the resolver refused, or could not be asked.
     fn is_refused(&self) -> bool;
     /// Whether it is a failure, which can be the resolver's own: one that is cut off fails at once.
     fn is_failure(&self) -> bool;
@@ -73,6 +74,7 @@ enum Voice<T> {
 struct Round<'a, F> {
     look: F,
     deadline: Instant,
+    sockets: &'a Sockets,
     /// How long a resolver may be silent before it is asked whether it is alive, and how long it has
     /// for that.
     patience: Duration,
@@ -82,17 +84,66 @@ struct Round<'a, F> {
     asked: Mutex<Vec<SocketAddr>>,
 }
 
-/// Asks resolvers by `look`.
-pub(crate) async fn hear<T: Word, Fut: Future<Output = T>>(
-    resolvers: &[SocketAddr],
-    deadline: Instant,
-    patience: Duration,
-    look: impl Fn(Resolver) -> Fut,
+impl<T> Heard<T> {
+    /// What each one who answered has to say in the end: what it was told by the zone's own servers,
+    /// where it has found them, and otherwise its own word. So each is a witness by itself, and where
+    /// one finds no server another does not speak for it.
+    pub(crate) fn testimonies<'a>(
+        &'a self,
+        zone: &'a [Option<T>],
+    ) -> impl Iterator<Item = Testimony<'a, T>> {
+        let told = zone.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        self.words.iter().zip(told).map(|((server, word), told)| Testimony {
+            server: *server,
+            word: told.unwrap_or(word),
+            source: if told.is_some() { Source::Zone } else { Source::Resolver },
+        })
+    }
+}
+
+/// What one resolver has to say in the end.
+#[derive(Debug)]
+pub(crate) struct Testimony<'a, T> {
+    pub(crate) server: SocketAddr,
+    pub(crate) word: &'a T,
+    pub(crate) source: Source,
+}
+
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The resolver's.
+    Resolver,
+    /// The zone's servers', as the resolver has found them.
+    Zone,
+}
+
+impl Verifier {
+    /// Asks resolvers by `look`.
+    pub(crate) async fn hear<T: Word, Fut: Future<Output = T>>(
+        &self,
+        deadline: Instant,
+        look: impl Fn(SocketAddr) -> Fut,
+    ) -> Heard<T> {
+        let resolvers = &self.config.resolvers;
+        let round = Round {
+            look,
+            deadline,
+            sockets: &self.sockets,
+            patience: self.patience(),
+            lively: AtomicUsize::new(0),
+            spare: Mutex::new(resolvers.iter()),
+            asked: Mutex::default(),
+        };
+        hear(round, resolvers.len().min(AT_A_TIME)).await
+    }
+}
+
+async fn hear<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut>(
+    round: Round<'_, F>,
+    wanted: usize,
 ) -> Heard<T> {
-    let spare = Mutex::new(resolvers.iter());
-    let (lively, asked) = (AtomicUsize::new(0), Mutex::default());
-    let round = Round { look, deadline, patience, lively, spare, asked };
-    let wanted = resolvers.len().min(AT_A_TIME);
+    let (deadline, patience) = (round.deadline, round.patience);
     let mut voices: FuturesUnordered<_> = (0..wanted).map(|_| round.fill()).collect();
     let mut words = Vec::new();
     let mut silence = SilentPart::Resolvers;
@@ -118,7 +169,7 @@ pub(crate) async fn hear<T: Word, Fut: Future<Output = T>>(
     Heard { asked, words, wanted, silence }
 }
 
-impl<T: Word, Fut: Future<Output = T>, F: Fn(Resolver) -> Fut> Round<'_, F> {
+impl<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut> Round<'_, F> {
     /// Asks one resolver after the other until one is alive.
     async fn fill(&self) -> Voice<T> {
         while let Some(server) = self.next() {
@@ -141,7 +192,7 @@ impl<T: Word, Fut: Future<Output = T>, F: Fn(Resolver) -> Fut> Round<'_, F> {
     }
 
     async fn listen(&self, server: SocketAddr) -> Voice<T> {
-        let mut word = pin!((self.look)(Resolver { server, deadline: self.deadline }));
+        let mut word = pin!((self.look)(server));
         let mut is_alive = false;
         let word = tokio::select! {
             word = &mut word => word,
@@ -177,7 +228,8 @@ impl<T: Word, Fut: Future<Output = T>, F: Fn(Resolver) -> Fut> Round<'_, F> {
     /// Whether it answers a question that every resolver knows the answer of.
     async fn is_alive(&self, server: SocketAddr) -> bool {
         let deadline = self.deadline.min(Instant::now() + self.patience);
-        let answer = ask(server, &Name::root(), RecordType::NS, Role::Resolver, deadline).await;
+        let server = Server { address: server, deadline, sockets: self.sockets };
+        let answer = server.ask(&Name::root(), RecordType::NS, Role::Resolver).await;
         answer.is_ok_and(|message| message.metadata.response_code == ResponseCode::NoError)
     }
 }

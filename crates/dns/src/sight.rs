@@ -68,7 +68,8 @@ impl Word for Sight {
     }
 
     fn is_refused(&self) -> bool {
-        self.both().iter().all(|seen| seen.outcome == LookupOutcome::Refused)
+        let outcomes = self.both().map(|seen| seen.outcome);
+        outcomes.contains(&LookupOutcome::NotAsked) || outcomes == [LookupOutcome::Refused; 2]
     }
 
     fn is_failure(&self) -> bool {

@@ -8,13 +8,15 @@ use tokio::time::Instant;
 
 use crate::{
     DnsConfig, DnsError, Evidence, Expectation, LookupOutcome, ZoneServers,
-    ask::{Asker, Resolver},
+    ask::Asker,
     caa::{self, CaaSet},
     conclusion::{conclude, zone_should_tell},
+    exchange::Server,
     names::{question, shown},
     report::Findings,
-    resolvers::{Heard, SilentPart, hear},
+    resolvers::{Heard, SilentPart},
     sight::{Seen, Sight, look},
+    sockets::Sockets,
     zone::Zones,
 };
 
@@ -25,10 +27,12 @@ const PATIENCE: u32 = 5;
 /// How many resolvers are used: more could not be asked within the time.
 const MAX_RESOLVERS: usize = 8;
 
-/// Verifies hostnames' DNS. Cheap to clone; it holds no connection and remembers nothing.
+/// Verifies hostnames' DNS. Cheap to clone; clones share the limit of sockets. It holds no connection
+/// and remembers nothing.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     pub(crate) config: Arc<DnsConfig>,
+    pub(crate) sockets: Sockets,
 }
 
 impl Verifier {
@@ -42,7 +46,8 @@ impl Verifier {
             config.resolvers = system_resolvers()?;
         }
         config.resolvers.truncate(MAX_RESOLVERS);
-        Ok(Self { config: Arc::new(config) })
+        let sockets = Sockets::new(config.sockets);
+        Ok(Self { config: Arc::new(config), sockets })
     }
 
     /// Verifies that `name` leads to an active PoP, within the configured time in all. What is asked
@@ -65,7 +70,7 @@ impl Verifier {
             elapsed: started.elapsed(),
             resolvers: heard.asked.clone(),
             zone,
-            conclusion: conclude(&heard, zone_sights, expected),
+            conclusion: conclude(&heard, &zone_sights, expected),
             caa: caa::evidence(&caa, name, &expected.cas),
         }
         .evidence()
@@ -90,25 +95,30 @@ impl Verifier {
 
     /// Asks resolvers for a name's addresses.
     pub(crate) async fn hear_addresses(&self, name: &Name, deadline: Instant) -> Heard<Sight> {
-        hear(&self.config.resolvers, deadline, self.patience(), |resolver| async move {
-            look(&Asker::Resolver(resolver), name).await
+        self.hear(deadline, |resolver| async move {
+            look(&Asker::Resolver(self.server(resolver, deadline)), name).await
         })
         .await
     }
 
+    pub(crate) fn server(&self, address: SocketAddr, deadline: Instant) -> Server<'_> {
+        Server { address, deadline, sockets: &self.sockets }
+    }
+
     /// Looks again by the zone's own servers, found by each resolver that answers: so none of them
-    /// says alone which servers those are.
+    /// says alone which servers those are. What each was told, in the order of who answered, where
+    /// the zone has told it of the name itself.
     pub(crate) async fn ask_zone(
         &self,
         name: &Name,
         heard: &Heard<Sight>,
         deadline: Instant,
-    ) -> (Vec<Sight>, Option<(String, Vec<SocketAddr>)>) {
+    ) -> (Vec<Option<Sight>>, Option<(String, Vec<SocketAddr>)>) {
         let looks = heard.words.iter().enumerate().map(|(turn, (server, _))| async move {
-            let resolver = Resolver { server: *server, deadline };
+            let resolver = self.server(*server, deadline);
             let zones = Zones::new(&self.config, resolver, name.clone(), turn);
             let sight = look(&Asker::Zones(&zones), name).await;
-            (sight, zones.of(name).await)
+            ((!sight.is_partial()).then_some(sight), zones.of(name).await)
         });
         let (sights, zones): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
         let mut asked: Option<(String, Vec<SocketAddr>)> = None;
@@ -125,7 +135,7 @@ impl Verifier {
     async fn caa(&self, name: &HostPattern, deadline: Instant) -> CaaSet {
         let resolvers = self.config.resolvers.iter().take(2);
         let climbs = resolvers.map(|server| async move {
-            let asker = Asker::Resolver(Resolver { server: *server, deadline });
+            let asker = Asker::Resolver(self.server(*server, deadline));
             caa::climb(&asker, name).await
         });
         let mut climbs: FuturesUnordered<_> = climbs.collect();
@@ -147,7 +157,7 @@ impl Verifier {
 /// What resolvers and the zone's servers said.
 struct SeenByAll {
     heard: Heard<Sight>,
-    zone_sights: Vec<Sight>,
+    zone_sights: Vec<Option<Sight>>,
     zone: Option<(String, Vec<SocketAddr>)>,
 }
 

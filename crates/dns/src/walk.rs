@@ -6,7 +6,7 @@ use hickory_resolver::proto::{
     rr::{DNSClass, Name, RData, Record, RecordType},
 };
 
-use crate::{ask::Asker, evidence::LookupOutcome};
+use crate::{ask::Asker, evidence::LookupOutcome, exchange::NoAnswer};
 
 /// How many CNAME records are followed.
 pub(crate) const MAX_HOPS: usize = 16;
@@ -96,8 +96,9 @@ pub(crate) async fn walk(asker: &Asker<'_>, start: &Name, kind: RecordType) -> W
     let mut trail = Trail { start: start.clone(), chain: Vec::new() };
     // Each round but the last takes a hop, so that hops bound the rounds.
     loop {
-        let Ok(answer) = asker.ask(trail.here(), kind).await else {
-            return trail.ended(End::Missing(LookupOutcome::Timeout));
+        let answer = match asker.ask(trail.here(), kind).await {
+            Ok(answer) => answer,
+            Err(reason) => return trail.ended(End::Missing(without_answer(reason))),
         };
         match follow(&mut trail, &answer, kind) {
             Step::Ended(end) => return trail.ended(end),
@@ -111,6 +112,14 @@ pub(crate) async fn walk(asker: &Asker<'_>, start: &Name, kind: RecordType) -> W
                 Err(end) => return trail.ended(end),
             },
         }
+    }
+}
+
+const fn without_answer(reason: NoAnswer) -> LookupOutcome {
+    match reason {
+        NoAnswer::Silence => LookupOutcome::Timeout,
+        NoAnswer::Unreadable => LookupOutcome::ServFail,
+        NoAnswer::NotAsked => LookupOutcome::NotAsked,
     }
 }
 
@@ -140,7 +149,7 @@ fn follow(trail: &mut Trail, answer: &Answer, kind: RecordType) -> Step {
 }
 
 /// Whether a record is of the Internet's class, and this name's.
-fn is_at(record: &Record, name: &Name) -> bool {
+pub(crate) fn is_at(record: &Record, name: &Name) -> bool {
     record.dns_class == DNSClass::IN && record.name == *name
 }
 

@@ -12,9 +12,9 @@ use tokio::sync::OnceCell;
 
 use crate::{
     DnsConfig,
-    ask::Resolver,
+    exchange::{Role, Server},
     names::upwards,
-    walk::{End, Walk},
+    walk::{End, Walk, is_at},
 };
 
 /// How many of a zone's servers are asked.
@@ -41,7 +41,7 @@ struct Place(OnceCell<Option<Arc<Zone>>>);
 /// The zones along one name's chain, each looked for once.
 pub(crate) struct Zones<'a> {
     config: &'a DnsConfig,
-    resolver: Resolver,
+    resolver: Server<'a>,
     subject: Name,
     /// Which of a zone's servers come first.
     turn: usize,
@@ -53,19 +53,15 @@ impl<'a> Zones<'a> {
     /// For a walk from `subject`. Different turns ask different servers of a zone first.
     pub(crate) fn new(
         config: &'a DnsConfig,
-        resolver: Resolver,
+        resolver: Server<'a>,
         subject: Name,
         turn: usize,
     ) -> Self {
         Self { config, resolver, subject, turn, found: Mutex::default() }
     }
 
-    pub(crate) fn resolver(&self) -> Resolver {
+    pub(crate) fn resolver(&self) -> Server<'a> {
         self.resolver
-    }
-
-    pub(crate) fn deadline(&self) -> tokio::time::Instant {
-        self.resolver.deadline
     }
 
     pub(crate) fn is_subject(&self, name: &Name) -> bool {
@@ -107,10 +103,10 @@ impl<'a> Zones<'a> {
 
     /// The names of the servers of a name that is a zone.
     async fn servers_of(&self, name: Name) -> (Name, Vec<Name>) {
-        let Ok(answer) = self.resolver.ask(&name, RecordType::NS).await else {
+        let Ok(answer) = self.resolver.ask(&name, RecordType::NS, Role::Resolver).await else {
             return (name, Vec::new());
         };
-        let servers = answer.message.answers.into_iter().filter(|record| record.name == name);
+        let servers = answer.answers.into_iter().filter(|record| is_at(record, &name));
         let servers = servers.filter_map(|record| {
             if let RData::NS(server) = record.data { Some(server.0) } else { None }
         });
@@ -122,12 +118,12 @@ impl<'a> Zones<'a> {
     /// A name server's name is no alias (RFC 2181 section 10.3), so none is followed.
     async fn address_of(&self, server: &Name) -> Option<IpAddr> {
         let (v4, v6) = tokio::join!(
-            self.resolver.ask(server, RecordType::A),
-            self.resolver.ask(server, RecordType::AAAA)
+            self.resolver.ask(server, RecordType::A, Role::Resolver),
+            self.resolver.ask(server, RecordType::AAAA, Role::Resolver)
         );
         let answers = [v4, v6].into_iter().flatten();
-        let records = answers.flat_map(|answer| answer.message.answers);
-        let own = records.filter(|record| record.name == *server);
+        let records = answers.flat_map(|answer| answer.answers);
+        let own = records.filter(|record| is_at(record, server));
         own.filter_map(|record| record.data.ip_addr()).find(|own| self.config.admits(*own))
     }
 }

@@ -348,7 +348,7 @@ fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
 
 fn guards(config: &EdgeConfig, parts: &Parts) -> Result<Guards, EdgeError> {
     let (limits, registry) = (&config.limits, parts.metrics.registry());
-    let descriptors = Descriptors::raise_limit();
+    let descriptors = Descriptors::of_process();
     let memory = limits.memory.unwrap_or_else(process::default_memory_limit);
     let overload = Arc::new(Overload::new(memory, descriptors, registry)?);
     let capacity = limits.connections.unwrap_or(usize::MAX).min(descriptors.connections());

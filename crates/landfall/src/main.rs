@@ -81,6 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 fn control(path: &Path) -> anyhow::Result<()> {
     let config = control_config(path)?;
     process::keep_memory_private().context("cannot turn core dumps off")?;
+    process::raise_file_limit();
     let runtime = Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the async runtime")?;
     runtime.block_on(async {
@@ -99,6 +100,7 @@ fn control(path: &Path) -> anyhow::Result<()> {
 fn edge(path: &Path) -> anyhow::Result<()> {
     let config = edge_config(path)?;
     process::keep_memory_private().context("cannot turn core dumps off")?;
+    process::raise_file_limit();
     Ok(landfall_edge::run(&config)?)
 }
 

@@ -247,7 +247,8 @@ fn verification_errors(hostname: &ManagedHostname, evidence: Option<&Evidence>) 
         | Finding::InactivePop
         | Finding::NoActivePop
         | Finding::TargetUnready
-        | Finding::ResolverFailed => None,
+        | Finding::ResolverFailed
+        | Finding::OneResolver => None,
     };
     known.map(str::to_owned).into_iter().chain([evidence.advice.clone()]).collect()
 }

@@ -30,6 +30,9 @@ pub struct RawDns {
     pub timeout: Duration,
     /// The port of zones' own servers. Default: 53.
     pub zone_port: u16,
+    /// The most sockets that are open at once for questions. Default: 4,096, or half of the files
+    /// that the process may open, if that is less.
+    pub sockets: u32,
 }
 
 impl Default for RawDns {
@@ -39,6 +42,7 @@ impl Default for RawDns {
             zone_servers: true,
             timeout: Duration::from_secs(5),
             zone_port: DNS_PORT,
+            sockets: 4_096,
         }
     }
 }
@@ -191,7 +195,7 @@ pub(super) fn check(
     (dns, verification, issuance, pops): (&RawDns, &RawVerification, &RawIssuance, &RawPops),
     problems: &mut Vec<Problem>,
 ) -> VerificationConfig {
-    check_numbers(verification, problems);
+    check_numbers(dns, verification, problems);
     check_times((dns, verification, pops), problems);
     let raw = verification;
     VerificationConfig {
@@ -204,6 +208,7 @@ pub(super) fn check(
             timeout: dns.timeout,
             zone_port: dns.zone_port,
             http_port: raw.http_port,
+            sockets: usize::try_from(dns.sockets).unwrap_or(usize::MAX),
             allowed_networks: check_networks(&raw.allow_networks, problems),
         },
         checks: ChecksAtATime {
@@ -277,8 +282,9 @@ fn check_authorities(names: &[String], problems: &mut Vec<Problem>) -> Authoriti
     Authorities(authorities)
 }
 
-fn check_numbers(raw: &RawVerification, problems: &mut Vec<Problem>) {
+fn check_numbers(dns: &RawDns, raw: &RawVerification, problems: &mut Vec<Problem>) {
     let numbers = [
+        ("dns.sockets", dns.sockets, 64, 65_536),
         ("verification.fresh_checks", raw.fresh_checks, 1, 1_024),
         ("verification.pending_checks", raw.pending_checks, 1, 1_024),
         ("verification.active_checks", raw.active_checks, 1, 1_024),
@@ -338,6 +344,7 @@ mod tests {
         let dns = RawDns {
             resolvers: vec!["dns.example".to_owned()],
             timeout: Duration::from_secs(60),
+            sockets: 1,
             ..RawDns::default()
         };
         let verification = RawVerification {
@@ -351,6 +358,7 @@ mod tests {
         check((&dns, &verification, &issuance, &pops), &mut problems);
         let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
         let expected = [
+            "dns.sockets",
             "verification.pending_checks",
             "dns.timeout",
             "pops.unhealthy_after",
@@ -359,7 +367,7 @@ mod tests {
             "issuance.certificate_authorities[0]",
         ];
         assert_eq!(keys, expected);
-        assert!(problems[5].message.contains("lets_encrypt, "), "{problems:?}");
+        assert!(problems[6].message.contains("lets_encrypt, "), "{problems:?}");
     }
 
     #[test]

@@ -7,11 +7,12 @@ mod evidence;
 mod hasten;
 mod in_flight;
 pub(crate) mod results;
+mod sockets;
 mod subject;
 
 use std::sync::Arc;
 
-use landfall_dns::{CaIdentity, DnsError, Evidence, Verdict, Verifier};
+use landfall_dns::{CaIdentity, DnsConfig, DnsError, Evidence, Verdict, Verifier};
 use landfall_model::{Hostname, HostnameId, PropertyId};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -76,8 +77,9 @@ impl Verification {
             IssuanceScope::SystemDomain => authorities.identities().into(),
             IssuanceScope::VerifiedHostnames | IssuanceScope::EveryHostname => Arc::default(),
         };
+        let sockets = sockets::affordable(config.dns.sockets);
         Ok(Self {
-            verifier: Verifier::new(&config.dns)?,
+            verifier: Verifier::new(&DnsConfig { sockets, ..config.dns.clone() })?,
             authorities,
             cas,
             schedule: config.schedule,
@@ -197,41 +199,46 @@ impl Service {
         if let Some(evidence) = &*found {
             return Ok(Some(Arc::clone(evidence)));
         }
-        let Some(subject) = self.claimed(call, id, trigger).await? else { return Ok(None) };
+        let Some(subject) = self.asked_for(call, id, trigger).await? else { return Ok(None) };
         let is_due = subject.progress.next_at.is_some_and(|next_at| next_at <= call.now);
         if trigger == Trigger::Schedule && !is_due {
             return Ok(None);
         }
-        let evidence = Arc::new(self.look(&subject, call.now, trigger).await);
+        // Whoever claims a name proves that it is theirs: nothing else makes them its holder. Beside
+        // that, so that both take no more than the time of one.
+        let reach = match (trigger, subject.progress.lane) {
+            (Trigger::Request, _) | (Trigger::Schedule, Lane::Fresh) => Reach::RecordAndFile,
+            (Trigger::Schedule, Lane::Pending | Lane::Active) => Reach::Record,
+        };
+        let (title, evidence) = tokio::join!(
+            self.prove(call, &self.verification.verifier, (&subject.hostname, reach)),
+            self.look(&subject, call.now, trigger)
+        );
+        let subject = match title? {
+            Title::Held if subject.hostname.title == Title::Claimed => {
+                self.subject(id, call.now).await?
+            }
+            Title::Held | Title::Claimed => Some(subject),
+        };
+        let Some(subject) = subject else { return Ok(None) };
+        let evidence = Arc::new(evidence);
         self.conclude(call, &subject, trigger, &evidence).await?;
         *found = Some(Arc::clone(&evidence));
         Ok(Some(evidence))
     }
 
-    /// What is to be checked. A claim is proven first: nothing else makes it the holder of its name.
-    async fn claimed(
+    /// What is to be checked.
+    async fn asked_for(
         &self,
         call: Call,
         id: HostnameId,
         trigger: Trigger,
     ) -> Result<Option<Subject>, ServiceError> {
-        let mut subject = self.subject(id, call.now).await?;
+        let subject = self.subject(id, call.now).await?;
         if subject.is_none() && trigger == Trigger::Request && self.resume(call, id).await? {
-            subject = self.subject(id, call.now).await?;
+            return self.subject(id, call.now).await;
         }
-        let Some(found) = subject else { return Ok(None) };
-        if found.hostname.title == Title::Held {
-            return Ok(Some(found));
-        }
-        let reach = match (trigger, found.progress.lane) {
-            (Trigger::Request, _) | (Trigger::Schedule, Lane::Fresh) => Reach::RecordAndFile,
-            (Trigger::Schedule, Lane::Pending | Lane::Active) => Reach::Record,
-        };
-        let verifier = &self.verification.verifier;
-        match self.prove(call, verifier, (&found.hostname, reach)).await? {
-            Title::Claimed => Ok(Some(found)),
-            Title::Held => self.subject(id, call.now).await,
-        }
+        Ok(subject)
     }
 
     /// Starts the checks of a hostname that another property has taken over. Says whether it did.

@@ -40,7 +40,8 @@ pub(crate) fn sight(v4: Seen, v6: Seen) -> Sight {
 #[test]
 fn judges_what_is_seen() {
     use LookupOutcome::{
-        DnssecFails, Found, Loop, NoData, NxDomain, Refused, ServFail, Timeout, TooManyHops,
+        DnssecFails, Found, Loop, NoData, NotAsked, NxDomain, Refused, ServFail, Timeout,
+        TooManyHops,
     };
     let expected = expectation(&["192.0.2.1", "2001:db8::1"], &["192.0.2.9"]);
     let target = "site.edge.test 192.0.2.1";
@@ -71,6 +72,8 @@ fn judges_what_is_seen() {
         (Found, "192.0.2.1", Timeout, "", Finding::Timeout),
         (Found, "192.0.2.1", DnssecFails, "", Finding::DnssecFails),
         (Refused, "", Refused, "", Finding::ResolverFailed),
+        (Timeout, "", NotAsked, "", Finding::ResolverFailed),
+        (Found, "192.0.2.8", NotAsked, "", Finding::ResolverFailed),
         (Loop, "a.test.test", Loop, "a.test.test", Finding::Loop),
         (TooManyHops, "a.test.test", TooManyHops, "", Finding::TooManyHops),
     ];

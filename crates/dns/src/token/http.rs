@@ -79,7 +79,11 @@ impl Verifier {
         own: &[IpAddr],
         deadline: Instant,
     ) -> Result<String, Failure> {
-        let addresses = self.hosts(hostname, deadline).await;
+        let Some(addresses) = self.hosts(hostname, deadline).await else {
+            return Err(Failure::Transport(
+                "Too few resolvers of ours answered to prove anything.",
+            ));
+        };
         if addresses.is_empty() {
             return Err(Failure::Transport("The host has no address in the DNS."));
         }
@@ -105,20 +109,20 @@ impl Verifier {
         get(stream, request).await
     }
 
-    /// The host's addresses as every resolver has them, or else as its zone's servers do.
-    async fn hosts(&self, hostname: &Hostname, deadline: Instant) -> BTreeSet<IpAddr> {
-        let Some(name) = absolute(hostname.as_str()) else { return BTreeSet::new() };
+    /// The host's addresses as every resolver has them, or else as its zone's servers do; `None` where
+    /// fewer resolvers answered than should.
+    async fn hosts(&self, hostname: &Hostname, deadline: Instant) -> Option<BTreeSet<IpAddr>> {
+        let Some(name) = absolute(hostname.as_str()) else { return Some(BTreeSet::new()) };
         let heard = self.hear_addresses(&name, deadline).await;
         if heard.words.len() < heard.wanted {
-            return BTreeSet::new();
+            return None;
         }
-        let agreed = agreed(&heard);
+        let agreed = agreed_on(&heard, &[]);
         if !agreed.is_empty() || self.config.zone_servers == ZoneServers::NotAsked {
-            return agreed;
+            return Some(agreed);
         }
-        let (sights, _) = self.ask_zone(&name, &heard, deadline).await;
-        let told = sights.iter().filter(|sight| !sight.is_partial()).map(Sight::addresses);
-        told.reduce(|one, other| &one & &other).unwrap_or(agreed)
+        let (zone, _) = self.ask_zone(&name, &heard, deadline).await;
+        Some(agreed_on(&heard, &zone))
     }
 
     async fn connect(&self, addresses: &[IpAddr], deadline: Instant) -> Result<TcpStream, Failure> {
@@ -136,9 +140,9 @@ impl Verifier {
     }
 }
 
-/// The addresses that everybody who answered has.
-fn agreed(heard: &Heard<Sight>) -> BTreeSet<IpAddr> {
-    let sets = heard.words.iter().map(|(_, sight)| sight.addresses());
+/// The addresses that everybody who answered has in the end.
+fn agreed_on(heard: &Heard<Sight>, zone: &[Option<Sight>]) -> BTreeSet<IpAddr> {
+    let sets = heard.testimonies(zone).map(|testimony| testimony.word.addresses());
     sets.reduce(|one, other| &one & &other).unwrap_or_default()
 }
 

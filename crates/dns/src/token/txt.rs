@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use crate::{
     LookupOutcome, TxtTokenEvidence, Verifier, ZoneServers,
-    ask::{Asker, Resolver},
+    ask::Asker,
     names::{absolute, shown_text},
-    resolvers::{Heard, Word, hear},
+    resolvers::{Heard, Word},
     walk::{End, walk},
     zone::Zones,
 };
@@ -40,7 +40,7 @@ impl Word for Texts {
     }
 
     fn is_refused(&self) -> bool {
-        self.outcome == LookupOutcome::Refused
+        matches!(self.outcome, LookupOutcome::Refused | LookupOutcome::NotAsked)
     }
 
     fn is_failure(&self) -> bool {
@@ -72,23 +72,23 @@ impl Verifier {
 
     async fn texts(&self, name: &Name, token: &str) -> Texts {
         let deadline = Instant::now() + self.config.timeout;
-        let heard =
-            hear(&self.config.resolvers, deadline, self.patience(), |resolver| async move {
-                look(&Asker::Resolver(resolver), name).await
+        let heard = self
+            .hear(deadline, |resolver| async move {
+                look(&Asker::Resolver(self.server(resolver, deadline)), name).await
             })
             .await;
-        if heard.words.len() < heard.wanted {
-            return Texts::nothing(LookupOutcome::Timeout);
+        let have_it = heard.words.iter().all(|(_, texts)| texts.have(token));
+        let zone = match self.config.zone_servers {
+            ZoneServers::Asked if !have_it => self.zone_texts(name, &heard, deadline).await,
+            ZoneServers::Asked | ZoneServers::NotAsked => Vec::new(),
+        };
+        // One without the token, if there is one.
+        let texts = heard.testimonies(&zone).map(|testimony| testimony.word);
+        match texts.min_by_key(|texts| texts.have(token)) {
+            // Who answers alone proves nothing.
+            Some(texts) if heard.words.len() == heard.wanted || !texts.have(token) => texts.clone(),
+            Some(_) | None => Texts::nothing(LookupOutcome::Timeout),
         }
-        let settled = heard.words.iter().all(|(_, texts)| texts.have(token));
-        if !settled && self.config.zone_servers == ZoneServers::Asked {
-            let zone = self.zone_texts(name, &heard, deadline).await;
-            if let Some(texts) = weakest(zone, token) {
-                return texts;
-            }
-        }
-        let words = heard.words.into_iter().map(|(_, texts)| texts);
-        weakest(words, token).unwrap_or_else(|| Texts::nothing(LookupOutcome::Timeout))
     }
 
     async fn zone_texts(
@@ -96,19 +96,15 @@ impl Verifier {
         name: &Name,
         heard: &Heard<Texts>,
         deadline: Instant,
-    ) -> impl Iterator<Item = Texts> + use<> {
+    ) -> Vec<Option<Texts>> {
         let looks = heard.words.iter().enumerate().map(|(turn, (server, _))| async move {
-            let resolver = Resolver { server: *server, deadline };
+            let resolver = self.server(*server, deadline);
             let zones = Zones::new(&self.config, resolver, name.clone(), turn);
-            look(&Asker::Zones(&zones), name).await
+            let texts = look(&Asker::Zones(&zones), name).await;
+            (!texts.is_silent()).then_some(texts)
         });
-        join_all(looks).await.into_iter().filter(|texts| !texts.is_silent())
+        join_all(looks).await
     }
-}
-
-/// One without the token, if there is one.
-fn weakest(texts: impl Iterator<Item = Texts>, token: &str) -> Option<Texts> {
-    texts.min_by_key(|texts| texts.have(token))
 }
 
 async fn look(asker: &Asker<'_>, name: &Name) -> Texts {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use hickory_resolver::proto::{op::ResponseCode, rr::RecordType};
+use hickory_resolver::proto::{
+    op::ResponseCode,
+    rr::{DNSClass, RecordType},
+};
 use landfall_dns::{CaaVerdict, Conflict, DnsConfig, Evidence, Finding, LookupOutcome, Verdict};
 
 use crate::{
@@ -208,4 +211,76 @@ async fn nonsense_is_no_answer() {
         let evidence = verify(&short(&server), NAME).await;
         assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_the_questions_failure() {
+    let server = Scripted::start(|asked: &Asked| match asked.name.as_str() {
+        NAME => Said::Bytes(b"\x81\x80\0\x01\0\xff".to_vec()),
+        _ => Said::Records(Vec::new()),
+    })
+    .await;
+    let (evidence, _) = timed(&server).await;
+    assert_eq!(evidence.finding, Finding::ServFail, "{evidence:#?}");
+    assert_eq!(evidence.verdict(), Verdict::Failed);
+}
+
+#[tokio::test]
+async fn a_record_of_another_class_is_none() {
+    let server = Scripted::start(|asked: &Asked| match (asked.name.as_str(), asked.kind) {
+        (NAME, RecordType::A) => {
+            let mut record = address(NAME, "192.0.2.1");
+            record.dns_class = DNSClass::CH;
+            Said::Records(vec![record])
+        }
+        _ => Said::Records(Vec::new()),
+    })
+    .await;
+    let (evidence, _) = timed(&server).await;
+    assert_eq!(evidence.finding, Finding::NoData, "{evidence:#?}");
+}
+
+#[tokio::test]
+async fn whoever_guesses_ids_neither_wins_nor_holds_a_check_up() {
+    for (guesses, answers) in [(10, true), (1000, true), (1000, false)] {
+        let server = Scripted::start(move |asked: &Asked| {
+            let said = match (asked.name.as_str(), asked.kind) {
+                (NAME, RecordType::A) => Said::Records(vec![address(NAME, "192.0.2.1")]),
+                _ => Said::Records(Vec::new()),
+            };
+            let said = if answers { said } else { Said::Nothing };
+            Said::AfterGuesses(guesses, Box::new(said))
+        })
+        .await;
+        let started = Instant::now();
+        let evidence = verify(&short(&server), NAME).await;
+        let finding = if answers { Finding::PointsHere } else { Finding::ResolverFailed };
+        assert_eq!(evidence.finding, finding, "{evidence:#?}");
+        // Its time, and some for a machine that is busy.
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_want_of_sockets_is_held_against_nobody() {
+    let server = Scripted::start(|asked: &Asked| match asked.name.as_str() {
+        NAME => Said::Nothing,
+        _ => Said::Records(Vec::new()),
+    })
+    .await;
+    let enough = verify(&short(&server), NAME).await;
+    assert_eq!(enough.finding, Finding::Timeout, "{enough:#?}");
+    let scarce = DnsConfig { sockets: 1, ..short(&server) };
+    let evidence = verify(&scarce, NAME).await;
+    assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
+    assert_eq!(evidence.verdict(), Verdict::Inconclusive);
+}
+
+#[tokio::test]
+async fn a_resolver_that_this_node_cannot_send_to_is_held_against_nobody() {
+    // The system refuses to send there.
+    let resolvers = vec!["255.255.255.255:53".parse().unwrap()];
+    let evidence = verify(&DnsConfig { resolvers, ..DnsConfig::default() }, NAME).await;
+    assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
+    assert!(evidence.elapsed_ms < 4000, "{}", evidence.elapsed_ms);
 }

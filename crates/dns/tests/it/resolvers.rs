@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::{op::ResponseCode, rr::RecordType};
 use landfall_dns::{Conflict, DnsConfig, Finding, LookupOutcome, Verdict, ZoneServers};
 use landfall_tests::RecursiveResolver;
 
 use crate::{
-    scripted::{Said, Scripted},
+    scripted::{Asked, Said, Scripted, address},
     support::{World, nobody, verify},
 };
 
@@ -15,30 +15,124 @@ const RIGHT: &str = "www CNAME my-site.edge.test.";
 const LIE: &str = "local-data: \"www.shop.test. A 198.51.100.66\"";
 
 #[tokio::test]
-async fn another_resolver_is_used_for_a_dead_one() {
-    let world = World::start(RIGHT).await;
+async fn one_resolver_decides_nothing_where_another_is_dead() {
     let dead = nobody().await;
-    let alive = world.resolver.address();
-    let config = world.config(&[dead.address(), alive]);
-    let evidence = verify(&config, "www.shop.test").await;
-    assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
-    assert_eq!(evidence.resolvers, [dead.address(), alive]);
-    // The zone's own servers are heard, for one resolver does not decide alone.
-    assert_eq!(evidence.zone.map(|zone| zone.differs), Some(false));
-    let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
-    let evidence = verify(&resolvers_alone, "www.shop.test").await;
-    assert_eq!((evidence.finding, evidence.zone), (Finding::PointsHere, None));
+    for (records, shown) in [
+        (RIGHT, "Nothing is to be changed: www.shop.test points here by one of our resolvers"),
+        ("www A 198.51.100.20", "Replace the A record 198.51.100.20 of www.shop.test by a CNAME"),
+        ("other A 192.0.2.1", "Create a CNAME record for www.shop.test"),
+    ] {
+        let world = World::start(records).await;
+        let alive = world.resolver.address();
+        let evidence = verify(&world.config(&[dead.address(), alive]), "www.shop.test").await;
+        assert_eq!(evidence.finding, Finding::OneResolver, "{evidence:#?}");
+        assert_eq!(evidence.verdict(), Verdict::Inconclusive);
+        assert_eq!(evidence.resolvers, [dead.address(), alive]);
+        assert_eq!(evidence.answered, [alive]);
+        assert!(evidence.advice.starts_with(shown), "{}", evidence.advice);
+    }
 }
 
 #[tokio::test]
-async fn a_third_resolver_is_used_where_two_are_dead() {
+async fn other_resolvers_are_used_where_two_are_dead() {
     let world = World::start(RIGHT).await;
     let (dead, too) = (nobody().await, nobody().await);
-    let alive = world.resolver.address();
-    let config = world.config(&[dead.address(), too.address(), alive]);
+    let other = RecursiveResolver::start(&world.authority, "").await;
+    let (one, other) = (world.resolver.address(), other.address());
+    let config = world.config(&[dead.address(), too.address(), one, other]);
     let evidence = verify(&config, "www.shop.test").await;
     assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
-    assert_eq!(evidence.resolvers, [dead.address(), too.address(), alive]);
+    assert_eq!(evidence.resolvers, [dead.address(), too.address(), one, other]);
+    let mut answered = evidence.answered;
+    answered.sort();
+    let mut alive = [one, other];
+    alive.sort();
+    assert_eq!(answered, alive);
+}
+
+/// A resolver that has an address for the name, and is as fast with that as with all else.
+async fn says(own: &'static str, delay: Duration) -> Scripted {
+    Scripted::start(move |asked: &Asked| {
+        let records = match (asked.name.as_str(), asked.kind) {
+            ("www.shop.test", RecordType::A) => vec![address("www.shop.test", own)],
+            _ => Vec::new(),
+        };
+        Said::After(delay, Box::new(Said::Records(records)))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_slower_resolver_is_waited_for_where_a_faster_one_lies() {
+    let liar = says("192.0.2.1", Duration::ZERO).await;
+    let honest = says("198.51.100.20", Duration::from_millis(1400)).await;
+    let config =
+        DnsConfig { resolvers: vec![liar.address(), honest.address()], ..DnsConfig::default() };
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::WrongAddress, "{evidence:#?}");
+    assert_eq!(evidence.answered, [liar.address(), honest.address()]);
+}
+
+/// A resolver that fails for what is in the zone, and answers the rest.
+async fn fails_for_the_zone() -> Scripted {
+    Scripted::start(|asked: &Asked| match asked.name.as_str() {
+        "www.shop.test" | "shop.test" => Said::Code(ResponseCode::ServFail),
+        _ => Said::Records(Vec::new()),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_liar_does_not_win_where_the_other_resolver_fails() {
+    let world = World::start("www A 198.51.100.20").await;
+    let lie = "local-data: \"www.shop.test. A 192.0.2.1\"";
+    let liar = RecursiveResolver::start(&world.authority, lie).await;
+    let failing = fails_for_the_zone().await;
+    for zone_servers in [ZoneServers::Asked, ZoneServers::NotAsked] {
+        let resolvers = [liar.address(), failing.address()];
+        let config = DnsConfig { zone_servers, ..world.config(&resolvers) };
+        let evidence = verify(&config, "www.shop.test").await;
+        assert_ne!(evidence.verdict(), Verdict::Passed, "{evidence:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_resolver_that_is_cut_off_is_as_good_as_dead() {
+    let world = World::start(RIGHT).await;
+    let cut_off = Scripted::start(|_| Said::Code(ResponseCode::ServFail)).await;
+    let other = RecursiveResolver::start(&world.authority, "").await;
+    let (cut_off, one, other) = (cut_off.address(), world.resolver.address(), other.address());
+    let cases = [
+        (vec![cut_off], Finding::ResolverFailed),
+        (vec![cut_off, one], Finding::OneResolver),
+        (vec![cut_off, one, other], Finding::PointsHere),
+    ];
+    for (resolvers, finding) in cases {
+        let evidence = verify(&world.config(&resolvers), "www.shop.test").await;
+        assert_eq!(evidence.finding, finding, "{evidence:#?}");
+        assert_ne!(evidence.verdict(), Verdict::Failed);
+    }
+}
+
+#[tokio::test]
+async fn one_resolvers_own_dnssec_trouble_is_held_against_nobody() {
+    let world = World::start(RIGHT).await;
+    let troubled = Scripted::start(|asked: &Asked| {
+        match (asked.name.as_str(), asked.kind, asked.checking_disabled) {
+            ("www.shop.test", RecordType::A, true) => {
+                Said::Records(vec![address("www.shop.test", "192.0.2.1")])
+            }
+            ("www.shop.test" | "shop.test", _, false) => Said::Code(ResponseCode::ServFail),
+            _ => Said::Records(Vec::new()),
+        }
+    })
+    .await;
+    let alone = verify(&world.config(&[troubled.address()]), "www.shop.test").await;
+    assert_eq!(alone.finding, Finding::DnssecFails, "{alone:#?}");
+    let both = world.config(&[troubled.address(), world.resolver.address()]);
+    let evidence = verify(&both, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::OneResolver, "{evidence:#?}");
+    assert_eq!(evidence.answered, [world.resolver.address()]);
 }
 
 #[tokio::test]
@@ -62,7 +156,7 @@ async fn a_resolver_that_refuses_is_as_good_as_dead() {
     let evidence = verify(&world.config(&[refusing.address()]), "www.shop.test").await;
     assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
     let both = world.config(&[refusing.address(), world.resolver.address()]);
-    assert_eq!(verify(&both, "www.shop.test").await.finding, Finding::PointsHere);
+    assert_eq!(verify(&both, "www.shop.test").await.finding, Finding::OneResolver);
 }
 
 #[tokio::test]

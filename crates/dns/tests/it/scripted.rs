@@ -13,7 +13,12 @@ use hickory_resolver::proto::{
         rdata::{A, AAAA, CNAME, NS},
     },
 };
-use tokio::{net::UdpSocket, task::JoinHandle, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+    task::JoinHandle,
+    time::sleep,
+};
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) kind: RecordType,
     /// By a client of a resolver; otherwise the zone's own servers are meant.
     pub(crate) recursion_desired: bool,
+    /// The resolver is not to validate the answer.
+    pub(crate) checking_disabled: bool,
 }
 
 /// What is answered.
@@ -34,21 +41,24 @@ pub(crate) enum Said {
     After(Duration, Box<Self>),
     /// The question's id, and then these.
     Bytes(Vec<u8>),
+    /// Over UDP so many datagrams with ids that are guessed, and then the answer.
+    AfterGuesses(usize, Box<Self>),
     Nothing,
 }
 
-/// Ends with the value.
+/// Answers over UDP and TCP. Ends with the value.
 pub(crate) struct Scripted {
     address: SocketAddr,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Scripted {
     pub(crate) async fn start(script: impl Fn(&Asked) -> Said + Send + Sync + 'static) -> Self {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let (listener, socket) = sockets().await;
         let address = socket.local_addr().unwrap();
-        let task = tokio::spawn(serve(socket, Arc::new(script)));
-        Self { address, task }
+        let script = Arc::new(script);
+        let over_tcp = tokio::spawn(serve_streams(listener, Arc::clone(&script)));
+        Self { address, tasks: [tokio::spawn(serve(Arc::new(socket), script)), over_tcp] }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -58,7 +68,7 @@ impl Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -70,45 +80,91 @@ async fn serve(
     loop {
         let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
         let question = Message::from_vec(&buffer[..length]).unwrap();
-        let query = &question.queries[0];
-        let asked = Asked {
-            name: query.name().to_ascii().trim_end_matches('.').to_owned(),
-            kind: query.query_type(),
-            recursion_desired: question.metadata.recursion_desired,
-        };
-        let said = script(&asked);
+        let said = script(&asked(&question));
         let socket = Arc::clone(&socket);
         tokio::spawn(async move {
-            if let Some(answer) = answer(question, said).await {
+            for answer in answers(question, said).await {
                 socket.send_to(&answer, client).await.unwrap();
             }
         });
     }
 }
 
-async fn answer(question: Message, said: Said) -> Option<Vec<u8>> {
+async fn serve_streams(
+    listener: TcpListener,
+    script: Arc<impl Fn(&Asked) -> Said + Send + Sync + 'static>,
+) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let length = stream.read_u16().await.unwrap();
+        let mut buffer = vec![0; usize::from(length)];
+        stream.read_exact(&mut buffer).await.unwrap();
+        let question = Message::from_vec(&buffer).unwrap();
+        let said = script(&asked(&question));
+        tokio::spawn(async move {
+            let Some(answer) = answers(question, said).await.pop() else { return };
+            stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        });
+    }
+}
+
+/// Both with the same port.
+async fn sockets() -> (TcpListener, UdpSocket) {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+            return (listener, socket);
+        }
+    }
+}
+
+fn asked(question: &Message) -> Asked {
+    let query = &question.queries[0];
+    Asked {
+        name: query.name().to_ascii().trim_end_matches('.').to_owned(),
+        kind: query.query_type(),
+        recursion_desired: question.metadata.recursion_desired,
+        checking_disabled: question.metadata.checking_disabled,
+    }
+}
+
+/// What is sent; the answer is the last of it.
+async fn answers(question: Message, said: Said) -> Vec<Vec<u8>> {
     let mut answer = question;
     answer.metadata.message_type = MessageType::Response;
     answer.metadata.authoritative = true;
-    let mut said = said;
+    let (mut said, mut sent) = (said, Vec::new());
     loop {
         match said {
             Said::After(delay, later) => {
                 sleep(delay).await;
                 said = *later;
             }
+            Said::AfterGuesses(count, later) => {
+                let mut guess = answer.clone();
+                for place in 1..=count {
+                    let difference = u16::try_from(place).unwrap();
+                    guess.metadata.id = answer.metadata.id.wrapping_add(difference);
+                    sent.push(guess.to_vec().unwrap());
+                }
+                said = *later;
+            }
             Said::Records(records) => {
                 answer.answers = records;
-                return Some(answer.to_vec().unwrap());
+                sent.push(answer.to_vec().unwrap());
+                return sent;
             }
             Said::Code(code) => {
                 answer.metadata.response_code = code;
-                return Some(answer.to_vec().unwrap());
+                sent.push(answer.to_vec().unwrap());
+                return sent;
             }
             Said::Bytes(bytes) => {
-                return Some([&answer.metadata.id.to_be_bytes()[..], &bytes].concat());
+                sent.push([&answer.metadata.id.to_be_bytes()[..], &bytes].concat());
+                return sent;
             }
-            Said::Nothing => return None,
+            Said::Nothing => return sent,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Ownership tokens.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -8,10 +11,14 @@ use axum::{
     response::Redirect,
     routing::get,
 };
+use hickory_resolver::proto::op::ResponseCode;
 use landfall_dns::{DnsConfig, HttpTokenSlug, LookupOutcome, Verifier, ZoneServers};
 use landfall_tests::RecursiveResolver;
 
-use crate::support::World;
+use crate::{
+    scripted::{Asked, Said, Scripted},
+    support::{World, nobody},
+};
 
 const TOKEN: &str = "landfall-3f9c";
 
@@ -90,11 +97,70 @@ async fn files() -> u16 {
 }
 
 async fn fetch(config: &DnsConfig, path: &'static str) -> landfall_dns::HttpTokenEvidence {
+    fetch_beside(config, path, &[]).await
+}
+
+/// Where these addresses are PoPs'.
+async fn fetch_beside(
+    config: &DnsConfig,
+    path: &'static str,
+    pops: &'static [IpAddr],
+) -> landfall_dns::HttpTokenEvidence {
     let verifier = Verifier::new(config).unwrap();
     let task = tokio::spawn(async move {
-        verifier.http_token(&"www.shop.test".parse().unwrap(), (path, TOKEN), &[]).await
+        verifier.http_token(&"www.shop.test".parse().unwrap(), (path, TOKEN), pops).await
     });
     task.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_token_by_one_resolver_of_two_proves_nothing() {
+    let records = format!("www A 127.0.0.1\n_landfall TXT {TOKEN}");
+    let world = World::start(&records).await;
+    let (dead, alive) = (nobody().await, world.resolver.address());
+    let refusing = Scripted::start(|_| Said::Code(ResponseCode::Refused)).await;
+    let port = files().await;
+    for silent in [dead.address(), refusing.address()] {
+        let config = DnsConfig { http_port: port, ..world.config(&[silent, alive]) };
+        let evidence = txt(&world, &config).await;
+        assert_eq!((evidence.found, evidence.outcome), (false, LookupOutcome::Timeout));
+        let evidence = fetch(&config, "/right").await;
+        assert_eq!(evidence.file_found, 0);
+        assert_eq!(evidence.error_info, "Too few resolvers of ours answered to prove anything.");
+    }
+    let config = DnsConfig { http_port: port, ..world.config(&[alive]) };
+    assert!(txt(&world, &config).await.found);
+    assert_eq!(fetch(&config, "/right").await.file_found, 1);
+}
+
+#[tokio::test]
+async fn the_zone_as_a_liar_has_found_it_does_not_speak_for_another_resolver() {
+    let world = World::start("www A 198.51.100.20").await;
+    let lie = format!("local-data: '_landfall.shop.test. TXT \"{TOKEN}\"'");
+    let liar = RecursiveResolver::start(&world.authority, &lie).await;
+    // It finds no servers of the zone.
+    let other = Scripted::start(|asked: &Asked| match asked.name.as_str() {
+        "" => Said::Records(Vec::new()),
+        _ => Said::Code(ResponseCode::NXDomain),
+    })
+    .await;
+    let config = world.config(&[liar.address(), other.address()]);
+    assert!(!txt(&world, &config).await.found);
+}
+
+#[tokio::test]
+async fn a_file_at_a_pops_address_proves_nothing() {
+    const POPS: &[IpAddr] = &[IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let world = World::start("www A 127.0.0.1\nwww A 127.0.0.2").await;
+    let config =
+        DnsConfig { http_port: files().await, ..world.config(&[world.resolver.address()]) };
+    let evidence = fetch_beside(&config, "/right", POPS).await;
+    assert_eq!((evidence.file_found, evidence.error), (0, true), "{evidence:?}");
+    assert_eq!(
+        evidence.error_info,
+        "The host leads to a PoP of ours, which proves nothing: publish the TXT record."
+    );
+    assert_eq!(fetch(&config, "/right").await.file_found, 1);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::os::fd::RawFd;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 /// Kept from clients: for connections to origins, the operators' listener, the state's files, the
 /// feed.
@@ -21,15 +21,8 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Raises the process's limit of open files as far as it may, and divides them.
-    pub(crate) fn raise_limit() -> Self {
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        let wanted = Rlimit { current: maximum, maximum };
-        if current != maximum
-            && let Err(error) = setrlimit(Resource::Nofile, wanted)
-        {
-            tracing::warn!(%error, "the limit of open files can't be raised");
-        }
+    /// Divides as many as the process may have.
+    pub(crate) fn of_process() -> Self {
         Self::of(getrlimit(Resource::Nofile).current)
     }
 

@@ -87,13 +87,13 @@ impl World {
                 let body = json!({"name": name, "origins": origins});
                 send(api, Method::POST, "/api/Property", &body).await?;
             }
-            1 => {
+            1 | 2 => {
                 let body = json!({"name": "spare", "origins": [{"url": "http://127.0.0.1:9"}]});
                 let made = send(api, Method::POST, "/api/Property", &body).await?;
                 let path = format!("/api/Property/{}", made["id"].as_i64().unwrap_or(1));
                 send(api, Method::DELETE, &path, &Value::Null).await?;
             }
-            2..=6 => self.add(api, dice).await?,
+            3..=6 => self.add(api, dice).await?,
             7 => {
                 let body = json!({"managedCertificate": {"wildcard": dice.roll(2) == 0}});
                 send(api, Method::PATCH, &hostname, &body).await?;
