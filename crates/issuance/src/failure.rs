@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 pub use class::{FailureClass, Fault};
 pub use classify::{Setting, classify};
 pub use problem::{Problem, ProblemKind, Step, Subproblem};
-pub use trouble::{Precheck, Trouble};
+pub use trouble::{Precheck, Spent, Trouble};
 pub use words::Words;
 
 /// A failed attempt, judged.

@@ -124,7 +124,7 @@ impl Ahead {
             }
             // It works again.
             if let Some(standing) = self.budgets.authorities.get_mut(&authority) {
-                standing.failures = 0;
+                standing.outages = 0;
             }
         }
     }
@@ -144,7 +144,7 @@ impl Ahead {
         let mut leased: BTreeMap<JobId, &Stage> = BTreeMap::new();
         for action in actions {
             match action {
-                Action::Lease { job, authority, stage } => {
+                Action::Lease { job, authority, stage, .. } => {
                     let done = (*stage == Stage::Real).then_some(*job);
                     self.running.push(Reverse((end, done, authority.clone())));
                     *self.inventory.running.entry(authority.clone()).or_default() += 1;

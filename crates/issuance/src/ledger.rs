@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use landfall_model::AuthorityName;
 use time::{Duration, OffsetDateTime};
 
+use crate::failure::Spent;
+
 pub use bucket::Level;
 pub use limits::{Counting, Limit, LimitError, Limits, Overrides, Preset};
 pub use subject::{Bucket, BucketKind, NameSet};
@@ -146,6 +148,21 @@ impl Ledger {
         let Some(limit) = self.limit(authority, bucket) else { return };
         let arrival = limit.charged(self.arrival(authority, bucket), now);
         self.set(authority, bucket, arrival);
+    }
+
+    /// Gives back what was drawn for an order, but for what was used.
+    pub fn give_back(
+        &mut self,
+        authority: &AuthorityName,
+        drawn: &[Bucket],
+        tokens: u32,
+        spent: Spent,
+    ) {
+        for bucket in drawn.iter().filter(|bucket| !bucket.is_spent(spent)) {
+            let Some(limit) = self.limit(authority, bucket) else { continue };
+            let Some(arrival) = self.arrival(authority, bucket) else { continue };
+            self.set(authority, bucket, limit.given_back(arrival, tokens));
+        }
     }
 
     /// From when on there is enough: `now` where that is so already. A draw of more than a full bucket

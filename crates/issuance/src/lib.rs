@@ -17,3 +17,6 @@ pub mod plan;
 pub mod protocol;
 pub mod renewal;
 pub mod schedule;
+
+#[cfg(test)]
+mod simulation;

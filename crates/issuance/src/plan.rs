@@ -18,12 +18,16 @@ use time::OffsetDateTime;
 
 pub use inventory::{Budgets, Inventory, Job, Purpose, Rules, Standing};
 
-use crate::{failure::FailureClass, hold::Held, ledger::Bucket};
+use crate::{
+    failure::FailureClass,
+    hold::Held,
+    ledger::{Bucket, Counting},
+};
 
 /// What is to be done about a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It is leased. Its CA's buckets have been drawn from.
+    /// It is leased.
     Lease {
         /// The job.
         job: JobId,
@@ -31,6 +35,9 @@ pub enum Action {
         authority: AuthorityName,
         /// Whether for good.
         stage: Stage,
+        /// Whether [`Bucket::of_order`] was drawn from, once for each certificate. What the attempt
+        /// doesn't use is to be given back.
+        counting: Counting,
     },
     /// It waits.
     Wait {

@@ -19,6 +19,9 @@ const SHORT_LIFE: Duration = Duration::days(10);
 const SLOTS: f64 = 0.15;
 /// One that has less than this part of its life left is urgent.
 const URGENT: i32 = 6;
+/// A certificate is new for this part of its lifetime, and for this long at most.
+const NEW: i32 = 24;
+const NEW_MAX: Duration = Duration::hours(6);
 /// A window may put a renewal off until this part of the lifetime is left.
 const LATEST: i32 = 4;
 
@@ -33,6 +36,8 @@ pub struct Certificate<'a> {
     pub not_before: OffsetDateTime,
     /// Until when it is valid.
     pub not_after: OffsetDateTime,
+    /// When it was taken in, by the clock of who asks.
+    pub issued_at: OffsetDateTime,
     /// What the CA has said last.
     pub advice: Option<&'a RenewalAdvice>,
 }
@@ -89,6 +94,12 @@ impl Certificate<'_> {
             at if at <= now => Standing::Due,
             until => Standing::Waits { until },
         }
+    }
+
+    /// A job that renews it is not attempted before then, however due or urgent it is: while a clock is
+    /// far off, or a CA's windows are, each certificate would be followed by the next at once.
+    pub fn settled_at(&self) -> OffsetDateTime {
+        latest(self.issued_at, (self.life() / NEW).min(NEW_MAX))
     }
 
     /// Whether an order that says that it replaces this certificate is made when the CA wants it

@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     clock::latest,
-    failure::{Failure, Fault, HoldScope, Remedy},
+    failure::{Failure, FailureClass, HoldScope, Remedy},
     jitter::Jitter,
 };
 
@@ -28,9 +28,9 @@ pub const LONGEST: Duration = Duration::hours(31);
 const SPREAD: f64 = 0.25;
 /// For how long a name isn't tried again with a CA that refuses it.
 const REFUSED: Duration = Duration::days(30);
-/// A CA that fails whatever it is asked for is left alone from the third failure on: from this time on,
-/// doubling.
-const HOLD_AFTER: u32 = 3;
+/// A CA that fails whatever it is asked for is left alone from this failure in a row on, for a time that
+/// doubles; between, one job at a time goes to see.
+pub const OUTAGE_AFTER: u32 = 3;
 const HOLD: Duration = Duration::MINUTE;
 const HOLD_MAX: Duration = Duration::HOUR;
 /// What only an operator can mend is tried again after this: they may have mended it.
@@ -176,19 +176,23 @@ fn doubled(first: Duration, most: Duration, times: u32) -> Duration {
     (first * factor).min(most)
 }
 
-/// Until when a CA is left alone that has failed so many times in a row, whoever it was for, by its own
-/// or the operator's fault. Once that time has come, one job goes to see.
-pub fn authority_hold(
-    now: OffsetDateTime,
-    failure: &Failure,
-    in_a_row: u32,
-    jitter: Jitter,
-) -> Option<OffsetDateTime> {
-    if failure.class.fault() == Fault::Owner || in_a_row < HOLD_AFTER {
-        return None;
+/// How many failures in a row a CA has had that are outages, once `class` came of an attempt; none where
+/// that says nothing of the CA. Success makes it 0.
+pub const fn outages(before: u32, class: FailureClass) -> Option<u32> {
+    if class.is_outage() {
+        Some(before.saturating_add(1))
+    } else if class.is_agents_own() {
+        None
+    } else {
+        Some(0)
     }
-    let span = doubled(HOLD, HOLD_MAX, in_a_row - HOLD_AFTER);
-    Some(latest(now, jitter.spread(span, SPREAD)))
+}
+
+/// Until when a CA is left alone that has had so many [`outages`]. Once that time has come, one job goes
+/// to see.
+pub fn authority_hold(now: OffsetDateTime, outages: u32, jitter: Jitter) -> Option<OffsetDateTime> {
+    let times = outages.checked_sub(OUTAGE_AFTER)?;
+    Some(latest(now, jitter.spread(doubled(HOLD, HOLD_MAX, times), SPREAD)))
 }
 
 /// When an attempt may be made that somebody asks for. A last attempt in the future is one of a clock

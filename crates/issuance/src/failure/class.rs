@@ -171,6 +171,29 @@ impl FailureClass {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }
 
+    /// Whether it would have come to the same for every name: the CA, or our account there, works for
+    /// nobody. After some in a row the CA is left alone for a while
+    /// ([`crate::schedule::authority_hold`]). Any other outcome shows that it works.
+    pub const fn is_outage(self) -> bool {
+        matches!(
+            self,
+            Self::NonceRefused
+                | Self::AuthorityBusy
+                | Self::AuthorityDown
+                | Self::AuthoritySlow
+                | Self::AuthorityNonsense
+                | Self::BadDirectory
+                | Self::AccountGone
+                | Self::AccountRefused
+                | Self::ProfileRefused
+        )
+    }
+
+    /// Whether the agent itself failed, which says nothing of the CA.
+    pub const fn is_agents_own(self) -> bool {
+        matches!(self, Self::ClockOff | Self::Disk | Self::Upload | Self::LeaseLost)
+    }
+
     /// Who can mend it.
     pub const fn fault(self) -> Fault {
         match self {

@@ -80,7 +80,42 @@ pub enum Trouble {
     Unknown,
 }
 
+/// How far an attempt got, as CAs count it: orders when they are made, certificates when they are
+/// issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spent {
+    /// There was no order.
+    Nothing,
+    /// There was one, and no certificate.
+    Order,
+    /// There was a certificate, or nobody knows.
+    Certificate,
+}
+
 impl Trouble {
+    /// How far the attempt got at most. What was drawn for the rest is given back
+    /// ([`crate::ledger::Ledger::give_back`]).
+    pub const fn spent(&self) -> Spent {
+        match self {
+            Self::Precheck(_) | Self::BadDirectory { .. } | Self::ClockOff { .. } => Spent::Nothing,
+            Self::Problem(Problem { step, .. }) | Self::Nonsense { step, .. } => step.spent(),
+            // The answer is lost, and what was asked for may have been done.
+            Self::NoConnection { step, .. } | Self::Slow { step, .. } => match step {
+                Step::Directory | Step::Account => Spent::Nothing,
+                Step::Order | Step::Validation => Spent::Order,
+                Step::Finalize | Step::Download | Step::RenewalInfo | Step::Revocation => {
+                    Spent::Certificate
+                }
+            },
+            Self::OrderInvalid { .. } | Self::OrderExpired => Spent::Order,
+            Self::BadChain { .. }
+            | Self::Disk { .. }
+            | Self::Upload { .. }
+            | Self::LeaseLost
+            | Self::Unknown => Spent::Certificate,
+        }
+    }
+
     /// Whether the CA counts it against the name as a failed authorization: one of its challenges was
     /// tried and did not pass.
     pub const fn spends_an_authorization(&self) -> bool {
@@ -99,6 +134,17 @@ impl Trouble {
             | Self::Upload { .. }
             | Self::LeaseLost
             | Self::Unknown => false,
+        }
+    }
+}
+
+impl Step {
+    /// What a request of this step that the CA refused has cost.
+    const fn spent(self) -> Spent {
+        match self {
+            Self::Directory | Self::Account | Self::Order => Spent::Nothing,
+            Self::Validation | Self::Finalize => Spent::Order,
+            Self::Download | Self::RenewalInfo | Self::Revocation => Spent::Certificate,
         }
     }
 }
@@ -165,6 +211,25 @@ mod tests {
                 matches!(read, Trouble::Unknown | Trouble::Precheck(Precheck::Unknown)),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn knows_what_an_attempt_has_cost() {
+        let slow = |step| Trouble::Slow { step, waited: 20 };
+        let nonsense = |step| Trouble::Nonsense { step, status: 200, excerpt: Words::default() };
+        let cases = [
+            (Trouble::Precheck(Precheck::Unknown), Spent::Nothing),
+            (slow(Step::Account), Spent::Nothing),
+            (slow(Step::Order), Spent::Order),
+            (slow(Step::Finalize), Spent::Certificate),
+            (nonsense(Step::Order), Spent::Nothing),
+            (nonsense(Step::Finalize), Spent::Order),
+            (Trouble::OrderExpired, Spent::Order),
+            (Trouble::LeaseLost, Spent::Certificate),
+        ];
+        for (trouble, spent) in cases {
+            assert_eq!(trouble.spent(), spent, "{trouble:?}");
         }
     }
 

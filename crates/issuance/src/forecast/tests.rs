@@ -29,6 +29,7 @@ fn jobs(count: i64) -> Vec<Job> {
         created_at: now(),
         expires_at: None,
         history: History::default(),
+        ordered: None,
         authorities: vec![ca()],
         traffic: 0,
     };
@@ -36,7 +37,7 @@ fn jobs(count: i64) -> Vec<Job> {
 }
 
 fn budgets(preset: Preset, staging: Option<AuthorityName>) -> Budgets {
-    let standing = Standing { max_running: 50, failures: 0, staging };
+    let standing = Standing { max_running: 50, outages: 0, staging };
     let authorities = BTreeMap::from([
         (ca(), standing.clone()),
         ("staging".parse().unwrap(), Standing { staging: None, ..standing }),

@@ -38,6 +38,11 @@ impl Limit {
         from.saturating_add(self.interval()).min(self.latest_arrival(now))
     }
 
+    /// The arrival without a draw that was made before.
+    pub(super) fn given_back(&self, arrival: OffsetDateTime, tokens: u32) -> OffsetDateTime {
+        arrival.saturating_sub(self.span(tokens))
+    }
+
     /// When there is enough for a draw.
     pub(super) fn available_at(
         &self,

@@ -5,6 +5,8 @@ use std::fmt;
 use landfall_model::{HostPattern, Hostname};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Spent;
+
 /// One of a CA's buckets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bucket {
@@ -84,6 +86,24 @@ impl BucketKind {
 }
 
 impl Bucket {
+    /// What an order draws from.
+    pub fn of_order(names: &[HostPattern], registered_domain: &Hostname) -> [Self; 3] {
+        [
+            Self::NewOrders,
+            Self::Certificates(registered_domain.clone()),
+            Self::ExactSet(NameSet::new(names)),
+        ]
+    }
+
+    /// Whether an attempt that got so far has used what was drawn.
+    pub(super) const fn is_spent(&self, spent: Spent) -> bool {
+        match self {
+            Self::NewOrders => !matches!(spent, Spent::Nothing),
+            Self::Certificates(_) | Self::ExactSet(_) => matches!(spent, Spent::Certificate),
+            Self::FailedAuthorizations(_) | Self::NewAccounts => true,
+        }
+    }
+
     /// What it counts.
     pub const fn kind(&self) -> BucketKind {
         match self {

@@ -110,6 +110,25 @@ fn knows_no_limits_of_a_ca_that_has_none() {
 }
 
 #[test]
+fn gets_back_what_an_attempt_did_not_use() {
+    let names = ["www.shop.test".parse().unwrap()];
+    let drawn = Bucket::of_order(&names, &"shop.test".parse().unwrap());
+    let two = Draw { tokens: 2, ..Draw::ONE };
+    for (spent, left) in [
+        (Spent::Nothing, [300, 50, 5]),
+        (Spent::Order, [298, 50, 5]),
+        (Spent::Certificate, [298, 48, 3]),
+    ] {
+        let mut ledger = ledger(Preset::LetsEncrypt.limits());
+        ledger.draw(&ca(), &drawn, two, at(0)).unwrap();
+        ledger.give_back(&ca(), &drawn, 2, spent);
+        let levels =
+            drawn.each_ref().map(|bucket| ledger.level(&ca(), bucket, at(0)).unwrap().left);
+        assert_eq!(levels, left, "{spent:?}");
+    }
+}
+
+#[test]
 fn says_which_rows_changed() {
     let mut ledger = ledger(Preset::LetsEncrypt.limits());
     ledger.draw(&ca(), &[Bucket::NewOrders], Draw::ONE, at(0)).unwrap();

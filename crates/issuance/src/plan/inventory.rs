@@ -35,6 +35,9 @@ pub struct Job {
     pub expires_at: Option<OffsetDateTime>,
     /// How it has gone so far.
     pub history: History,
+    /// The CA that has an order of an earlier lease that may still be good: to go on with it counts
+    /// nowhere.
+    pub ordered: Option<AuthorityName>,
     /// The CAs that may issue, the preferred one first.
     pub authorities: Vec<AuthorityName>,
     /// Requests that were seen of late. Of what is urgent, the busiest goes first.
@@ -90,8 +93,8 @@ pub struct Budgets {
 pub struct Standing {
     /// How many jobs may be leased for it at once.
     pub max_running: u32,
-    /// Failures in a row that were its own or the operator's, whoever they were for.
-    pub failures: u32,
+    /// Its failures in a row that were outages ([`crate::schedule::outages`]).
+    pub outages: u32,
     /// Its staging environment, where names that fail often are tried first.
     pub staging: Option<AuthorityName>,
 }

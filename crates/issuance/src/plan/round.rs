@@ -9,7 +9,7 @@ use super::{Action, Budgets, Inventory, Job, Purpose, Stage, Standing, WaitReaso
 use crate::{
     hold::Held,
     ledger::{Bucket, Counting, Draw, Keep, NameSet},
-    schedule::LONGEST,
+    schedule::{LONGEST, OUTAGE_AFTER},
 };
 
 /// What is left.
@@ -108,17 +108,38 @@ impl<'a> Round<'a> {
                 Some(_) => (authority.clone(), Stage::Real),
             },
         };
-        let draw = self.drawn(job, &authority);
-        let buckets = buckets(job);
-        let counted = self.account(job, &authority) != Account::Exempt;
-        if counted
-            && let Err(short) = self.budgets.ledger.draw(&authority, &buckets, draw, self.now)
-        {
-            return Err(Block::limit(&authority, short.bucket, short.until));
-        }
+        let counting = self.draw(job, &authority)?;
         self.capacity -= 1;
         *self.running.entry(authority.clone()).or_default() += 1;
-        Ok(Action::Lease { job: job.id, authority, stage })
+        Ok(Action::Lease { job: job.id, authority, stage, counting })
+    }
+
+    /// Draws what an order of the job counts.
+    fn draw(&mut self, job: &Job, authority: &AuthorityName) -> Result<Counting, Block> {
+        if self.account(job, authority) == Account::Exempt {
+            return Ok(Counting::Exempt);
+        }
+        if let Some(block) = self.short(job, authority) {
+            return Err(block);
+        }
+        let draw = Draw { tokens: job.certificates.max(1), keep: Keep::Nothing };
+        let buckets = Bucket::of_order(&job.names, &job.registered_domain);
+        let drawn = self.budgets.ledger.draw(authority, &buckets, draw, self.now);
+        drawn.map_err(|short| Block::limit(authority, short.bucket, short.until))?;
+        Ok(Counting::Counted)
+    }
+
+    /// Which limit has too little for an order of the job. Renewals take their part of what all names
+    /// share; nobody else wants a name's own.
+    fn short(&mut self, job: &Job, authority: &AuthorityName) -> Option<Block> {
+        let draw = self.drawn(job, authority);
+        let own = Draw { keep: Keep::Nothing, ..draw };
+        let [orders, certificates, set] = Bucket::of_order(&job.names, &job.registered_domain);
+        let ledger = &mut self.budgets.ledger;
+        let shared = ledger.shortage(authority, &[orders, certificates], draw, self.now);
+        let own = ledger.shortage(authority, &[set], own, self.now);
+        let short = shared.into_iter().chain(own).max_by_key(|short| short.until)?;
+        Some(Block::limit(authority, short.bucket, short.until))
     }
 
     /// The staging environment that the job goes to first.
@@ -197,9 +218,7 @@ impl<'a> Round<'a> {
         if account == Account::Exempt {
             return None;
         }
-        let draw = self.drawn(job, authority);
-        let short = self.budgets.ledger.shortage(authority, &buckets(job), draw, self.now)?;
-        Some(Block::limit(authority, short.bucket, short.until))
+        self.short(job, authority)
     }
 
     fn account(&self, job: &Job, authority: &AuthorityName) -> Account {
@@ -210,6 +229,7 @@ impl<'a> Round<'a> {
                 .is_some_and(|limits| limits.replacing == Counting::Exempt)
         };
         match &job.purpose {
+            _ if job.ordered.as_ref() == Some(authority) => Account::Exempt,
             Purpose::New => Account::New,
             purpose if purpose.wanted_by() == Some(authority) && exempts(authority) => {
                 Account::Exempt
@@ -237,7 +257,7 @@ impl Standing {
         authority: &AuthorityName,
         now: OffsetDateTime,
     ) -> Option<Block> {
-        if self.failures > 0 {
+        if self.outages >= OUTAGE_AFTER {
             let reason = WaitReason::Probe(authority.clone());
             return (running > 0).then_some(Block {
                 until: now,
@@ -271,15 +291,6 @@ impl Block {
         let reason = WaitReason::Hold(authority.clone(), held, class);
         Self { until, reason, patience: Patience::Rules }
     }
-}
-
-/// What an order for the job draws from.
-fn buckets(job: &Job) -> [Bucket; 3] {
-    [
-        Bucket::NewOrders,
-        Bucket::Certificates(job.registered_domain.clone()),
-        Bucket::ExactSet(NameSet::new(&job.names)),
-    ]
 }
 
 /// The names that are proven.

@@ -32,6 +32,7 @@ fn job(id: i64, property: i64) -> Job {
         created_at: now() + Duration::seconds(id),
         expires_at: None,
         history: History::default(),
+        ordered: None,
         authorities: vec![ca("first"), ca("second")],
         traffic: 0,
     }
@@ -53,7 +54,7 @@ fn failing(job: Job) -> Job {
 fn budgets(first: Limits) -> Budgets {
     let standing = |staging: Option<&str>| Standing {
         max_running: 1_000,
-        failures: 0,
+        outages: 0,
         staging: staging.map(ca),
     };
     let authorities = BTreeMap::from([
@@ -215,7 +216,7 @@ fn a_hold_of_a_name_or_a_domain_holds_nothing_else() {
 #[test]
 fn one_job_goes_to_see_whether_a_ca_works_again() {
     let mut budgets = budgets(Preset::Unlimited.limits());
-    budgets.authorities.get_mut(&ca("first")).unwrap().failures = 3;
+    budgets.authorities.get_mut(&ca("first")).unwrap().outages = 3;
     let mut jobs = vec![job(1, 1), job(2, 1), job(3, 1)];
     jobs[2].authorities.pop();
     let actions = plan(now(), &inventory(jobs, 9), &mut budgets);
@@ -241,7 +242,8 @@ fn what_failed_often_is_rehearsed_first() {
     let passed = Job { history: often.after_rehearsal(), ..job(2, 1) };
     let mut budgets = budgets(Preset::Unlimited.limits());
     let actions = plan(now(), &inventory(vec![due, passed], 9), &mut budgets);
-    let lease = |id, authority, stage| Action::Lease { job: JobId(id), authority, stage };
+    let counting = Counting::Counted;
+    let lease = |id, authority, stage| Action::Lease { job: JobId(id), authority, stage, counting };
     assert_eq!(
         actions,
         [
@@ -295,4 +297,15 @@ fn two_kinds_of_keys_are_two_orders() {
     let mut budgets = budgets(Preset::LetsEncrypt.limits());
     let actions = plan(now(), &inventory((0..400).map(both).collect(), 999), &mut budgets);
     assert_eq!(leased(&actions).len(), 118);
+}
+
+#[test]
+fn an_order_that_is_open_already_is_not_counted_again() {
+    let only = |id| Job { authorities: vec![ca("first")], ..job(id, 1) };
+    let mut jobs: Vec<Job> = (0..300).map(only).collect();
+    jobs[299].ordered = Some(ca("first"));
+    let mut budgets = budgets(Preset::LetsEncrypt.limits());
+    let actions = plan(now(), &inventory(jobs, 999), &mut budgets);
+    assert_eq!(leased(&actions).len(), 237);
+    assert!(leased(&actions).contains(&(299, "first")));
 }

@@ -10,6 +10,7 @@ fn certificate(id: i64, days: i64, advice: Option<&RenewalAdvice>) -> Certificat
         seed: 7,
         not_before: at(0),
         not_after: at(days * 24),
+        issued_at: at(0),
         advice,
     }
 }
@@ -68,6 +69,15 @@ fn stands_where_its_window_and_its_life_have_it() {
     }
     let never = Certificate { not_after: at(-1), ..none };
     assert_eq!(never.standing(at(0)), urgent(Urgency::LittleLeft));
+}
+
+#[test]
+fn one_that_is_new_is_left_in_peace() {
+    for (minutes, settled) in [(45 * 1_440, 360), (6 * 1_440, 360), (1_440, 60), (0, 0), (-60, 0)] {
+        let not_after = at(0) + Duration::minutes(minutes);
+        let certificate = Certificate { not_after, ..certificate(1, 45, None) };
+        assert_eq!(certificate.settled_at(), at(0) + Duration::minutes(settled), "{minutes}");
+    }
 }
 
 #[test]

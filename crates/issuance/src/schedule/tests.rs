@@ -112,16 +112,23 @@ fn a_name_that_failed_often_is_rehearsed_before_each_attempt() {
 
 #[test]
 fn a_ca_that_fails_everybody_is_left_alone() {
-    let down = failure(FailureClass::AuthorityDown, Remedy::Soon);
-    let hold = |in_a_row| authority_hold(now(), &down, in_a_row, Jitter::of(1));
+    let hold = |outages| authority_hold(now(), outages, Jitter::of(1));
     assert_eq!(hold(2), None);
-    for (in_a_row, least, most) in [(3, 45, 75), (4, 90, 150), (5, 180, 300), (1_000, 2_700, 4_500)]
+    for (outages, least, most) in [(3, 45, 75), (4, 90, 150), (5, 180, 300), (1_000, 2_700, 4_500)]
     {
-        let seconds = (hold(in_a_row).unwrap() - now()).whole_seconds();
-        assert!((least..=most).contains(&seconds), "{in_a_row}: {seconds}");
+        let seconds = (hold(outages).unwrap() - now()).whole_seconds();
+        assert!((least..=most).contains(&seconds), "{outages}: {seconds}");
     }
-    let refused = failure(FailureClass::WrongAnswer, Remedy::Backoff);
-    assert_eq!(authority_hold(now(), &refused, 1_000, Jitter::of(1)), None);
+}
+
+#[test]
+fn an_outage_is_one_for_every_name() {
+    use FailureClass as C;
+    assert_eq!(outages(2, C::AuthorityDown), Some(3));
+    assert_eq!(outages(2, C::AccountGone), Some(3));
+    assert_eq!(outages(2, C::WrongAnswer), Some(0), "the CA did its work");
+    assert_eq!(outages(2, C::RateLimited), Some(0), "a hold says it already");
+    assert_eq!(outages(2, C::LeaseLost), None, "an agent's death says nothing of the CA");
 }
 
 #[test]
