@@ -20,23 +20,25 @@ pub(crate) struct Answer<R> {
 
 impl<R> Answer<R> {
     /// Of the entries of the exact name and of the wildcard above it, of which the latter is looked
-    /// for only where it matters. A name that is not verified and has no certificate hides no
-    /// wildcard: its tenant may have no right to it.
+    /// for only where it matters. A name that is not verified hides no wildcard that is, and without
+    /// a certificate none at all: its tenant may have no right to it.
     pub(crate) fn of(
         exact: Option<Arc<Entry<R>>>,
         wildcard: impl FnOnce() -> Option<Arc<Entry<R>>>,
     ) -> Option<Self> {
         let alone = |entry| Self { entry, lender: None };
         let Some(entry) = exact else { return wildcard().map(alone) };
-        if entry.certificates().next().is_some() {
-            return Some(alone(entry));
-        }
-        match (entry.state(), wildcard()) {
-            (HostnameState::PendingValidation, Some(wildcard)) => Some(alone(wildcard)),
-            (HostnameState::PendingValidation, None) => Some(alone(entry)),
-            (HostnameState::Active, wildcard) => {
-                let lender = wildcard.filter(|own| own.state() == HostnameState::Active);
+        let has_certificate = entry.certificates().next().is_some();
+        match entry.state() {
+            HostnameState::Active if has_certificate => Some(alone(entry)),
+            HostnameState::Active => {
+                let lender = wildcard().filter(|own| own.state() == HostnameState::Active);
                 Some(Self { entry, lender })
+            }
+            HostnameState::PendingValidation => {
+                let shows =
+                    |own: &Arc<Entry<R>>| !has_certificate || own.state() == HostnameState::Active;
+                Some(alone(wildcard().filter(shows).unwrap_or(entry)))
             }
         }
     }

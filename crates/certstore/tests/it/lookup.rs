@@ -50,6 +50,10 @@ async fn a_verified_name_without_a_certificate_is_served_with_that_of_the_wildca
     assert_eq!(select("new.example.com").await.unwrap().entry.name(), other.entry.name());
     let found = resolver.find(&name("new.example.com")).unwrap();
     assert_eq!(found.name(), other.entry.name());
+    let uploaded = fleet.spec("new.example.com");
+    let state = HostnameState::PendingValidation;
+    publisher.insert(&EntrySpec { state, ..uploaded }).unwrap();
+    assert_eq!(select("new.example.com").await.unwrap().entry.name(), other.entry.name());
     // And lends nothing.
     let state = HostnameState::PendingValidation;
     publisher.insert(&EntrySpec { state, ..wildcard }).unwrap();

@@ -227,6 +227,7 @@ async fn lose(
     let (action, kind) = match (loser.name == *name, kept) {
         (true, Some(kept)) => {
             store::held_name::release(change.on(), name).await?;
+            store::certificate::leave_names(change.on(), holder, taken).await?;
             go_on_as(change, &loser, kept).await?;
             ("hostname.lose_name", EventKind::NameTakenOver)
         }
@@ -239,6 +240,7 @@ async fn lose(
         }
         (false, _) => {
             store::held_name::release(change.on(), name).await?;
+            store::certificate::leave_names(change.on(), holder, taken).await?;
             let mut spec = loser.spec();
             spec.wish.coverage = Coverage::Name;
             store::hostname::set(change.on(), holder, &spec).await?;

@@ -147,6 +147,35 @@ pub(crate) async fn inherit(
     Ok(())
 }
 
+/// Takes from a hostname's certificates the keys for `names`, which it has no more, and those of its
+/// certificates that are then for nothing.
+pub(crate) async fn leave_names(
+    on: &mut Connection,
+    hostname: HostnameId,
+    names: &[HostPattern],
+) -> Result<(), StoreError> {
+    let names = to_json(&names)?;
+    sqlx::query(
+        "DELETE FROM certificate_key WHERE hostname_id = ? \
+         AND name IN (SELECT value FROM json_each(?))",
+    )
+    .bind(hostname.0)
+    .bind(&names)
+    .execute(&mut *on)
+    .await
+    .map_err(StoreError::on("remove certificates' keys"))?;
+    sqlx::query(
+        "DELETE FROM certificate WHERE hostname_id = ? AND NOT EXISTS (SELECT 1 \
+         FROM certificate_key AS own WHERE own.hostname_id = certificate.hostname_id \
+         AND own.key_type = certificate.key_type)",
+    )
+    .bind(hostname.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("remove certificates without a key"))?;
+    Ok(())
+}
+
 /// A hostname's certificates as edges get them for one of its names, ECDSA first.
 pub(crate) async fn records(
     on: &mut Connection,

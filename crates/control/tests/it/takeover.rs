@@ -245,6 +245,23 @@ async fn a_hostname_that_loses_its_name_goes_on_as_the_wildcard_that_it_keeps() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_uploaded_for_a_lost_name_alone_stays_with_nobody_who_goes_on_as_the_wildcard() {
+    let scene = Scene::start().await;
+    let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});
+    let (_, hostname) = scene.plane.post(&format!("{}/hostname", scene.former), &both).await;
+    let former = format!("{}/hostname/{}", scene.former, hostname["id"]);
+    scene.granted(&former).await;
+    scene.upload(&former, "one.test").await;
+
+    let base = scene.plane.hostname(&scene.claimant, "one.test").await;
+    scene.prove(&base).await;
+
+    let (_, hostname) = scene.plane.get(&former).await;
+    assert_eq!((&hostname["name"], &hostname["certificates"]), (&json!("*.one.test"), &json!([])));
+    assert_eq!(scene.record("one.test").await.certificates.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wildcard_that_is_kept_goes_to_the_claim_that_its_property_has_for_it() {
     let scene = Scene::start().await;
     let third = scene.plane.property("third").await;

@@ -77,7 +77,7 @@ const NEVER: [(&str, &str); 13] = [
     (
         "every hostname's and property's creation is in the audit log",
         "SELECT name FROM hostname WHERE system = 0 AND NOT EXISTS (SELECT 1 FROM audit \
-         WHERE action = 'hostname.create' \
+         WHERE action = 'hostname.create' AND hostname.name IN (object, '*.' || object) \
          AND json_extract(detail, '$.hostnameId') = hostname.id) \
          UNION ALL SELECT name FROM property WHERE NOT EXISTS (SELECT 1 FROM audit \
          WHERE action = 'property.create' AND property_id = property.id)",
