@@ -173,9 +173,9 @@ impl Connection {
         &self.inner.directory.meta.caa_identities
     }
 
-    /// How much later it is by the CA's clock than by this machine's, from its last answer, in
-    /// seconds. Some are ahead of an answer that was long under way: what is under a minute says
-    /// nothing.
+    /// How much later it is by the CA's clock than by this machine's, as of its last answer, to the
+    /// second; none where it has not said. An answer may have been under way for a while: less than a
+    /// minute says nothing.
     pub fn clock_offset(&self) -> Option<time::Duration> {
         self.inner.transport.clock_offset()
     }

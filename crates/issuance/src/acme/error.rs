@@ -85,7 +85,9 @@ impl AcmeError {
                 Self::Nonsense { step, status: 200, excerpt: error.to_string().into() }
             }
             TransportError::Setup(_) => Self::BadDirectory { detail: told(&error) },
-            TransportError::Plain { .. } => Self::BadDirectory { detail: error.to_string().into() },
+            TransportError::Plain { .. } | TransportError::NoRoots => {
+                Self::BadDirectory { detail: error.to_string().into() }
+            }
             TransportError::Connect(_) | TransportError::Broken(_) => {
                 Self::NoConnection { step, source: error }
             }

@@ -28,7 +28,10 @@ const MAX_LINKS: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The roots are not PEM, or TLS can't be set up with them.
+    /// There is no certificate among the roots: nothing would be trusted.
+    #[error("the CA's roots hold no certificate in PEM")]
+    NoRoots,
+    /// The roots can't be read, or TLS not be set up with them.
     #[error("TLS can't be set up with the CA's roots")]
     Setup(#[source] reqwest::Error),
     /// A URL that is not `https`. Plain HTTP is for loopback alone (RFC 8555 section 6.1).
@@ -154,7 +157,11 @@ impl Transport {
             .no_proxy();
         if let Some(pem) = roots {
             let roots = Certificate::from_pem_bundle(pem.as_bytes());
-            builder = builder.tls_certs_only(roots.map_err(TransportError::Setup)?);
+            let roots = roots.map_err(TransportError::Setup)?;
+            if roots.is_empty() {
+                return Err(TransportError::NoRoots);
+            }
+            builder = builder.tls_certs_only(roots);
         }
         let client = builder.build().map_err(TransportError::Setup)?;
         Ok(Self { client, offset: Arc::new(AtomicI64::new(UNKNOWN)) })

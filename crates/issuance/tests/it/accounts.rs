@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use landfall_issuance::{
     acme::{AccountKey, Binding, Connector, Registration},
-    failure::ProblemKind,
+    failure::{FailureClass, ProblemKind},
 };
 use landfall_tests::acme::Pebble;
 
-use crate::support::{Customer, names, problem};
+use crate::support::{Customer, class, names, problem};
 
 #[tokio::test]
 async fn a_key_has_one_account_however_often_it_registers() {
@@ -36,6 +36,7 @@ async fn an_account_is_bound_to_an_external_one_where_the_ca_needs_it() {
     let key = AccountKey::generate().unwrap();
     let without = connection.register(&key, Registration::default()).await.unwrap_err();
     assert_eq!(problem(&without).kind, ProblemKind::ExternalAccountRequired);
+    assert_eq!(class(&without), FailureClass::AccountRefused);
 
     let secret = data_encoding::BASE64URL_NOPAD.decode(secret.as_bytes()).unwrap();
     let wrong = Binding::new("customer-1", b"another secret, of enough bytes for the CA").unwrap();
@@ -73,6 +74,7 @@ async fn an_account_that_the_ca_has_forgotten_is_refused_as_such() {
     pebble.resume().await;
     let error = customer.try_order(&names(&["www.shop.test"])).await.err().unwrap();
     assert_eq!(problem(&error).kind, ProblemKind::AccountDoesNotExist, "{error}");
+    assert_eq!(class(&error), FailureClass::AccountGone);
 }
 
 #[tokio::test]
@@ -83,6 +85,7 @@ async fn an_account_that_was_ended_orders_nothing() {
     customer.connection.deactivate(url, &customer.key).await.unwrap();
     let error = customer.try_order(&names(&["www.shop.test"])).await.err().unwrap();
     assert!(matches!(problem(&error).status, Some(401 | 403)), "{error}");
+    assert_eq!(class(&error), FailureClass::AccountGone, "{error}");
     customer.connection.find_account(&customer.key).await.unwrap_err();
 }
 

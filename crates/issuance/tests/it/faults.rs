@@ -16,7 +16,7 @@ use axum::{
 };
 use landfall_issuance::{
     acme::{AccountKey, AcmeError, Connection, Connector, NewOrder, Registration, Session},
-    failure::{ProblemKind, Step, Trouble},
+    failure::{FailureClass, ProblemKind, Step, Trouble},
 };
 use landfall_model::issuance::Authority;
 use landfall_tests::free_ports;
@@ -24,7 +24,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::support::{names, problem};
+use crate::support::{class, names, problem};
 
 /// What is answered.
 #[derive(Clone, Debug)]
@@ -158,6 +158,7 @@ async fn a_ca_that_is_down_is_no_connection() {
     let Trouble::NoConnection { step, detail } = error.trouble() else { panic!("{error:?}") };
     assert_eq!(step, Step::Directory);
     assert!(detail.as_str().to_lowercase().contains("refused"), "{detail}");
+    assert_eq!(class(&error), FailureClass::AuthorityDown);
     // Something listens, but it speaks no TLS.
     let impostor = Impostor::start().await;
     let error = connected(&format!("https://{}/directory", impostor.address)).await;
@@ -170,7 +171,7 @@ async fn a_directory_that_is_none_is_told_as_such() {
     for body in ["<html>Welcome</html>", "{}", "[]", r#"{"newNonce": 1}"#] {
         *impostor.directory.lock().unwrap() = Said::new(200, body);
         let error = connected(&impostor.authority().directory).await;
-        assert!(matches!(error.trouble(), Trouble::BadDirectory { .. }), "{body}: {error:?}");
+        assert_eq!(class(&error), FailureClass::BadDirectory, "{body}: {error:?}");
     }
     let elsewhere = json!({
         "newNonce": "http://192.0.2.1/nonce", "newAccount": "https://ca.test/account",
@@ -185,8 +186,7 @@ async fn a_directory_that_is_none_is_told_as_such() {
     }
     let roots = Some("not PEM".to_owned());
     let error = Connector::new().connect(&Authority { roots, ..impostor.authority() }).await;
-    // A text without a certificate has no roots at all: then nothing is trusted.
-    assert!(error.is_err());
+    assert_eq!(class(&error.unwrap_err()), FailureClass::BadDirectory);
 }
 
 #[tokio::test]
@@ -197,11 +197,13 @@ async fn pages_in_place_of_a_directory_are_nonsense_or_busy() {
     let error = connected(&impostor.authority().directory).await;
     let Trouble::Nonsense { step, status, excerpt } = error.trouble() else { panic!("{error:?}") };
     assert_eq!((step, status, excerpt.as_str()), (Step::Directory, 404, "Not here"));
+    assert_eq!(class(&error), FailureClass::BadDirectory);
 
     *impostor.directory.lock().unwrap() = Said::new(503, page).header("retry-after", "120");
     let (error, calls) = impostor.counted(connected(&impostor.authority().directory)).await;
     let problem = problem(&error);
     assert_eq!((problem.status, problem.kind), (Some(503), ProblemKind::ServerInternal));
+    assert_eq!(class(&error), FailureClass::AuthorityBusy);
     let wait = problem.retry_after.unwrap() - OffsetDateTime::now_utc();
     assert!((110..=120).contains(&wait.whole_seconds()), "{wait}");
     assert_eq!(calls, 1);
@@ -238,6 +240,7 @@ async fn what_a_ca_says_to_an_order_is_kept_and_costs_two_calls() {
     assert_eq!((told.status, told.kind), (Some(429), ProblemKind::RateLimited));
     assert_eq!(told.detail.as_str(), "too many certificates");
     assert!(told.retry_after.unwrap() > OffsetDateTime::now_utc());
+    assert_eq!(class(&error), FailureClass::RateLimited);
     // A nonce, and the order.
     assert_eq!(calls, 2);
 
@@ -247,13 +250,18 @@ async fn what_a_ca_says_to_an_order_is_kept_and_costs_two_calls() {
     assert_eq!(problem(&error).detail.as_str(), "Slow down");
     assert_eq!(calls, 2);
 
-    for (status, body) in [(500, ""), (502, "<h1>Bad gateway</h1>"), (200, "<h1>Hello</h1>")] {
+    for (status, body, expected) in [
+        (500, "", FailureClass::AuthorityBusy),
+        (502, "<h1>Bad gateway</h1>", FailureClass::AuthorityBusy),
+        (200, "<h1>Hello</h1>", FailureClass::AuthorityNonsense),
+    ] {
         impostor.say(Said::new(status, body));
         let (error, calls) = impostor.order().await;
         let Trouble::Nonsense { step, status: own, .. } = error.trouble() else {
             panic!("{error:?}")
         };
         assert_eq!((step, own, calls), (Step::Order, status, 2), "{body}");
+        assert_eq!(class(&error), expected, "{body}");
     }
 }
 
@@ -264,6 +272,7 @@ async fn nonces_that_are_always_refused_end_in_a_bounded_number_of_calls() {
     impostor.say(Said::new(400, &refused.to_string()));
     let (error, calls) = impostor.order().await;
     assert_eq!(problem(&error).kind, ProblemKind::BadNonce);
+    assert_eq!(class(&error), FailureClass::NonceRefused);
     assert!(calls <= 18, "{calls}");
     let key = AccountKey::generate().unwrap();
     let connection = impostor.connection().await;
@@ -289,4 +298,5 @@ async fn a_ca_that_keeps_silent_is_left_after_twenty_seconds() {
     let (error, calls) = impostor.order().await;
     let Trouble::Slow { step, waited } = error.trouble() else { panic!("{error:?}") };
     assert_eq!((step, waited, calls), (Step::Order, 20, 2));
+    assert_eq!(class(&error), FailureClass::AuthoritySlow);
 }

@@ -2,12 +2,12 @@
 
 use landfall_issuance::{
     acme::{AcmeError, NewOrder},
-    failure::{ProblemKind, Step},
+    failure::{FailureClass, ProblemKind, Step},
 };
 use landfall_model::{ChallengeMethod, KeyType};
 use landfall_tests::{Authority, acme::Pebble};
 
-use crate::support::{Customer, Prover, challenges, finish, names, problem};
+use crate::support::{Customer, Prover, challenges, class, finish, names, problem};
 
 /// A CA that looks for names under `shop.test` here, where nothing answers challenges unless asked to.
 async fn lab(records: &str) -> (Pebble, Customer, Authority) {
@@ -21,18 +21,19 @@ async fn lab(records: &str) -> (Pebble, Customer, Authority) {
 async fn tells_why_a_challenge_failed_and_which() {
     let (pebble, customer, _dns) = lab("www A 127.0.0.1").await;
     let _prover = Prover::start(pebble.http_port(), pebble.tls_port()).await;
-    for (method, kind) in [
+    for (method, kind, expected) in [
         // Somebody answers, but not for this token.
-        (ChallengeMethod::Http01, ProblemKind::Unauthorized),
+        (ChallengeMethod::Http01, ProblemKind::Unauthorized, FailureClass::WrongAnswer),
         // The handshake fails: there is no certificate for the name.
-        (ChallengeMethod::TlsAlpn01, ProblemKind::Unauthorized),
-        (ChallengeMethod::Dns01, ProblemKind::Unauthorized),
+        (ChallengeMethod::TlsAlpn01, ProblemKind::Unauthorized, FailureClass::AlpnRefused),
+        (ChallengeMethod::Dns01, ProblemKind::Unauthorized, FailureClass::WrongAnswer),
     ] {
         let names = names(&["www.shop.test"]);
         let mut order = customer.order(&names).await;
         let error = finish(&mut order, &names, method, KeyType::Ecdsa).await.err().unwrap();
         let problem = problem(&error);
         assert_eq!((problem.kind, problem.method), (kind, Some(method)), "{problem:?}");
+        assert_eq!(class(&error), expected, "{problem:?}");
         assert_eq!((problem.step, problem.status), (Step::Validation, None));
         assert!(!problem.detail.is_empty());
         // Answered again, the CA still says why.
@@ -64,9 +65,11 @@ async fn an_unknown_profile_a_name_against_the_policy_and_an_early_finish_are_re
     let new = NewOrder { names: &www, profile: Some("eternal"), replaces: None };
     let error = customer.session.order(new).await.err().unwrap();
     assert_eq!(problem(&error).kind, ProblemKind::InvalidProfile, "{error}");
+    assert_eq!(class(&error), FailureClass::ProfileRefused);
 
     let error = customer.try_order(&names(&["www.blocked.test"])).await.err().unwrap();
     assert_eq!(problem(&error).kind, ProblemKind::RejectedIdentifier, "{error}");
+    assert_eq!(class(&error), FailureClass::NameRefused);
     assert_eq!(problem(&error).step, Step::Order);
 
     let mut order = customer.order(&www).await;
@@ -92,7 +95,7 @@ async fn an_order_that_was_forgotten_is_refused() {
     pebble.resume().await;
     let customer = Customer::of(&pebble.authority()).await;
     let error = customer.session.resume(&url).await.err().unwrap();
-    assert!(matches!(problem(&error).status, Some(403 | 404)), "{error:?}");
+    assert_eq!(class(&error), FailureClass::OrderGone, "{error:?}");
 }
 
 #[tokio::test]

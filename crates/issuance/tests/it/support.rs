@@ -14,7 +14,7 @@ use landfall_issuance::{
         NewOrder, Order, Registration, Session,
     },
     chain::{self, Ordered},
-    failure::{Problem, Trouble},
+    failure::{FailureClass, Problem, Setting, Trouble, classify},
 };
 use landfall_model::{ChallengeMethod, Der, HostPattern, KeyType, issuance::Authority};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
@@ -39,6 +39,18 @@ pub(crate) fn names(names: &[&str]) -> Vec<HostPattern> {
 pub(crate) fn problem(error: &AcmeError) -> Problem {
     let Trouble::Problem(problem) = error.trouble() else { panic!("{error:?}") };
     problem
+}
+
+/// The class of a failure to prove `www.shop.test`, which is served at 127.0.0.1.
+pub(crate) fn class(error: &AcmeError) -> FailureClass {
+    let setting = Setting {
+        now: OffsetDateTime::now_utc(),
+        authority: &"pebble".parse().unwrap(),
+        caa_identity: None,
+        name: &"www.shop.test".parse().unwrap(),
+        addresses: &[[127, 0, 0, 1].into()],
+    };
+    classify(&error.trouble(), &setting).class
 }
 
 /// An account at a CA.
