@@ -15,7 +15,7 @@ const HORIZON: Duration = Duration::days(366);
 /// The most rounds of the planner.
 const MAX_ROUNDS: u32 = 4_000;
 /// After so many rounds, time goes in steps twice as long, up to a longest one.
-const ROUNDS_OF_A_STEP: u32 = 128;
+const ROUNDS_OF_A_STEP: u32 = 32;
 const FIRST_STEP: Duration = Duration::SECOND;
 const LONGEST_STEP: Duration = Duration::HOUR;
 
@@ -57,6 +57,7 @@ pub fn forecast(
     throughput: Throughput,
 ) -> Forecast {
     let mut ahead = Ahead {
+        given: budgets,
         now,
         inventory: inventory.clone(),
         budgets: budgets.clone(),
@@ -73,7 +74,8 @@ pub fn forecast(
     ahead.forecast
 }
 
-struct Ahead {
+struct Ahead<'a> {
+    given: &'a Budgets,
     now: OffsetDateTime,
     inventory: Inventory,
     budgets: Budgets,
@@ -83,13 +85,12 @@ struct Ahead {
     forecast: Forecast,
 }
 
-impl Ahead {
+impl Ahead<'_> {
     fn run(&mut self, horizon: OffsetDateTime) {
         let mut step: Duration = FIRST_STEP;
         for round in 0..MAX_ROUNDS {
             self.end_what_is_done();
-            let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
-            self.inventory.capacity = self.throughput.at_once.max(1).saturating_sub(running);
+            self.make_room(step);
             let actions = plan(self.now, &self.inventory, &mut self.budgets);
             if round == 0 {
                 self.note_waits(&actions);
@@ -104,6 +105,19 @@ impl Ahead {
         self.now = horizon;
         self.end_what_is_done();
         self.forecast.never = self.inventory.jobs.iter().map(|job| job.id).collect();
+    }
+
+    /// A step in which agents do several jobs, one after the other, has room for all of them at once.
+    fn make_room(&mut self, step: Duration) {
+        let seconds = i64::from(self.throughput.seconds.max(1));
+        let turns = u32::try_from(step.whole_seconds() / seconds).unwrap_or(u32::MAX).max(1);
+        let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+        let room = self.throughput.at_once.max(1).saturating_mul(turns);
+        self.inventory.capacity = room.saturating_sub(running);
+        for (name, standing) in &mut self.budgets.authorities {
+            let most = self.given.authorities.get(name).map_or(0, |given| given.max_running);
+            standing.max_running = most.saturating_mul(turns);
+        }
     }
 
     fn end(&self) -> OffsetDateTime {

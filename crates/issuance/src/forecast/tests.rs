@@ -64,6 +64,18 @@ fn a_large_batch_takes_as_long_as_the_limit_has_it() {
 }
 
 #[test]
+fn is_as_good_far_ahead() {
+    let inventory = Inventory { jobs: jobs(2_000), ..Inventory::default() };
+    let budgets = budgets(Preset::LetsEncrypt, None);
+    let slow = Throughput { at_once: 1, seconds: 60 };
+    for (throughput, expected) in [(FAST, 17.6), (slow, 33.3)] {
+        let forecast = forecast(now(), &inventory, &budgets, throughput);
+        let hours = (forecast.done_at().unwrap() - now()).as_seconds_f64() / 3600.0;
+        assert!((expected - 1.0..expected + 1.0).contains(&hours), "{throughput:?}: {hours}");
+    }
+}
+
+#[test]
 fn agents_are_what_an_unlimited_batch_waits_for() {
     let inventory = Inventory { jobs: jobs(1_000), ..Inventory::default() };
     let forecast = forecast(now(), &inventory, &budgets(Preset::Unlimited, None), FAST);
