@@ -71,7 +71,8 @@ fn is_as_good_far_ahead() {
     for (throughput, expected) in [(FAST, 17.6), (slow, 33.3)] {
         let forecast = forecast(now(), &inventory, &budgets, throughput);
         let hours = (forecast.done_at().unwrap() - now()).as_seconds_f64() / 3600.0;
-        assert!((expected - 1.0..expected + 1.0).contains(&hours), "{throughput:?}: {hours}");
+        // Steps round what agents do in them down, by a tenth at most.
+        assert!((expected * 0.95..expected * 1.1).contains(&hours), "{throughput:?}: {hours}");
     }
 }
 
