@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{
-    HostnameView, Missing, Service, ServiceError, check_version, hostnames::tell, owned,
-    properties, publish,
+    HostnameView, Missing, Service, ServiceError, VerificationError, check_version,
+    hostnames::tell, owned, properties, publish,
 };
 use crate::{
     call::Call,
@@ -144,6 +144,11 @@ pub(super) async fn keep_uploaded(
     hostname: &ManagedHostname,
     certificates: &[SealedCertificate],
 ) -> Result<(), ServiceError> {
+    // Sealed to the name that it had: since then it has lost that, and goes on as its wildcard.
+    let is_for = |own: &SealedCertificate| own.keys.iter().any(|key| key.name == hostname.name);
+    if !certificates.iter().all(is_for) {
+        return Err(VerificationError::Changed.into());
+    }
     let now = change.now();
     let internal = CertificateIssuer::Internal;
     store::certificate::remove(change.on(), hostname.id, internal).await?;

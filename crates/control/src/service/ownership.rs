@@ -221,9 +221,13 @@ async fn lose(
         return Ok(());
     };
     store::certificate::inherit(change.on(), (holder, claim.id), taken).await?;
-    store::ownership::forget(change.on(), holder).await?;
     let held = store::held_name::of(change.on(), holder).await?;
     let kept = held.iter().find(|own| !taken.contains(own));
+    let seen = store::ownership::find(change.on(), holder).await?;
+    // What it keeps it is served with as before, by the same proof.
+    if !kept.is_some_and(|kept| seen.is_some_and(|seen| seen.proves(kept))) {
+        store::ownership::forget(change.on(), holder).await?;
+    }
     let (action, kind) = match (loser.name == *name, kept) {
         (true, Some(kept)) => {
             store::held_name::release(change.on(), name).await?;
@@ -247,6 +251,9 @@ async fn lose(
             ("hostname.lose_wildcard", EventKind::WildcardTakenOver)
         }
     };
+    if kept.is_some() {
+        publish(change, holder).await?;
+    }
     let (object, detail) = (&name.to_string(), json!({"hostnameId": holder}));
     let property = Some(loser.property);
     change.audit(&AuditEntry { action, property, object, detail }).await?;

@@ -24,10 +24,9 @@ pub(super) fn problem(error: &VerificationError) -> Problem {
             "The hostname is a claim, for another property has the name or had it. Publish its \
              ownership token, and ask again.",
         ),
-        VerificationError::Changed => Problem::conflict(
-            "hostname_changed",
-            "The hostname was changed while it was verified. Ask again.",
-        ),
+        VerificationError::Changed => {
+            Problem::conflict("hostname_changed", "The hostname was changed meanwhile. Ask again.")
+        }
         VerificationError::UploadedCertificate => Problem::new(
             StatusCode::BAD_REQUEST,
             "uploaded_certificate",
