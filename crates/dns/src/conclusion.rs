@@ -51,8 +51,8 @@ pub(crate) fn zone_should_tell(heard: &Heard<Sight>, expected: &Expectation) -> 
 }
 
 /// What is believed: of what resolvers and the zone's servers say in the end, that which does not pass;
-/// and nothing where fewer resolvers than should answered with anything but a failure. One alone may
-/// lie, and one that fails may have trouble of its own.
+/// and nothing where not every resolver that is alive answered with anything but a failure: one of them
+/// may lie, and one that fails may have trouble of its own.
 pub(crate) fn conclude(
     heard: &Heard<Sight>,
     zone: &[Option<Sight>],
@@ -85,7 +85,9 @@ pub(crate) fn conclude(
         }
     };
     let finding = match shown.verdict() {
-        Verdict::Passed | Verdict::Failed if speaking.len() < heard.wanted => Finding::OneResolver,
+        Verdict::Passed | Verdict::Failed if speaking.len() < heard.quorum() => {
+            Finding::OneResolver
+        }
         Verdict::Passed | Verdict::Failed | Verdict::Inconclusive => shown,
     };
     Conclusion { sight: sight.clone(), finding, shown, answered, ground, differing }

@@ -213,7 +213,7 @@ pub enum Finding {
     TargetUnready,
     /// No resolver of ours could be asked: nothing can be said of the hostname.
     ResolverFailed,
-    /// Only one resolver of ours answered where two should, and one alone decides nothing.
+    /// Two resolvers of ours are alive, and only one of them has an answer: it decides nothing alone.
     OneResolver,
 }
 

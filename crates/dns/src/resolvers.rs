@@ -48,6 +48,8 @@ pub(crate) struct Heard<T> {
     pub(crate) words: Vec<(SocketAddr, T)>,
     /// How many should have answered.
     pub(crate) wanted: usize,
+    /// How many of those are dead, with nobody left to take their place.
+    pub(crate) dead: usize,
     /// Whether one that has not is alive: then whom it asked is not.
     pub(crate) silence: SilentPart,
 }
@@ -85,6 +87,11 @@ struct Round<'a, F> {
 }
 
 impl<T> Heard<T> {
+    /// How many are to answer with more than a failure for what they say to count: all that are alive.
+    pub(crate) fn quorum(&self) -> usize {
+        self.wanted.saturating_sub(self.dead).max(1)
+    }
+
     /// What each one who answered has to say in the end: what it was told by the zone's own servers,
     /// where it has found them, and otherwise its own word. So each is a witness by itself, and where
     /// one finds no server another does not speak for it.
@@ -147,15 +154,21 @@ async fn hear<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut>(
     let mut voices: FuturesUnordered<_> = (0..wanted).map(|_| round.fill()).collect();
     let mut words = Vec::new();
     let mut silence = SilentPart::Resolvers;
+    // Who has said nothing when the time is over is dead, unless it is known to be alive.
+    let mut dead = wanted;
     let mut until = deadline + patience;
     loop {
         match timeout_at(until, voices.next()).await {
             Ok(Some(Voice::Word(server, word))) => {
                 words.push((server, word));
+                dead -= 1;
                 // By then the other one has answered whether it is alive.
                 until = until.min(Instant::now() + 2 * patience);
             }
-            Ok(Some(Voice::Waiting)) => silence = SilentPart::Zone,
+            Ok(Some(Voice::Waiting)) => {
+                silence = SilentPart::Zone;
+                dead -= 1;
+            }
             Ok(Some(Voice::Dead)) => {}
             // One that is alive has all the time: the first to answer must not speak for both.
             Err(_) if until < deadline && round.lively.load(Ordering::Relaxed) > 0 => {
@@ -164,9 +177,10 @@ async fn hear<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut>(
             Ok(None) | Err(_) => break,
         }
     }
+    dead = dead.saturating_sub(round.lively.load(Ordering::Relaxed));
     drop(voices);
     let asked = round.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Heard { asked, words, wanted, silence }
+    Heard { asked, words, wanted, dead, silence }
 }
 
 impl<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut> Round<'_, F> {

@@ -171,6 +171,7 @@ impl SeenByAll {
             asked: Vec::new(),
             words: vec![(nobody, sight)],
             wanted: 0,
+            dead: 0,
             silence: SilentPart::Resolvers,
         };
         Self { heard, zone_sights: Vec::new(), zone: None }

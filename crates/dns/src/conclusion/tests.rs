@@ -13,7 +13,7 @@ fn heard(sights: &[Sight], wanted: usize, silence: SilentPart) -> Heard<Sight> {
     let server = |place| SocketAddr::from(([10, 0, 0, place], 53));
     let words = (1..).zip(sights).map(|(place, sight)| (server(place), sight.clone()));
     let asked = (1..=2).map(server).collect();
-    Heard { asked, words: words.collect(), wanted, silence }
+    Heard { asked, words: words.collect(), wanted, dead: 0, silence }
 }
 
 const RIGHT: &str = "192.0.2.1";
@@ -132,6 +132,9 @@ fn one_that_is_alone_with_its_answer_decides_nothing() {
         // The only one that there is decides.
         let heard_of_one = heard(&resolvers, 1, SilentPart::Resolvers);
         assert_eq!(conclude(&heard_of_one, &[], &expected).finding, shown, "{resolvers:?}");
+        // As does the only one that is alive.
+        let beside_a_dead_one = Heard { dead: 1, ..heard_of_two };
+        assert_eq!(conclude(&beside_a_dead_one, &[], &expected).finding, shown, "{resolvers:?}");
     }
     let nobody_active = expectation(&[], &[RIGHT]);
     let heard = heard(&[at(RIGHT)], 2, SilentPart::Resolvers);
