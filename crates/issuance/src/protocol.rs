@@ -131,7 +131,8 @@ pub enum News {
         url: String,
     },
     /// Challenges are to be answered at the edges and in the DNS, in the place of those that were said
-    /// before. The reply says which PoPs don't know of it yet.
+    /// before. The reply says which PoPs don't know of it yet; it is said again until all of them do.
+    /// HTTP-01 is answered for every name of the job from then on: it needs nothing but the account.
     Validating {
         /// The account that orders.
         thumbprint: Thumbprint,
@@ -140,7 +141,9 @@ pub enum News {
     },
     /// There is an order.
     Ordered(OpenOrder),
-    /// The hostname's owner is to make TXT records. The job rests until they are seen.
+    /// The hostname's owner is to make TXT records. It ends the lease, and the job rests for a while: who
+    /// has it next looks for them, goes on with the order where they are there, and says this again
+    /// where they are not.
     TxtWanted {
         /// The records.
         records: Vec<TxtRecord>,

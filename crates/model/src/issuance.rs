@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{Der, HostPattern, HostnameId, KeyType, Sealed};
+use crate::{Der, HostPattern, Hostname, HostnameId, KeyType, Sealed};
 
 /// The longest name of a CA, in bytes.
 const MAX_AUTHORITY_NAME: usize = 63;
@@ -217,14 +217,32 @@ pub struct Assignment {
     pub authority: Authority,
     /// Which methods may be used, the preferred one first.
     pub methods: Vec<ChallengeMethod>,
+    /// Who makes TXT records, where a method needs them.
+    #[serde(default)]
+    pub records: TxtRecords,
     /// The id of the certificate that is replaced (RFC 9773 section 4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
     /// An order of an earlier lease that may still be good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OpenOrder>,
+    /// Where the hostname's CNAME should lead.
+    pub target: Hostname,
+    /// Under which every property has its system hostname.
+    pub system_domain: Hostname,
     /// The active PoPs.
     pub pops: Vec<PopTarget>,
+}
+
+/// Who makes the TXT records of challenges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TxtRecords {
+    /// The hostname's owner, by hand: they are shown, and the job rests until they are there.
+    #[default]
+    ByOwner,
+    /// We: `_acme-challenge` leads into a zone of ours.
+    ByUs,
 }
 
 /// An order at a CA that is not finished.
