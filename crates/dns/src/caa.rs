@@ -1,5 +1,7 @@
 //! Which CAs may issue (RFC 8659).
 
+mod issuer;
+
 use futures_util::{StreamExt, stream};
 use hickory_resolver::proto::rr::{Name, RData, RecordType, rdata::CAA};
 use landfall_model::HostPattern;
@@ -10,6 +12,8 @@ use crate::{
     names::{absolute, shown, shown_text, upwards},
     walk::{End, walk},
 };
+
+pub use issuer::{CaaAnswer, Issuer};
 
 /// How many names are asked for at a time.
 const AT_A_TIME: usize = 8;
@@ -94,10 +98,29 @@ pub(crate) fn evidence(set: &CaaSet, name: &HostPattern, cas: &[CaIdentity]) -> 
 }
 
 fn judge(records: &[CAA], name: &HostPattern, cas: &[CaIdentity]) -> CaaVerdict {
+    let admits =
+        |record: &&CAA| cas.iter().any(|ca| ca.domains.iter().any(|own| names(record, own)));
+    match relevant(records, name) {
+        Relevant::None => CaaVerdict::Permitted,
+        Relevant::Records(records) if records.iter().any(admits) => CaaVerdict::Permitted,
+        Relevant::Records(_) | Relevant::Unknown => CaaVerdict::Forbidden,
+    }
+}
+
+/// The records that say who may issue for a name.
+enum Relevant<'a> {
+    /// Anybody may.
+    None,
+    /// One of these must permit it.
+    Records(Vec<&'a CAA>),
+    /// Nobody may who does not know a critical property (RFC 8659 section 4.1).
+    Unknown,
+}
+
+fn relevant<'a>(records: &'a [CAA], name: &HostPattern) -> Relevant<'a> {
     let is_known = |record: &CAA| KNOWN.iter().any(|known| record.tag.eq_ignore_ascii_case(known));
-    // RFC 8659 section 4.1: who does not understand a critical property must not issue.
     if records.iter().any(|record| record.issuer_critical && !is_known(record)) {
-        return CaaVerdict::Forbidden;
+        return Relevant::Unknown;
     }
     let tagged = |tag: &str| -> Vec<&CAA> {
         records.iter().filter(|record| record.tag.eq_ignore_ascii_case(tag)).collect()
@@ -108,13 +131,7 @@ fn judge(records: &[CAA], name: &HostPattern, cas: &[CaIdentity]) -> CaaVerdict 
         HostPattern::Wildcard(_) => tagged("issuewild"),
     };
     let relevant = if wild.is_empty() { tagged("issue") } else { wild };
-    let admits =
-        |record: &&CAA| cas.iter().any(|ca| ca.domains.iter().any(|own| names(record, own)));
-    if relevant.is_empty() || relevant.iter().any(admits) {
-        CaaVerdict::Permitted
-    } else {
-        CaaVerdict::Forbidden
-    }
+    if relevant.is_empty() { Relevant::None } else { Relevant::Records(relevant) }
 }
 
 /// Whether the record's issuer domain name is this one; parameters are for the CA to judge.

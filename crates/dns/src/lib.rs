@@ -24,6 +24,7 @@ mod verifier;
 mod walk;
 mod zone;
 
+pub use caa::{CaaAnswer, Issuer};
 pub use config::{DnsConfig, DnsError, ZoneServers};
 pub use evidence::{
     AddressEvidence, AddressOwner, CaaEvidence, CaaVerdict, Conflict, DomainValidation, Evidence,

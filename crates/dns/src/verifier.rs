@@ -132,7 +132,7 @@ impl Verifier {
     }
 
     /// The CAA records that apply, by the first resolver that can tell.
-    async fn caa(&self, name: &HostPattern, deadline: Instant) -> CaaSet {
+    pub(crate) async fn caa(&self, name: &HostPattern, deadline: Instant) -> CaaSet {
         let resolvers = self.config.resolvers.iter().take(2);
         let climbs = resolvers.map(|server| async move {
             let asker = Asker::Resolver(self.server(*server, deadline));
