@@ -5,6 +5,7 @@
 //! edges. It knows no database and no server.
 
 pub mod acme;
+pub mod agent;
 pub mod chain;
 mod clock;
 pub mod failure;

@@ -109,6 +109,19 @@ pub enum RevocationReason {
     CessationOfOperation,
 }
 
+impl RevocationReason {
+    /// By its number in RFC 5280 section 5.3.1; none for one that a subscriber does not give.
+    pub const fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::KeyCompromise,
+            3 => Self::AffiliationChanged,
+            4 => Self::Superseded,
+            5 => Self::CessationOfOperation,
+            _ => Self::Unspecified,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};

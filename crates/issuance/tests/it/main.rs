@@ -1,4 +1,4 @@
-//! The ACME client against real CAs, with real DNS servers.
+//! The ACME client and the agent against real CAs, with real DNS servers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,9 +7,12 @@
 )]
 
 mod accounts;
+mod agents;
 mod faults;
 mod issuing;
 mod other_authorities;
+mod pops;
 mod refusals;
 mod renewing;
+mod script;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -184,11 +184,15 @@ impl Drop for Prover {
 }
 
 async fn listen(port: u16) -> TcpListener {
-    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await.unwrap()
+    listen_at([127, 0, 0, 1].into(), port).await
+}
+
+pub(crate) async fn listen_at(address: IpAddr, port: u16) -> TcpListener {
+    TcpListener::bind(SocketAddr::from((address, port))).await.unwrap()
 }
 
 #[derive(Debug, Default)]
-struct Certificates(Mutex<HashMap<String, Arc<CertifiedKey>>>);
+pub(crate) struct Certificates(pub(crate) Mutex<HashMap<String, Arc<CertifiedKey>>>);
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -197,7 +201,7 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// RFC 8737 section 3.
-fn acme_certificate(name: &str, digest: &[u8]) -> Arc<CertifiedKey> {
+pub(crate) fn acme_certificate(name: &str, digest: &[u8]) -> Arc<CertifiedKey> {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let key = KeyPair::generate().unwrap();
@@ -208,7 +212,7 @@ fn acme_certificate(name: &str, digest: &[u8]) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(vec![certificate], key))
 }
 
-async fn show(listener: TcpListener, certificates: Arc<Certificates>) {
+pub(crate) async fn show(listener: TcpListener, certificates: Arc<Certificates>) {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

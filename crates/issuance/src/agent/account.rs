@@ -1,0 +1,124 @@
+//! The account that orders: made and registered once, by whoever comes first.
+
+use std::sync::Arc;
+
+use landfall_model::{
+    SealContext, Thumbprint,
+    issuance::{Account, Authority, ExternalAccount},
+};
+
+use super::{
+    lease::{Lease, Stop},
+    surroundings::{ControlPlane, Vault, VaultError},
+};
+use crate::{
+    acme::{AccountKey, AcmeError, Binding, Connection, KeyError, Registration, Session},
+    failure::Trouble,
+    protocol::News,
+};
+
+/// An account with which orders can be made.
+pub(super) struct Customer {
+    pub(super) session: Session,
+    pub(super) thumbprint: Thumbprint,
+}
+
+/// Opens the CA's account; makes and registers it where nobody has yet. What is made is kept by the
+/// control plane before the CA hears of it, so that no account is lost.
+pub(super) async fn open<C: ControlPlane, V: Vault>(
+    authority: &Authority,
+    connection: &Connection,
+    lease: &Lease<'_, C>,
+    vault: &V,
+) -> Result<Customer, Stop> {
+    let account = match &authority.account {
+        Some(account) => account.clone(),
+        None => make(authority, lease, vault).await?,
+    };
+    let key = opened(authority, &account, vault)?;
+    let url = match account.url {
+        Some(url) => url,
+        None => {
+            let binding = authority.external_account.as_ref();
+            let binding = binding.map(|external| bound(authority, external, vault)).transpose()?;
+            let registration =
+                Registration { contact: &authority.contact, binding: binding.as_ref() };
+            let url = connection.register(&key, registration).await?;
+            lease
+                .report(News::AccountRegistered {
+                    authority: authority.name.clone(),
+                    thumbprint: account.thumbprint.clone(),
+                    url: url.clone(),
+                })
+                .await?;
+            tracing::info!(authority = %authority.name, url, "registered an account");
+            url
+        }
+    };
+    let session = Session::begin(connection, Arc::new(key), &url).await?;
+    Ok(Customer { session, thumbprint: account.thumbprint })
+}
+
+/// The account that is there already.
+pub(super) async fn known<V: Vault>(
+    authority: &Authority,
+    connection: &Connection,
+    vault: &V,
+) -> Result<Session, Trouble> {
+    let account = authority.account.as_ref().ok_or(Trouble::Unknown)?;
+    let url = account.url.as_ref().ok_or(Trouble::Unknown)?;
+    let key = opened(authority, account, vault)?;
+    let session = Session::begin(connection, Arc::new(key), url).await;
+    session.map_err(|error| error.trouble())
+}
+
+async fn make<C: ControlPlane, V: Vault>(
+    authority: &Authority,
+    lease: &Lease<'_, C>,
+    vault: &V,
+) -> Result<Account, Stop> {
+    let key = AccountKey::generate().map_err(AcmeError::from)?;
+    let thumbprint: Thumbprint = key.thumbprint().parse().map_err(|_| Trouble::Unknown)?;
+    let context =
+        SealContext::AccountKey { authority: &authority.name, thumbprint: thumbprint.as_str() };
+    let sealed = vault.seal(context, key.pkcs8()).map_err(|error| unusable(&error))?;
+    let account = Account { key: sealed, thumbprint, url: None };
+    let made = News::AccountMade { authority: authority.name.clone(), account };
+    let reply = lease.report(made).await?;
+    reply.account.ok_or_else(|| Trouble::Unknown.into())
+}
+
+fn opened<V: Vault>(
+    authority: &Authority,
+    account: &Account,
+    vault: &V,
+) -> Result<AccountKey, Trouble> {
+    let thumbprint = account.thumbprint.as_str();
+    let context = SealContext::AccountKey { authority: &authority.name, thumbprint };
+    let secret = vault.open(&account.key, context).map_err(|error| unusable(&error))?;
+    let key = AccountKey::from_pkcs8(&secret).map_err(unreadable)?;
+    // The challenges are answered by the thumbprint.
+    if key.thumbprint() == thumbprint { Ok(key) } else { Err(Trouble::Unknown) }
+}
+
+fn bound<V: Vault>(
+    authority: &Authority,
+    external: &ExternalAccount,
+    vault: &V,
+) -> Result<Binding, Trouble> {
+    let ExternalAccount { key_id, hmac_key } = external;
+    let context = SealContext::ExternalAccountKey { authority: &authority.name, key_id };
+    let secret = vault.open(hmac_key, context).map_err(|error| unusable(&error))?;
+    Binding::new(key_id, &secret).map_err(unreadable)
+}
+
+fn unreadable(error: KeyError) -> Trouble {
+    tracing::error!(%error, "an account's secret can't be used");
+    AcmeError::from(error).trouble()
+}
+
+fn unusable(error: &VaultError) -> Trouble {
+    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    tracing::error!(source, "an account's secret can't be sealed or opened");
+    Trouble::Unknown
+}

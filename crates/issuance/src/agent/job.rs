@@ -1,0 +1,149 @@
+//! What is done with each kind of task.
+
+use landfall_dns::Verifier;
+use landfall_model::{Der, HostnameId, issuance::Assignment};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::{
+    AgentSettings, account,
+    issue::Issue,
+    lease::{Lease, Stop},
+    metrics::{AgentMetrics, Outcome},
+    probe::Prober,
+    surroundings::{ControlPlane, Vault},
+};
+use crate::{
+    acme::{CertificateId, Connector, RevocationReason},
+    failure::{Setting, classify},
+    protocol::{News, RenewalQuestion, RenewalReport, Revocation, Task},
+};
+
+/// What all jobs share.
+pub(super) struct Shop<C, V> {
+    pub(super) control: C,
+    pub(super) vault: V,
+    pub(super) verifier: Verifier,
+    pub(super) connector: Connector,
+    pub(super) prober: Prober,
+    pub(super) settings: AgentSettings,
+    pub(super) metrics: AgentMetrics,
+}
+
+impl<C: ControlPlane, V: Vault> Shop<C, V> {
+    /// Does a task that was leased by the request sent at `asked`.
+    pub(super) async fn run(&self, task: Task, asked: Instant) {
+        match task {
+            Task::Issue(job) => self.issue(&job, asked).await,
+            Task::Revoke(job) => self.revoke(&job, asked).await,
+            Task::AskRenewal(question) => self.ask(*question).await,
+            // Its lease runs out.
+            Task::Unknown => tracing::debug!("a task that this version knows nothing of"),
+        }
+    }
+
+    async fn issue(&self, job: &Assignment, asked: Instant) {
+        let Some(hostname) = job.names.first() else { return };
+        let authority = &job.authority.name;
+        tracing::info!(%hostname, job = job.job.0, %authority, "a certificate job begins");
+        let lease = Lease::new(&self.control, (job.job, job.fence), job.lease_seconds, asked);
+        let issue = Issue { shop: self, job, lease: &lease };
+        let done = tokio::select! {
+            biased;
+            done = issue.run() => done,
+            Err(stop) = lease.keep() => Err(stop),
+        };
+        let done = match done {
+            Ok(certificates) => lease.end(News::Issued { certificates }).await,
+            Err(stop) => Err(stop),
+        };
+        let addresses: Vec<_> =
+            job.pops.iter().flat_map(|pop| pop.addresses.iter().copied()).collect();
+        let setting = Setting {
+            now: OffsetDateTime::now_utc(),
+            authority,
+            caa_identity: None,
+            name: hostname,
+            addresses: &addresses,
+        };
+        let outcome = match done.map(drop) {
+            Ok(()) => Outcome::Done,
+            Err(stop) => self.give_up(&lease, stop, &setting).await,
+        };
+        self.metrics.came_to(authority, outcome, asked.elapsed());
+        tracing::info!(
+            %hostname, job = job.job.0, %authority, ?outcome,
+            seconds = asked.elapsed().as_secs_f64(), "a certificate job ends here"
+        );
+    }
+
+    /// Says why a job goes no further.
+    async fn give_up(&self, lease: &Lease<'_, C>, stop: Stop, setting: &Setting<'_>) -> Outcome {
+        let trouble = match stop {
+            Stop::Lost => return Outcome::Lost,
+            Stop::Rests => return Outcome::Rests,
+            Stop::Trouble(trouble) => *trouble,
+        };
+        let failure = classify(&trouble, setting);
+        self.metrics.failed(setting.authority, failure.class);
+        let words = failure.words.as_ref().map(ToString::to_string);
+        tracing::info!(
+            hostname = %setting.name, authority = %setting.authority, class = failure.class.name(),
+            words, "a certificate job failed"
+        );
+        match lease.end(News::Failed { trouble }).await {
+            Ok(_) => Outcome::Failed,
+            Err(_) => Outcome::Lost,
+        }
+    }
+
+    async fn revoke(&self, job: &Revocation, asked: Instant) {
+        let lease = Lease::new(&self.control, (job.job, job.fence), job.lease_seconds, asked);
+        let done = tokio::select! {
+            biased;
+            done = self.try_revoke(job) => done,
+            Err(stop) = lease.keep() => Err(stop),
+        };
+        let authority = &job.authority.name;
+        let (news, outcome) = match done {
+            Ok(()) => (News::Revoked, Outcome::Done),
+            Err(Stop::Lost | Stop::Rests) => return,
+            Err(Stop::Trouble(trouble)) => (News::Failed { trouble: *trouble }, Outcome::Failed),
+        };
+        let heard = lease.end(news).await;
+        let outcome = if heard.is_ok() { outcome } else { Outcome::Lost };
+        self.metrics.came_to(authority, outcome, asked.elapsed());
+        tracing::info!(job = job.job.0, %authority, ?outcome, "a revocation ends here");
+    }
+
+    async fn try_revoke(&self, job: &Revocation) -> Result<(), Stop> {
+        let connection = self.connector.connect(&job.authority).await?;
+        let session = account::known(&job.authority, &connection, &self.vault).await?;
+        let certificate = Der(job.certificate.clone());
+        Ok(session.revoke(&certificate, RevocationReason::from_code(job.reason)).await?)
+    }
+
+    async fn ask(&self, question: RenewalQuestion) {
+        let RenewalQuestion { hostname, certificate, authority } = question;
+        let asked = match certificate.parse::<CertificateId>() {
+            Ok(id) => match self.connector.connect(&authority).await {
+                Ok(connection) => connection.renewal_advice(&id).await,
+                Err(error) => Err(error),
+            },
+            Err(_) => Ok(None),
+        };
+        let (advice, trouble) = match asked {
+            Ok(advice) => (advice, None),
+            Err(error) => (None, Some(error.trouble())),
+        };
+        self.metrics.asked(&authority.name, trouble.as_ref());
+        self.tell(RenewalReport { hostname, certificate, advice, trouble }, hostname).await;
+    }
+
+    /// What is not heard is asked again some time.
+    async fn tell(&self, report: RenewalReport, hostname: HostnameId) {
+        if let Err(error) = self.control.renewal(&report).await {
+            tracing::debug!(?hostname, %error, "a renewal report was not heard");
+        }
+    }
+}

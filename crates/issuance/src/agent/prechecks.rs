@@ -1,0 +1,95 @@
+//! What is looked at before anything is asked of a CA that it counts.
+
+use std::sync::Arc;
+
+use landfall_dns::{CaaAnswer, Expectation, Issuer, Pop, Verdict, Verifier};
+use landfall_model::{ChallengeMethod, HostPattern, issuance::Assignment};
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    acme::Connection,
+    failure::{Precheck, Trouble},
+};
+
+/// By how much our clock may differ from the CA's. Certificates are dated back by an hour, and what a
+/// CA says of times is meant to the minute.
+const CLOCK_TOLERANCE: Duration = Duration::minutes(5);
+
+/// Whether every name leads to active PoPs now.
+pub(super) async fn dns(verifier: &Verifier, job: &Assignment) -> Result<(), Trouble> {
+    let expected = expectation(job);
+    for name in &job.names {
+        let evidence = verifier.verify(name, &expected, OffsetDateTime::now_utc()).await;
+        match evidence.verdict() {
+            Verdict::Passed => {}
+            Verdict::Failed => {
+                return Err(Precheck::Dns { advice: evidence.advice.into() }.into());
+            }
+            // Nothing speaks against it: our own resolvers say nothing.
+            Verdict::Inconclusive => {
+                tracing::debug!(
+                    hostname = %name, finding = evidence.finding.name(),
+                    "the DNS can't be told; going on"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn expectation(job: &Assignment) -> Expectation {
+    let pops = job.pops.iter().map(|pop| Pop {
+        name: pop.name.clone(),
+        addresses: pop.addresses.clone(),
+        active: true,
+    });
+    Expectation {
+        target: job.target.clone(),
+        system_domain: job.system_domain.clone(),
+        pops: pops.collect(),
+        origin_names: Vec::new(),
+        origin_addresses: Vec::new(),
+        // Judged by itself: the account and the method count too.
+        cas: Arc::default(),
+    }
+}
+
+/// The first of the job's methods that CAA records of all names leave (RFC 8657).
+pub(super) async fn method(
+    verifier: &Verifier,
+    job: &Assignment,
+    domains: &[String],
+    account: &str,
+) -> Result<ChallengeMethod, Trouble> {
+    let mut methods = job.methods.clone();
+    for name in &job.names {
+        let issuer = Issuer { domains, account, methods: &methods };
+        methods = match verifier.may_issue(name, issuer).await {
+            CaaAnswer::Permitted(methods) => methods,
+            CaaAnswer::Forbidden { at } => return Err(Precheck::Caa { at: at.into() }.into()),
+            CaaAnswer::Failed { at } => return Err(Precheck::CaaLookup { at: at.into() }.into()),
+        };
+    }
+    let wildcard = job.names.iter().any(|name| matches!(name, HostPattern::Wildcard(_)));
+    let usable = |method: &ChallengeMethod| !wildcard || *method == ChallengeMethod::Dns01;
+    methods.into_iter().find(usable).ok_or_else(|| {
+        let detail = "none of the methods that may be used can prove these names".into();
+        Precheck::NoMethod { detail }.into()
+    })
+}
+
+/// Whether our clock is right, as far as the CA knows.
+pub(super) fn clock(connection: &Connection) -> Result<(), Trouble> {
+    let Some(offset) = connection.clock_offset() else { return Ok(()) };
+    if offset.abs() <= CLOCK_TOLERANCE {
+        return Ok(());
+    }
+    let ours = OffsetDateTime::now_utc();
+    Err(Trouble::ClockOff { ours, theirs: ours.saturating_add(offset) })
+}
+
+impl From<Precheck> for Trouble {
+    fn from(precheck: Precheck) -> Self {
+        Self::Precheck(precheck)
+    }
+}
