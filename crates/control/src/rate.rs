@@ -39,6 +39,12 @@ pub(crate) enum Verdict {
     },
 }
 
+impl Verdict {
+    pub(crate) fn is_admitted(self) -> bool {
+        matches!(self, Self::Admitted { .. })
+    }
+}
+
 impl Quota {
     /// How long it takes until one more may be.
     fn interval(self) -> Duration {

@@ -43,7 +43,7 @@ pub(crate) use zones::CustomHostname;
 use crate::{
     ca::InternalCa,
     config::{IssuancePolicy, Limits, OriginPolicy},
-    hostname::{HostnameSpec, HostnameStatus, ManagedHostname},
+    hostname::{HostnameSpec, ManagedHostname},
     store::{self, Change, Store, StoreError},
 };
 
@@ -119,8 +119,7 @@ async fn check_share(
 async fn publish(change: &mut Change, id: HostnameId) -> Result<(), ServiceError> {
     let found = store::hostname::find(change.on(), id).await?;
     let hostname = found.ok_or(ServiceError::Missing(Missing::Hostname))?;
-    let state = state_of(change, &hostname).await?;
-    for name in store::held_name::of(change.on(), id).await? {
+    for (name, state) in store::held_name::states(change.on(), id).await? {
         let certificates = store::certificate::records(change.on(), id, &name).await?;
         let record = HostnameRecord {
             name,
@@ -133,22 +132,6 @@ async fn publish(change: &mut Change, id: HostnameId) -> Result<(), ServiceError
         change.publish_hostname(&record).await?;
     }
     Ok(())
-}
-
-/// What edges go by. A name that was proven is its owner's before its DNS is looked at, so that nothing
-/// is dark while it moves.
-async fn state_of(
-    change: &mut Change,
-    hostname: &ManagedHostname,
-) -> Result<HostnameState, StoreError> {
-    if hostname.status == HostnameStatus::Active {
-        return Ok(HostnameState::Active);
-    }
-    let evidence = store::ownership::find(change.on(), hostname.id).await?;
-    match evidence.is_some_and(|evidence| evidence.is_proof()) {
-        true => Ok(HostnameState::Active),
-        false => Ok(HostnameState::PendingValidation),
-    }
 }
 
 fn or_taken(error: StoreError, taken: ServiceError) -> ServiceError {

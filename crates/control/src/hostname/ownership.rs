@@ -78,13 +78,18 @@ impl OwnershipEvidence {
     /// Whether it proves one of the hostname's names: a wildcard is proven by the record alone.
     pub(crate) fn proves(&self, name: &HostPattern) -> bool {
         match name {
-            HostPattern::Exact(_) => self.is_proof(),
-            HostPattern::Wildcard(_) => self.txt.found,
+            HostPattern::Exact(_) => self.is_in_record() || self.is_in_file(),
+            HostPattern::Wildcard(_) => self.is_in_record(),
         }
     }
 
-    /// Whether the token was found in one of its places.
-    pub(crate) fn is_proof(&self) -> bool {
-        self.txt.found || self.http.as_ref().is_some_and(|http| http.file_found == 1 && !http.error)
+    /// Whether the token was in the TXT record.
+    pub(crate) fn is_in_record(&self) -> bool {
+        self.txt.found
+    }
+
+    /// Whether the token was in the file.
+    pub(crate) fn is_in_file(&self) -> bool {
+        self.http.as_ref().is_some_and(|http| http.file_found == 1 && !http.error)
     }
 }

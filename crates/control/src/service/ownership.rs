@@ -66,10 +66,7 @@ impl Service {
         let same = |now: &ManagedHostname| now.ownership_token == claim.ownership_token;
         let Some(claim) = found.filter(same) else { return Ok(Title::Claimed) };
         store::ownership::keep(change.on(), claim.id, &evidence).await?;
-        let title = match evidence.is_proof() {
-            true => self.acquire(&mut change, &claim).await?,
-            false => Title::Claimed,
-        };
+        let title = self.acquire(&mut change, &claim, &evidence).await?;
         let revision = change.commit().await?.revision.0;
         if title == Title::Held {
             let (property, hostname) = (claim.property.0, &claim.name);
@@ -78,17 +75,23 @@ impl Service {
         Ok(title)
     }
 
-    /// Whether the claim's file is fetched now. However many claims there are to names of one domain,
-    /// whose servers have asked for none of it, they share what may be fetched from it.
+    /// Whether the claim's file is fetched now. However many claims a property has to names of one
+    /// domain, whose servers have asked for none of it, they share what may be fetched from it; and so
+    /// do all properties together, which may have more.
     fn may_fetch(&self, claim: &ManagedHostname, reach: Reach) -> Fetch {
         let base = claim.name.base();
         match reach {
             Reach::Record => Fetch::No,
             Reach::RecordAndFile => {
                 let domain = landfall_dns::registered_domain(base).unwrap_or_else(|| base.clone());
-                match self.verification.token_files.take(domain, Instant::now()) {
-                    Verdict::Admitted { .. } => Fetch::Now,
-                    Verdict::Refused { retry_in } => Fetch::In(retry_in),
+                let now = Instant::now();
+                let own = (claim.property, domain.clone());
+                let (own, all) = (self.verification.token_files.take(own, now), domain);
+                let all = || self.verification.all_token_files.take(all, now);
+                match (own, own.is_admitted().then(all)) {
+                    (Verdict::Refused { retry_in }, _)
+                    | (_, Some(Verdict::Refused { retry_in })) => Fetch::In(retry_in),
+                    (Verdict::Admitted { .. }, _) => Fetch::Now,
                 }
             }
         }
@@ -99,16 +102,21 @@ impl Service {
         Ok(pops.into_iter().flat_map(|pop| pop.addresses).collect())
     }
 
-    /// Gives a claim that was proven its names.
+    /// Gives a claim its names, if all of them were proven: those that it asks for now, which may be
+    /// others than it asked for when the look began.
     async fn acquire(
         &self,
         change: &mut Change,
         claim: &ManagedHostname,
+        evidence: &OwnershipEvidence,
     ) -> Result<Title, ServiceError> {
         if claim.title == Title::Held {
             return Ok(Title::Held);
         }
         let mut names = claim.names();
+        if !names.iter().all(|name| evidence.proves(name)) {
+            return Ok(Title::Claimed);
+        }
         let external = &Placement::External;
         for name in claim.names() {
             let on = change.on();

@@ -30,7 +30,7 @@ use crate::{
     config::{Authorities, IssuanceScope, Schedule, VerificationConfig},
     hostname::{HostnameStatus, ManagedHostname, Title, wish::CertificateWish},
     metrics::verification::{Asker, VerificationMetrics},
-    rate::Buckets,
+    rate::{Buckets, Quota},
     store::{
         self, Change,
         audit::AuditEntry,
@@ -56,12 +56,17 @@ pub(crate) struct Verification {
     in_flight: InFlight,
     results: Results,
     metrics: VerificationMetrics,
-    /// By registered domain.
-    pub(super) token_files: Arc<Buckets<Hostname>>,
+    /// Of each property, by registered domain.
+    pub(super) token_files: Arc<Buckets<(PropertyId, Hostname)>>,
+    /// Of all properties together, by registered domain.
+    pub(super) all_token_files: Arc<Buckets<Hostname>>,
 }
 
 /// The most domains of which it is remembered when files were fetched from them.
 const TOKEN_FILE_DOMAINS: usize = 65_536;
+/// How many properties may have as many files of one domain fetched as one may: whoever claims names
+/// under it for nothing keeps no owner from proving theirs.
+const TOKEN_FILE_SHARES: u32 = 20;
 
 impl Verification {
     /// # Errors
@@ -87,6 +92,13 @@ impl Verification {
             results,
             metrics,
             token_files: Arc::new(Buckets::new(config.token_files, TOKEN_FILE_DOMAINS)),
+            all_token_files: Arc::new(Buckets::new(
+                Quota {
+                    per_minute: config.token_files.per_minute.saturating_mul(TOKEN_FILE_SHARES),
+                    burst: config.token_files.burst.saturating_mul(TOKEN_FILE_SHARES),
+                },
+                TOKEN_FILE_DOMAINS,
+            )),
         })
     }
 
@@ -346,7 +358,8 @@ impl Service {
     }
 }
 
-/// What an activated hostname needs, and one that has left no longer does.
+/// What a hostname needs that is activated, or came back without a certificate, and one that has left
+/// no longer does.
 async fn follow_with_jobs(
     change: &mut Change,
     id: HostnameId,
@@ -359,10 +372,16 @@ async fn follow_with_jobs(
                 store::job::enqueue(change, id).await?;
             }
         }
+        Turn::Returned => {
+            let present = store::certificate::summaries(change.on(), id).await?;
+            if present.iter().all(|own| own.issuer == CertificateIssuer::Inherited) {
+                store::job::enqueue(change, id).await?;
+            }
+        }
         Turn::Left => {
             store::job::cancel(change, id, Cancellation::DnsLeft).await?;
         }
-        Turn::Resumed | Turn::GivenUp | Turn::Returned => {}
+        Turn::Resumed | Turn::GivenUp => {}
     }
     Ok(())
 }

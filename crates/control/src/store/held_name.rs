@@ -1,6 +1,6 @@
 //! Who has a name.
 
-use landfall_model::{HostPattern, HostnameId, PropertyId, Revision};
+use landfall_model::{HostPattern, HostnameId, HostnameState, PropertyId, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{Connection, StoreError, from_sql, hostname::PageIds, time_from_sql};
@@ -25,8 +25,8 @@ pub(crate) async fn hold(
     (hostname, property): (HostnameId, PropertyId),
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO held_name (name, hostname_id, property_id, parent, site, verified) \
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT status = 1 FROM hostname WHERE id = ?2))",
+        "INSERT INTO held_name (name, hostname_id, property_id, parent, site) \
+         VALUES (?, ?, ?, ?, ?)",
     )
     .bind(name.to_string())
     .bind(hostname.0)
@@ -61,6 +61,27 @@ pub(crate) async fn of(
         .map_err(StoreError::on("read a hostname's names"))?;
     let parse = |name: String| name.parse().map_err(|_| StoreError::Corrupt("held name"));
     names.into_iter().map(parse).collect()
+}
+
+/// The names that a hostname has, and what edges are told of each.
+pub(crate) async fn states(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<(HostPattern, HostnameState)>, StoreError> {
+    let rows = sqlx::query("SELECT name, verified FROM held_name WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("read what a hostname's names are"))?;
+    let read = |row: &SqliteRow| {
+        let name = row.get::<String, _>(0).parse();
+        let state = match row.get(1) {
+            true => HostnameState::Active,
+            false => HostnameState::PendingValidation,
+        };
+        Ok((name.map_err(|_| StoreError::Corrupt("held name"))?, state))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Who has exactly this name.

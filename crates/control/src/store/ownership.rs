@@ -12,10 +12,12 @@ pub(crate) async fn keep(
     evidence: &OwnershipEvidence,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO ownership (hostname_id, evidence) VALUES (?1, ?2) \
-         ON CONFLICT (hostname_id) DO UPDATE SET evidence = ?2",
+        "INSERT INTO ownership (hostname_id, record, file, evidence) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (hostname_id) DO UPDATE SET record = ?2, file = ?3, evidence = ?4",
     )
     .bind(hostname.0)
+    .bind(evidence.is_in_record())
+    .bind(evidence.is_in_file())
     .bind(to_json(evidence)?)
     .execute(on)
     .await

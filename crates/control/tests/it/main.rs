@@ -37,6 +37,8 @@ mod ownership;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod proofs;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod settings;

@@ -97,13 +97,11 @@ CREATE TABLE held_name (
     parent      TEXT    NOT NULL,
     -- The label right below the system domain; null for names elsewhere.
     site        TEXT,
-    -- 1: the hostname is active. What is not stands in no other name's way.
-    verified    INTEGER NOT NULL
+    -- 1: as `verified_name` has it. Edges serve it; what is not verified stands in no other's way.
+    verified    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX held_name_hostname ON held_name (hostname_id);
 CREATE INDEX held_name_parent ON held_name (parent) WHERE verified = 1;
-CREATE TRIGGER hostname_verified AFTER UPDATE OF status ON hostname
-BEGIN UPDATE held_name SET verified = (NEW.status = 1) WHERE hostname_id = NEW.id; END;
 CREATE INDEX held_name_site ON held_name (site) WHERE site IS NOT NULL;
 
 -- Whose all names under a label right below the system domain are. A site stays its property's when
@@ -199,9 +197,45 @@ END;
 -- What the last look for a claim's ownership token saw.
 CREATE TABLE ownership (
     hostname_id INTEGER PRIMARY KEY REFERENCES hostname (id) ON DELETE CASCADE,
+    -- 1: the token was in the TXT record, which proves the hostname's wildcard too.
+    record      INTEGER NOT NULL,
+    -- 1: it was in the file.
+    file        INTEGER NOT NULL,
     -- JSON.
     evidence    TEXT    NOT NULL
 ) STRICT;
+
+-- Which names are their hostnames' to be served for: the DNS of an active one leads here, and a name
+-- that was proven is its owner's before that is known.
+CREATE VIEW verified_name AS
+SELECT held_name.name, held_name.hostname_id
+FROM held_name JOIN hostname ON hostname.id = held_name.hostname_id
+LEFT JOIN ownership ON ownership.hostname_id = hostname.id
+WHERE hostname.status = 1 OR record = 1 OR (file = 1 AND held_name.name NOT LIKE '*.%');
+
+CREATE TRIGGER name_verified_by_hostname AFTER UPDATE OF status ON hostname BEGIN
+    UPDATE held_name SET verified = name IN
+        (SELECT name FROM verified_name WHERE hostname_id = NEW.id) WHERE hostname_id = NEW.id;
+END;
+CREATE TRIGGER name_verified_when_held AFTER INSERT ON held_name BEGIN
+    UPDATE held_name SET verified = name IN
+        (SELECT name FROM verified_name WHERE hostname_id = NEW.hostname_id) WHERE name = NEW.name;
+END;
+CREATE TRIGGER name_verified_by_proof AFTER INSERT ON ownership BEGIN
+    UPDATE held_name SET verified = name IN
+        (SELECT name FROM verified_name WHERE hostname_id = NEW.hostname_id)
+    WHERE hostname_id = NEW.hostname_id;
+END;
+CREATE TRIGGER name_verified_by_another_proof AFTER UPDATE ON ownership BEGIN
+    UPDATE held_name SET verified = name IN
+        (SELECT name FROM verified_name WHERE hostname_id = NEW.hostname_id)
+    WHERE hostname_id = NEW.hostname_id;
+END;
+CREATE TRIGGER name_verified_without_proof AFTER DELETE ON ownership BEGIN
+    UPDATE held_name SET verified = name IN
+        (SELECT name FROM verified_name WHERE hostname_id = OLD.hostname_id)
+    WHERE hostname_id = OLD.hostname_id;
+END;
 
 -- Certificates that are to be issued, and were.
 CREATE TABLE job (
