@@ -216,7 +216,7 @@ impl RawControlConfig {
         let origins = check_origins(&self.origins, &mut problems);
         let limits = limits::check(&self.limits, &mut problems);
         let raw = (&self.dns, &self.verification, &self.issuance, &self.pops);
-        let verification = verification::check(raw, &mut problems);
+        let verification = verification::check(raw, system_domain.as_ref(), &mut problems);
         match (system_domain, api, directory, group_public_key_file) {
             (Some(system_domain), Some(api), Some(state_directory), Some(key))
                 if problems.is_empty() =>

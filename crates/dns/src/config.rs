@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, time::Duration};
 
-use landfall_model::{Network, network::is_public};
+use landfall_model::{Hostname, Network, network::is_public};
 
 /// Who is asked, and for how long.
 #[derive(Clone, Debug)]
@@ -8,6 +8,9 @@ pub struct DnsConfig {
     /// The resolvers, those to ask first in front; two are asked at a time, and those past the eighth
     /// never. None: the system's, from `/etc/resolv.conf`.
     pub resolvers: Vec<SocketAddr>,
+    /// The domain of ours under which names that nobody has asked for show whether a resolver is
+    /// alive. None: the root's name servers do, which one that is cut off may remember.
+    pub probe: Option<Hostname>,
     /// Whether zones' own servers are asked where a resolver's answer would be held against a
     /// hostname, or resolvers differ.
     pub zone_servers: ZoneServers,
@@ -27,6 +30,7 @@ impl Default for DnsConfig {
     fn default() -> Self {
         Self {
             resolvers: Vec::new(),
+            probe: None,
             zone_servers: ZoneServers::Asked,
             timeout: Duration::from_secs(5),
             zone_port: 53,

@@ -45,6 +45,12 @@ pub(crate) fn absolute(text: &str) -> Option<Name> {
     Some(name)
 }
 
+/// A name right below `domain` that nobody has asked for, so that no cache can have it: its label is
+/// `nonce` in 16 hexadecimal digits. `None` where it is too long.
+pub(crate) fn unasked(domain: &Hostname, nonce: u64) -> Option<Name> {
+    absolute(&format!("{nonce:016x}.{domain}"))
+}
+
 /// The name and those above it without the root, the longest first.
 pub(crate) fn upwards(name: &Name) -> impl Iterator<Item = Name> {
     let labels = name.iter().count();

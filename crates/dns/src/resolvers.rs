@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -17,12 +18,14 @@ use hickory_resolver::proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
+use landfall_model::Hostname;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use crate::{
     Verifier,
     exchange::{Role, Server},
+    names::unasked,
     sockets::Sockets,
 };
 
@@ -77,6 +80,7 @@ struct Round<'a, F> {
     look: F,
     deadline: Instant,
     sockets: &'a Sockets,
+    probe: Option<&'a Hostname>,
     /// How long a resolver may be silent before it is asked whether it is alive, and how long it has
     /// for that.
     patience: Duration,
@@ -137,6 +141,7 @@ impl Verifier {
             look,
             deadline,
             sockets: &self.sockets,
+            probe: self.config.probe.as_ref(),
             patience: self.patience(),
             lively: AtomicUsize::new(0),
             spare: Mutex::new(resolvers.iter()),
@@ -239,11 +244,19 @@ impl<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut> Round<'_, F> {
         self.is_alive(server).await
     }
 
-    /// Whether it answers a question that every resolver knows the answer of.
+    /// Whether it finds what it can't remember, or else the root's name servers.
     async fn is_alive(&self, server: SocketAddr) -> bool {
         let deadline = self.deadline.min(Instant::now() + self.patience);
         let server = Server { address: server, deadline, sockets: self.sockets };
-        let answer = server.ask(&Name::root(), RecordType::NS, Role::Resolver).await;
-        answer.is_ok_and(|message| message.metadata.response_code == ResponseCode::NoError)
+        // Keys of the system's randomness, which are never the same twice.
+        let nonce = RandomState::new().hash_one(());
+        let (name, kind) = match self.probe.and_then(|domain| unasked(domain, nonce)) {
+            Some(name) => (name, RecordType::A),
+            None => (Name::root(), RecordType::NS),
+        };
+        let answer = server.ask(&name, kind, Role::Resolver).await;
+        answer.is_ok_and(|message| {
+            matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+        })
     }
 }

@@ -73,7 +73,8 @@ impl Word for Sight {
     }
 
     fn is_failure(&self) -> bool {
-        self.both().iter().any(|seen| seen.outcome == LookupOutcome::ServFail)
+        let failures = [LookupOutcome::ServFail, LookupOutcome::Timeout];
+        self.both().iter().any(|seen| failures.contains(&seen.outcome))
     }
 }
 

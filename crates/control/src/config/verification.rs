@@ -6,7 +6,7 @@ use std::{
 };
 
 use landfall_dns::{CaIdentity, DnsConfig, ZoneServers};
-use landfall_model::{Network, config::Problem};
+use landfall_model::{Hostname, Network, config::Problem};
 use serde::Deserialize;
 
 use super::days;
@@ -193,6 +193,7 @@ impl Authorities {
 
 pub(super) fn check(
     (dns, verification, issuance, pops): (&RawDns, &RawVerification, &RawIssuance, &RawPops),
+    system_domain: Option<&Hostname>,
     problems: &mut Vec<Problem>,
 ) -> VerificationConfig {
     check_numbers(dns, verification, problems);
@@ -201,6 +202,7 @@ pub(super) fn check(
     VerificationConfig {
         dns: DnsConfig {
             resolvers: check_resolvers(&dns.resolvers, problems),
+            probe: system_domain.cloned(),
             zone_servers: match dns.zone_servers {
                 true => ZoneServers::Asked,
                 false => ZoneServers::NotAsked,
@@ -355,7 +357,7 @@ mod tests {
         let issuance = RawIssuance { certificate_authorities: vec!["acme".to_owned()] };
         let pops = RawPops { unhealthy_after: Duration::from_secs(1) };
         let mut problems = Vec::new();
-        check((&dns, &verification, &issuance, &pops), &mut problems);
+        check((&dns, &verification, &issuance, &pops), None, &mut problems);
         let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
         let expected = [
             "dns.sockets",
@@ -379,8 +381,10 @@ mod tests {
             &RawIssuance::default(),
             &RawPops::default(),
         );
-        let config = check(raw, &mut problems);
+        let system_domain = "edge.example.net".parse().unwrap();
+        let config = check(raw, Some(&system_domain), &mut problems);
         assert_eq!(problems.len(), 0);
+        assert_eq!(config.dns.probe, Some(system_domain));
         assert_eq!(config.authorities.names(), ["lets_encrypt"]);
     }
 }

@@ -8,7 +8,7 @@ use landfall_tests::RecursiveResolver;
 
 use crate::{
     scripted::{Asked, Said, Scripted, address},
-    support::{World, nobody, verify},
+    support::{World, ask_resolver, nobody, verify},
 };
 
 const RIGHT: &str = "www CNAME my-site.edge.test.";
@@ -115,6 +115,45 @@ async fn a_resolver_that_is_cut_off_is_as_good_as_dead() {
         assert_eq!(evidence.finding, finding, "{evidence:#?}");
         assert_ne!(evidence.verdict(), Verdict::Failed);
     }
+}
+
+/// A configuration with the system domain, below which resolvers show that they are alive.
+fn probing(config: DnsConfig) -> DnsConfig {
+    DnsConfig { probe: Some("edge.test".parse().unwrap()), ..config }
+}
+
+#[tokio::test]
+async fn nothing_is_held_against_a_hostname_where_resolvers_live_by_what_they_remember() {
+    let mut world = World::start(RIGHT).await;
+    let other = RecursiveResolver::start(&world.authority, "").await;
+    let resolvers = [world.resolver.address(), other.address()];
+    for resolver in resolvers {
+        for (name, kind) in [(".", RecordType::NS), ("edge.test.", RecordType::SOA)] {
+            let answer = ask_resolver(resolver, name, kind).await;
+            assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        }
+    }
+    world.authority.stop();
+    for resolvers in [&resolvers[..1], &resolvers] {
+        let evidence = verify(&probing(world.config(resolvers)), "www.shop.test").await;
+        assert_eq!(evidence.finding, Finding::ResolverFailed, "{evidence:#?}");
+        assert_eq!(evidence.verdict(), Verdict::Inconclusive);
+    }
+}
+
+#[tokio::test]
+async fn a_zone_that_fails_is_found_where_the_resolver_finds_what_it_cannot_remember() {
+    let world = World::start(RIGHT).await;
+    let failing = Scripted::start(|asked: &Asked| match asked.name.as_str() {
+        "www.shop.test" => Said::Code(ResponseCode::ServFail),
+        name if name.ends_with(".edge.test") => Said::Code(ResponseCode::NXDomain),
+        _ => Said::Nothing,
+    })
+    .await;
+    let config = probing(world.config(&[failing.address()]));
+    let config = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    let evidence = verify(&config, "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::ServFail, "{evidence:#?}");
 }
 
 #[tokio::test]

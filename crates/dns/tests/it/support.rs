@@ -3,11 +3,17 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
+use hickory_resolver::proto::{
+    op::{Message, Query},
+    rr::{Name, RecordType},
+};
 use landfall_dns::{CaIdentity, DnsConfig, Evidence, Expectation, Pop, Verifier, ZoneServers};
-use landfall_tests::{Authority, RecursiveResolver};
+use landfall_tests::{Authority, DEADLINE, RecursiveResolver, wait_until};
 use time::OffsetDateTime;
+use tokio::{net::UdpSocket, time::timeout};
 
 use crate::scripted::{Said, Scripted};
 
@@ -101,4 +107,20 @@ pub(crate) async fn verify(config: &DnsConfig, name: &str) -> Evidence {
 /// A server that takes questions and never answers.
 pub(crate) async fn nobody() -> Scripted {
     Scripted::start(|_| Said::Nothing).await
+}
+
+/// What a resolver answers, once it does; it remembers that.
+pub(crate) async fn ask_resolver(resolver: SocketAddr, name: &str, kind: RecordType) -> Message {
+    let mut question = Message::query();
+    question.metadata.recursion_desired = true;
+    question.queries.push(Query::query(Name::from_ascii(name).unwrap(), kind));
+    let question = question.to_vec().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    wait_until("a resolver answers", DEADLINE, async || {
+        socket.send_to(&question, resolver).await.ok()?;
+        let mut answer = [0; 4096];
+        let received = timeout(Duration::from_secs(1), socket.recv(&mut answer)).await;
+        Message::from_vec(&answer[..received.ok()?.ok()?]).ok()
+    })
+    .await
 }
