@@ -1,33 +1,24 @@
 //! What resolvers say. Two are asked at a time, so that one that is dead or lies does not decide
 //! alone.
 
+mod roll;
+
 use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
-    pin::pin,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hickory_resolver::proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
-use landfall_model::Hostname;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use crate::{
-    Verifier,
-    exchange::{Role, Server},
-    names::unasked,
-    sockets::Sockets,
-};
+use crate::{Verifier, exchange::Role, names::unasked};
+use roll::{Roll, Suspect};
 
 /// How many resolvers are asked at a time.
 const AT_A_TIME: usize = 2;
@@ -66,28 +57,13 @@ pub(crate) enum SilentPart {
     Resolvers,
 }
 
-/// What came of asking one resolver.
-enum Voice<T> {
-    Word(SocketAddr, T),
-    /// It has nothing to say and is alive.
-    Waiting,
-    /// It is dead, or refuses.
-    Dead,
-}
-
-/// A question and who may be asked.
-struct Round<'a, F> {
-    look: F,
-    deadline: Instant,
-    sockets: &'a Sockets,
-    probe: Option<&'a Hostname>,
-    /// How long a resolver may be silent before it is asked whether it is alive, and how long it has
-    /// for that.
-    patience: Duration,
-    /// How many are silent so far, and known to be alive.
-    lively: AtomicUsize,
-    spare: Mutex<std::slice::Iter<'a, SocketAddr>>,
-    asked: Mutex<Vec<SocketAddr>>,
+/// What happens while resolvers are asked, by the place of the one that it happens to.
+enum Event<T> {
+    Word(usize, T),
+    /// Its patience is over.
+    Silence(usize),
+    /// Whether it has shown that it is alive.
+    Pulse(usize, bool),
 }
 
 impl<T> Heard<T> {
@@ -131,132 +107,73 @@ pub(crate) enum Source {
 
 impl Verifier {
     /// Asks resolvers by `look`.
-    pub(crate) async fn hear<T: Word, Fut: Future<Output = T>>(
+    pub(crate) async fn hear<T: Word + Send, Fut: Future<Output = T> + Send>(
         &self,
         deadline: Instant,
         look: impl Fn(SocketAddr) -> Fut,
     ) -> Heard<T> {
-        let resolvers = &self.config.resolvers;
-        let round = Round {
-            look,
-            deadline,
-            sockets: &self.sockets,
-            probe: self.config.probe.as_ref(),
-            patience: self.patience(),
-            lively: AtomicUsize::new(0),
-            spare: Mutex::new(resolvers.iter()),
-            asked: Mutex::default(),
-        };
-        hear(round, resolvers.len().min(AT_A_TIME)).await
-    }
-}
-
-async fn hear<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut>(
-    round: Round<'_, F>,
-    wanted: usize,
-) -> Heard<T> {
-    let (deadline, patience) = (round.deadline, round.patience);
-    let mut voices: FuturesUnordered<_> = (0..wanted).map(|_| round.fill()).collect();
-    let mut words = Vec::new();
-    let mut silence = SilentPart::Resolvers;
-    // Who has said nothing when the time is over is dead, unless it is known to be alive.
-    let mut dead = wanted;
-    let mut until = deadline + patience;
-    loop {
-        match timeout_at(until, voices.next()).await {
-            Ok(Some(Voice::Word(server, word))) => {
-                words.push((server, word));
-                dead -= 1;
+        let patience = self.patience();
+        let mut listed = self.config.resolvers.iter();
+        let mut roll = Roll::new(listed.len().min(AT_A_TIME));
+        let mut events: FuturesUnordered<BoxFuture<'_, Event<T>>> = FuturesUnordered::new();
+        let mut until = deadline + patience;
+        loop {
+            while roll.wants_another()
+                && let Some(server) = listed.next()
+            {
+                let place = roll.ask(*server);
+                events.push(look(*server).map(move |word| Event::Word(place, word)).boxed());
+                events.push(sleep(patience).map(move |()| Event::Silence(place)).boxed());
+                // It has as much time as the one that it stands in for had.
+                until = until.max((Instant::now() + 2 * patience).min(deadline));
+            }
+            if roll.is_settled() {
+                break;
+            }
+            let spoken = roll.spoken();
+            let suspect = match timeout_at(until, events.next()).await {
+                Ok(Some(Event::Word(place, word))) => roll.hear(place, word),
+                Ok(Some(Event::Silence(place))) => roll.miss(place),
+                Ok(Some(Event::Pulse(place, is_alive))) => {
+                    roll.feel(place, is_alive);
+                    None
+                }
+                // One that is alive has all the time: the first to answer must not speak for both.
+                Err(_) if until < deadline && roll.is_waiting() => {
+                    until = deadline;
+                    None
+                }
+                Ok(None) | Err(_) => break,
+            };
+            if let Some(Suspect { place, server }) = suspect {
+                let pulse = self.is_alive(server, deadline);
+                events.push(pulse.map(move |is_alive| Event::Pulse(place, is_alive)).boxed());
+            }
+            if roll.spoken() > spoken {
                 // By then the other one has answered whether it is alive.
                 until = until.min(Instant::now() + 2 * patience);
             }
-            Ok(Some(Voice::Waiting)) => {
-                silence = SilentPart::Zone;
-                dead -= 1;
-            }
-            Ok(Some(Voice::Dead)) => {}
-            // One that is alive has all the time: the first to answer must not speak for both.
-            Err(_) if until < deadline && round.lively.load(Ordering::Relaxed) > 0 => {
-                until = deadline;
-            }
-            Ok(None) | Err(_) => break,
         }
-    }
-    dead = dead.saturating_sub(round.lively.load(Ordering::Relaxed));
-    drop(voices);
-    let asked = round.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Heard { asked, words, wanted, dead, silence }
-}
-
-impl<T: Word, Fut: Future<Output = T>, F: Fn(SocketAddr) -> Fut> Round<'_, F> {
-    /// Asks one resolver after the other until one is alive.
-    async fn fill(&self) -> Voice<T> {
-        while let Some(server) = self.next() {
-            match self.listen(server).await {
-                Voice::Dead => debug!(%server, "a resolver is dead or refuses"),
-                voice @ (Voice::Word(..) | Voice::Waiting) => return voice,
-            }
-        }
-        Voice::Dead
+        roll.heard()
     }
 
-    fn next(&self) -> Option<SocketAddr> {
-        let server = *self.spare.lock().unwrap_or_else(PoisonError::into_inner).next()?;
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(server);
-        Some(server)
-    }
-
-    fn has_spare(&self) -> bool {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).len() > 0
-    }
-
-    async fn listen(&self, server: SocketAddr) -> Voice<T> {
-        let mut word = pin!((self.look)(server));
-        let mut is_alive = false;
-        let word = tokio::select! {
-            word = &mut word => word,
-            alive = self.is_alive_when_silent(server) => {
-                is_alive = alive;
-                if !alive && self.has_spare() {
-                    return Voice::Dead;
-                }
-                let lively = usize::from(alive);
-                self.lively.fetch_add(lively, Ordering::Relaxed);
-                let word = word.await;
-                self.lively.fetch_sub(lively, Ordering::Relaxed);
-                word
-            }
-        };
-        if word.is_failure() && !is_alive && !self.is_alive(server).await {
-            return Voice::Dead;
-        }
-        if word.is_refused() || (word.is_silent() && !is_alive) {
-            Voice::Dead
-        } else if word.is_silent() {
-            Voice::Waiting
-        } else {
-            Voice::Word(server, word)
-        }
-    }
-
-    async fn is_alive_when_silent(&self, server: SocketAddr) -> bool {
-        sleep(self.patience).await;
-        self.is_alive(server).await
-    }
-
-    /// Whether it finds what it can't remember, or else the root's name servers.
-    async fn is_alive(&self, server: SocketAddr) -> bool {
-        let deadline = self.deadline.min(Instant::now() + self.patience);
-        let server = Server { address: server, deadline, sockets: self.sockets };
+    /// Whether a resolver finds what it can't remember, or else the root's name servers.
+    async fn is_alive(&self, server: SocketAddr, deadline: Instant) -> bool {
+        let server = self.server(server, deadline.min(Instant::now() + self.patience()));
         // Keys of the system's randomness, which are never the same twice.
         let nonce = RandomState::new().hash_one(());
-        let (name, kind) = match self.probe.and_then(|domain| unasked(domain, nonce)) {
+        let probe = self.config.probe.as_ref();
+        let (name, kind) = match probe.and_then(|domain| unasked(domain, nonce)) {
             Some(name) => (name, RecordType::A),
             None => (Name::root(), RecordType::NS),
         };
         let answer = server.ask(&name, kind, Role::Resolver).await;
-        answer.is_ok_and(|message| {
+        let is_alive = answer.is_ok_and(|message| {
             matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
-        })
+        });
+        if !is_alive {
+            debug!(server = %server.address, "a resolver does not show that it is alive");
+        }
+        is_alive
     }
 }

@@ -157,6 +157,27 @@ async fn a_zone_that_fails_is_found_where_the_resolver_finds_what_it_cannot_reme
 }
 
 #[tokio::test]
+async fn one_bad_resolver_of_three_stops_nothing() {
+    let world = World::start(RIGHT).await;
+    let third = RecursiveResolver::start(&world.authority, "").await;
+    let (first, third) = (world.resolver.address(), third.address());
+    let silent = Scripted::start(|asked: &Asked| match asked.name.as_str() {
+        // What it remembers.
+        "" => Said::Records(Vec::new()),
+        _ => Said::Nothing,
+    })
+    .await;
+    for bad in [nobody().await, silent, fails_for_the_zone().await] {
+        for resolvers in [[first, bad.address(), third], [bad.address(), first, third]] {
+            let evidence = verify(&world.config(&resolvers), "www.shop.test").await;
+            assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
+            assert_eq!(evidence.answered, [first, third]);
+            assert!(evidence.elapsed_ms < 4000, "{}", evidence.elapsed_ms);
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_resolvers_own_dnssec_trouble_is_held_against_nobody() {
     let world = World::start(RIGHT).await;
     let troubled = Scripted::start(|asked: &Asked| {
