@@ -26,7 +26,7 @@ use crate::{
     call::Call,
     certificate::{CertificateIssuer, CertificateSummary},
     hostname::{HostnameStatus, Issuance},
-    service::{Creation, HostnameView},
+    service::{Creation, HostnameView, ServiceError, VerificationError},
 };
 
 pub(super) async fn create(
@@ -94,7 +94,11 @@ pub(super) async fn change(
     }
     // A request that says anything of `ssl` asks for a check too, though it changes nothing.
     if edit.ssl.is_some() && view.hostname.status != HostnameStatus::Active {
-        app.service.verify(call, id).await?;
+        match app.service.verify(call, (property, id)).await {
+            // What was edited is kept: the check comes by itself.
+            Ok(_) | Err(ServiceError::Verification(VerificationError::TooMany)) => {}
+            Err(error) => return Err(error.into()),
+        }
         view = app.service.hostname(property, id).await?;
     }
     answer(&app, StatusCode::ACCEPTED, view).await

@@ -118,6 +118,8 @@ pub(crate) enum VerificationError {
     Changed,
     #[error("the hostname has an uploaded certificate")]
     UploadedCertificate,
+    #[error("too many of the property's hostnames are being verified")]
+    TooMany,
 }
 
 impl From<PublishError> for ServiceError {

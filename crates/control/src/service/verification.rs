@@ -6,6 +6,7 @@
 mod evidence;
 mod hasten;
 mod in_flight;
+mod places;
 pub(crate) mod results;
 mod sockets;
 mod subject;
@@ -42,6 +43,7 @@ use crate::{
     verification::{Check, Jitter, Lane, Outcome, Trigger, Turn, decide},
 };
 use in_flight::InFlight;
+use places::Places;
 use results::{NotKept, Results};
 use subject::Subject;
 
@@ -54,6 +56,7 @@ pub(crate) struct Verification {
     cas: Arc<[CaIdentity]>,
     schedule: Schedule,
     in_flight: InFlight,
+    places: Places,
     results: Results,
     metrics: VerificationMetrics,
     /// Of each property, by registered domain.
@@ -89,6 +92,7 @@ impl Verification {
             cas,
             schedule: config.schedule,
             in_flight: InFlight::default(),
+            places: Places::default(),
             results,
             metrics,
             token_files: Arc::new(Buckets::new(config.token_files, TOKEN_FILE_DOMAINS)),
@@ -122,14 +126,16 @@ impl Verification {
 }
 
 impl Service {
-    /// Verifies a hostname's DNS because somebody asks for it, keeps what was seen and does what
-    /// follows. Whoever asks while a check runs gets what that one finds. `None` where the hostname is
-    /// never verified.
+    /// Verifies the DNS of a property's hostname because somebody asks for it, keeps what was seen and
+    /// does what follows. Whoever asks while a check runs gets what that one finds. `None` where the
+    /// hostname is never verified.
     pub(crate) async fn verify(
         &self,
         call: Call,
-        id: HostnameId,
+        (property, id): (PropertyId, HostnameId),
     ) -> Result<Option<Arc<Evidence>>, ServiceError> {
+        let place = self.verification.places.take(property);
+        let _place = place.ok_or(VerificationError::TooMany)?;
         self.check(call, id, Trigger::Request).await
     }
 
@@ -156,7 +162,8 @@ impl Service {
     }
 
     /// Does what a request for a certificate means: external hostnames are verified first; those whose
-    /// DNS leads here, and all others, get a job, unless one is open.
+    /// DNS leads here, and all others, get a job, unless one is open or what they have lasts: a CA
+    /// counts what it issues.
     pub(crate) async fn request_certificate(
         &self,
         call: Call,
@@ -171,7 +178,7 @@ impl Service {
         if view.certificates.iter().any(|own| own.issuer == CertificateIssuer::Uploaded) {
             return Err(VerificationError::UploadedCertificate.into());
         }
-        if let Some(evidence) = self.verify(call, id).await? {
+        if let Some(evidence) = self.verify(call, (property, id)).await? {
             match evidence.verdict() {
                 Verdict::Passed => {}
                 Verdict::Failed => return Err(VerificationError::Failed(evidence).into()),
@@ -189,6 +196,10 @@ impl Service {
                 Title::Held => VerificationError::Changed,
             }
             .into());
+        }
+        let view = self.view_in(&mut change, &owner, id).await?;
+        if view.is_served_well() {
+            return Ok(view);
         }
         if let Enqueued::New(_) = store::job::enqueue(&mut change, id).await? {
             let (object, detail) = (&hostname.name.to_string(), json!({"hostnameId": id}));

@@ -3,18 +3,23 @@
 use std::{collections::HashMap, sync::Arc};
 
 use landfall_dns::{RequiredRecord, required_record};
-use landfall_model::{Hostname, HostnameId};
+use landfall_model::{HostPattern, Hostname, HostnameId};
 use time::OffsetDateTime;
 
 use super::{Service, ServiceError};
 use crate::{
-    certificate::CertificateSummary,
+    certificate::{CertificateIssuer, CertificateSummary},
     hostname::{
         ManagedHostname, Placement,
         certificate_state::{CertificateState, PublicStatus, Situation},
         deployment::{Deployment, Fleet, Publication, Published},
     },
-    store::{self, Connection, hostname::PageIds, job::JobState, verification::VerificationState},
+    store::{
+        self, Connection,
+        hostname::PageIds,
+        job::{JobStage, JobState},
+        verification::VerificationState,
+    },
 };
 
 /// A hostname with what belongs to it.
@@ -37,6 +42,21 @@ impl HostnameView {
         let deployment = self.published.deployment();
         let live = if self.certificates.is_empty() { 0 } else { deployment.live };
         Deployment { live, ..deployment }
+    }
+
+    /// Whether all of its names have certificates of its own that last for more than the third of
+    /// their time in which they are renewed, and none is being issued.
+    pub(crate) fn is_served_well(&self) -> bool {
+        let now = self.published.fleet.at;
+        let lasts = |own: &CertificateSummary| {
+            own.issuer != CertificateIssuer::Inherited
+                && own.not_after - now > (own.not_after - own.not_before) / 3
+        };
+        let is_served = |name: &HostPattern| {
+            self.certificates.iter().any(|own| lasts(own) && own.serves.contains(name))
+        };
+        let is_idle = self.job.as_ref().is_none_or(|job| job.stage != JobStage::Open);
+        is_idle && self.hostname.names().iter().all(is_served)
     }
 
     /// What state its certificate is in.

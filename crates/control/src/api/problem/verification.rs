@@ -1,6 +1,6 @@
 //! Why a hostname's certificate can't be requested.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use http::StatusCode;
 use landfall_dns::Evidence;
@@ -27,6 +27,13 @@ pub(super) fn problem(error: &VerificationError) -> Problem {
         VerificationError::Changed => {
             Problem::conflict("hostname_changed", "The hostname was changed meanwhile. Ask again.")
         }
+        VerificationError::TooMany => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Too many requests",
+            "So many of the property's hostnames are being verified that this one has to wait.",
+        )
+        .retry_in(Duration::from_secs(5)),
         VerificationError::UploadedCertificate => Problem::new(
             StatusCode::BAD_REQUEST,
             "uploaded_certificate",
