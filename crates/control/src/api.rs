@@ -31,7 +31,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use landfall_feed::sign::SigningKey;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -96,6 +96,7 @@ pub(crate) fn router(app: SharedApp) -> Router {
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(caught))
         .layer(middleware::from_fn(cloudflare::translate))
+        .layer(middleware::map_response(close_if_too_much))
         .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }
@@ -159,6 +160,14 @@ async fn observe(State(app): State<SharedApp>, request: Request, next: Next) -> 
     let class = RouteClass::of(request.uri().path());
     let response = next.run(request).await;
     app.metrics.request(class, response.status());
+    response
+}
+
+/// Whoever asks too much has no use for its connection for now, and others may.
+async fn close_if_too_much(mut response: Response) -> Response {
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

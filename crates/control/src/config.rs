@@ -13,7 +13,7 @@ use landfall_model::{Hostname, Network, Origin, OriginHost, config::Problem, net
 use serde::Deserialize;
 
 pub use api::RawApi;
-pub(crate) use api::{ApiConfig, RateLimits};
+pub(crate) use api::{ApiConfig, ConnectionLimits, RateLimits};
 pub(crate) use limits::Limits;
 pub use limits::RawLimits;
 pub(crate) use verification::{Authorities, ChecksAtATime, Schedule, VerificationConfig};

@@ -17,8 +17,8 @@ use axum::{
 use landfall_feed::protocol::{ACK_PATH, CHANGES_PATH, MAX_WAIT_SECONDS, SNAPSHOT_PATH};
 
 use crate::{
-    api::{SharedApp, guard::bearer, problem::Problem, within},
-    peer::Peer,
+    api::{SharedApp, guard::bearer, problem::Problem, throttle::too_many, within},
+    peer::{Holder, Peer},
     store::{self, StoreError},
     token::{PopId, Presented},
 };
@@ -53,8 +53,9 @@ async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: N
     match proven {
         Ok(Some(id)) => {
             app.pops_seen.note(id, Instant::now());
-            if let Some(peer) = request.extensions().get::<Peer>() {
-                peer.prove();
+            let peer = request.extensions().get::<Peer>();
+            if let Some(Err(refused)) = peer.map(|peer| peer.belong_to(Holder::Pop(id))) {
+                return too_many(refused, &app.limits.connections).into_response();
             }
             request.extensions_mut().insert(id);
             next.run(request).await

@@ -69,8 +69,8 @@ pub(crate) struct Metrics {
     pub(crate) verification: VerificationMetrics,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
-    /// Connections that were closed because their client had too many without a key.
-    pub(crate) connections_refused: IntCounter,
+    /// Connections that showed no key or token and were closed to make way for others.
+    pub(crate) connections_dropped: IntCounter,
     /// Long polls that wait.
     pub(crate) long_polls: IntGauge,
 }
@@ -130,9 +130,9 @@ impl Metrics {
             revision: gauge("landfall_feed_revision", "The revision of the last change.")?,
             epoch: gauge("landfall_feed_epoch", "The epoch of the feed.")?,
             connections: gauge("landfall_control_connections", "Connections that are open.")?,
-            connections_refused: counter(
-                "landfall_control_connections_refused_total",
-                "Connections closed because their client had too many that showed no key.",
+            connections_dropped: counter(
+                "landfall_control_connections_dropped_total",
+                "Connections that showed no key or token and were closed to make way for others.",
             )?,
             long_polls: gauge("landfall_feed_long_polls", "Long polls that wait.")?,
             pop_applied: by_pop("landfall_pop_applied_revision", "What each PoP has applied.")?,

@@ -100,7 +100,7 @@ async fn read_of_kind(
 
 /// Takes what is still on its way of a refused body, within bounds: closing at once would reset
 /// the connection, and many clients lose the answer with it (RFC 9112 section 9.6).
-async fn discard(mut body: BodyDataStream) {
+pub(super) async fn discard(mut body: BodyDataStream) {
     let reading = async {
         let mut left = DISCARDED_BYTES;
         while let Some(Ok(chunk)) = body.next().await {

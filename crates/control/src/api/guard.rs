@@ -14,11 +14,11 @@ use http::{HeaderMap, StatusCode, header};
 use landfall_model::{HostnameId, PropertyId};
 use time::OffsetDateTime;
 
-use super::{SharedApp, condition, problem::Problem};
+use super::{SharedApp, body, condition, problem::Problem, throttle};
 use crate::{
     api_key::{Caller, Scope},
     call::{Actor, Call, Conditions},
-    peer::Peer,
+    peer::{Holder, Peer},
     store,
     token::{ApiKeyId, Presented},
 };
@@ -146,12 +146,19 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
     let admitted = async {
         let caller = authenticate(&gate.app, headers, peer.as_ref(), now).await?;
         let allowance = gate.app.throttle.request(&caller, Instant::now())?;
+        if let Some(peer) = &peer {
+            let kept = peer.belong_to(Holder::of(&caller));
+            kept.map_err(|refused| throttle::too_many(refused, &gate.app.limits.connections))?;
+        }
         Ok((caller, allowance))
     };
     let (caller, allowance) = match admitted.await {
         Ok(admitted) => admitted,
         Err(problem) => {
             gate.app.metrics.refused(&problem);
+            if problem.status() == StatusCode::TOO_MANY_REQUESTS {
+                body::discard(request.into_body().into_data_stream()).await;
+            }
             return (gate.refuse)(problem);
         }
     };
@@ -197,9 +204,6 @@ pub(crate) async fn authenticate(
         Some(presented) => prove(app, &presented, now).await?,
         None => None,
     };
-    if let (Some(_), Some(peer)) = (&proven, peer) {
-        peer.prove();
-    }
     proven.ok_or_else(|| {
         if let Some(refused) = app.refused_api_keys.count(Instant::now()) {
             tracing::warn!(refused, "requests to the API came without a valid API key");

@@ -15,8 +15,8 @@ use landfall_model::PropertyId;
 use super::problem::Problem;
 use crate::{
     api_key::Caller,
-    config::RateLimits,
-    peer::Peer,
+    config::{ConnectionLimits, RateLimits},
+    peer::{Peer, TooMany},
     rate::{Buckets, Quota, Verdict},
     token::ApiKeyId,
 };
@@ -25,6 +25,9 @@ use crate::{
 const MAX_KEYS: usize = 10_000;
 const MAX_PROPERTIES: usize = 10_000;
 const MAX_CLIENTS: usize = 10_000;
+
+/// When to come back with a connection that was one too many.
+const CONNECTIONS_RETRY: Duration = Duration::from_secs(5);
 
 /// Limits of requests.
 #[derive(Debug)]
@@ -82,6 +85,22 @@ impl Throttle {
 fn limited(detail: &str, retry_in: Duration) -> Problem {
     let status = StatusCode::TOO_MANY_REQUESTS;
     Problem::new(status, "rate_limited", "Too many requests", detail).retry_in(retry_in)
+}
+
+/// A connection more than there may be.
+pub(crate) fn too_many(refused: TooMany, limits: &ConnectionLimits) -> Problem {
+    let detail = match refused {
+        TooMany::Holder => format!(
+            "A key for all properties, or those for one together, have {} connections at a time.",
+            limits.per_holder
+        ),
+        TooMany::Client => {
+            format!("An address has {} connections with keys at a time.", limits.per_client)
+        }
+        TooMany::Keys => "All connections that keys may have are taken.".to_owned(),
+    };
+    let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "Too many connections");
+    Problem::new(status, "too_many_connections", title, detail).retry_in(CONNECTIONS_RETRY)
 }
 
 /// What a key may still do.

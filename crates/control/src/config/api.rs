@@ -22,11 +22,21 @@ pub struct RawApi {
     /// How long a request's header may take to arrive. Default: 10 s.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// The most connections at a time; more wait in the listener's backlog. Default: 4,096.
+    /// The most connections at a time. One more takes the place of the oldest that has shown no valid
+    /// key or token yet, or waits in the listener's backlog. Default: 4,096.
     pub max_connections: u32,
+    /// How many of these API keys never take: they are left for PoPs, health checks, and whoever has
+    /// yet to show a key. Default: 256.
+    pub reserved_connections: u32,
     /// The most connections at a time of one address (of IPv6, a /64) that have shown no valid key or
-    /// token yet; more are closed. Default: 256.
+    /// token yet; one more takes the place of the oldest. Default: 256.
     pub max_unproven_connections: u32,
+    /// The most connections at a time of one address (of IPv6, a /64) that have shown an API key; a
+    /// request on one more is answered 429, and the connection closed. Default: 1,024.
+    pub max_connections_per_address: u32,
+    /// The same of the keys for one property together, of a key for all properties, and of one PoP.
+    /// Default: 512.
+    pub max_connections_per_property: u32,
     /// How long requests in progress may go on once a stop is asked for. Default: 10 s.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
@@ -57,7 +67,10 @@ impl Default for RawApi {
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
             max_connections: 4_096,
+            reserved_connections: 256,
             max_unproven_connections: 256,
+            max_connections_per_address: 1_024,
+            max_connections_per_property: 512,
             drain: Duration::from_secs(10),
             rate_limit: 1_200,
             rate_burst: 1_200,
@@ -78,13 +91,26 @@ pub(crate) struct ApiConfig {
     pub(crate) max_body: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) header_timeout: Duration,
-    pub(crate) max_connections: usize,
+    pub(crate) connections: ConnectionLimits,
     pub(crate) drain: Duration,
-    pub(crate) max_unproven_connections: usize,
     pub(crate) rates: RateLimits,
     pub(crate) keys_per_property: u32,
     pub(crate) import_max_body: usize,
     pub(crate) import_max_lines: usize,
+}
+
+/// How many connections there may be at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) in_all: usize,
+    /// How many of all API keys never take.
+    pub(crate) reserved: usize,
+    /// Of one client, with no key or token shown yet.
+    pub(crate) unproven: usize,
+    /// Of one client, with API keys.
+    pub(crate) per_client: usize,
+    /// Of one property's keys, of another key, of a PoP.
+    pub(crate) per_holder: usize,
 }
 
 /// How many requests there may be.
@@ -113,9 +139,7 @@ pub(super) fn check(raw: &RawApi, problems: &mut Vec<Problem>) -> Option<ApiConf
             format!("expected 64KiB to 64MiB, got {}", raw.max_body),
         ));
     }
-    if raw.max_connections == 0 {
-        problems.push(Problem::new("api.max_connections", "expected at least 1"));
-    }
+    let connections = check_connections(raw, problems);
     let times = [
         ("api.request_timeout", raw.request_timeout),
         ("api.header_timeout", raw.header_timeout),
@@ -131,9 +155,8 @@ pub(super) fn check(raw: &RawApi, problems: &mut Vec<Problem>) -> Option<ApiConf
         max_body,
         request_timeout: raw.request_timeout,
         header_timeout: raw.header_timeout,
-        max_connections: raw.max_connections as usize,
+        connections,
         drain: raw.drain,
-        max_unproven_connections: raw.max_unproven_connections as usize,
         rates: RateLimits {
             key: quota(raw.rate_limit, raw.rate_burst),
             property: quota(raw.property_rate_limit, raw.property_rate_burst),
@@ -145,11 +168,30 @@ pub(super) fn check(raw: &RawApi, problems: &mut Vec<Problem>) -> Option<ApiConf
     })
 }
 
-/// Checks the limits of how much may come; answers the largest body of an import, in bytes.
 fn quota(per_minute: u32, burst: u32) -> Quota {
     Quota { per_minute, burst }
 }
 
+fn check_connections(raw: &RawApi, problems: &mut Vec<Problem>) -> ConnectionLimits {
+    if raw.max_connections == 0 {
+        problems.push(Problem::new("api.max_connections", "expected at least 1"));
+    } else if raw.reserved_connections >= raw.max_connections {
+        let message = format!(
+            "expected less than api.max_connections, which is {}, got {}",
+            raw.max_connections, raw.reserved_connections
+        );
+        problems.push(Problem::new("api.reserved_connections", message));
+    }
+    ConnectionLimits {
+        in_all: raw.max_connections as usize,
+        reserved: raw.reserved_connections as usize,
+        unproven: raw.max_unproven_connections as usize,
+        per_client: raw.max_connections_per_address as usize,
+        per_holder: raw.max_connections_per_property as usize,
+    }
+}
+
+/// Checks the limits of how much may come; answers the largest body of an import, in bytes.
 fn check_counts(raw: &RawApi, problems: &mut Vec<Problem>) -> usize {
     let counts = [
         ("api.rate_limit", raw.rate_limit),
@@ -158,6 +200,8 @@ fn check_counts(raw: &RawApi, problems: &mut Vec<Problem>) -> usize {
         ("api.property_rate_burst", raw.property_rate_burst),
         ("api.keys_per_property", raw.keys_per_property),
         ("api.max_unproven_connections", raw.max_unproven_connections),
+        ("api.max_connections_per_address", raw.max_connections_per_address),
+        ("api.max_connections_per_property", raw.max_connections_per_property),
         ("api.failed_auth_limit", raw.failed_auth_limit),
         ("api.import_max_lines", raw.import_max_lines),
     ];

@@ -18,7 +18,7 @@ use tower_layer::Layer;
 
 use crate::{
     api::SharedApp,
-    peer::{Peer, Unproven},
+    peer::{Peer, Peers},
 };
 
 /// How long to wait before accepting again after the system refused to.
@@ -27,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The connections that are open, at most as many as the config allows.
 pub(super) struct Connections {
     app: SharedApp,
-    unproven: Arc<Unproven>,
+    peers: Arc<Peers>,
     permits: Arc<Semaphore>,
     tasks: JoinSet<()>,
     graceful: GracefulShutdown,
@@ -36,32 +36,28 @@ pub(super) struct Connections {
 impl Connections {
     /// None yet.
     pub(super) fn new(app: SharedApp) -> Self {
-        let permits = Arc::new(Semaphore::new(app.limits.max_connections));
-        let unproven = Arc::new(Unproven::new(app.limits.max_unproven_connections));
-        Self { app, unproven, permits, tasks: JoinSet::new(), graceful: GracefulShutdown::new() }
+        let limits = app.limits.connections;
+        let permits = Arc::new(Semaphore::new(limits.in_all));
+        let peers = Peers::new(limits, app.metrics.connections_dropped.clone());
+        Self { app, peers, permits, tasks: JoinSet::new(), graceful: GracefulShutdown::new() }
     }
 
-    /// Accepts for as long as it is polled. Over the limit, connections wait in the backlog.
+    /// Accepts for as long as it is polled.
     pub(super) async fn accept(&mut self, listener: TcpListener, router: Router) -> &'static str {
         loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                return "accept connections";
-            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 Some(_) = self.tasks.join_next() => continue,
             };
             match accepted {
-                Ok((stream, peer)) => match self.unproven.admit(peer.ip()) {
-                    Some(peer) => {
-                        let router = Extension(peer).layer(router.clone());
-                        self.serve(stream, router, permit);
-                    }
-                    None => {
-                        self.app.metrics.connections_refused.inc();
-                        tracing::debug!(%peer, "too many connections without a key");
-                    }
-                },
+                Ok((stream, address)) => {
+                    let Some(permit) = self.room().await else {
+                        return "accept connections";
+                    };
+                    let peer = self.peers.admit(address.ip());
+                    let router = Extension(peer.clone()).layer(router.clone());
+                    self.serve(stream, router, (peer, permit));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -70,11 +66,24 @@ impl Connections {
         }
     }
 
+    /// A place for one more connection. Where all are taken, the oldest of those that showed no key or
+    /// token makes way; without any of those, the new one waits, and others in the backlog behind it.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        let permits = Arc::clone(&self.permits);
+        match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                self.peers.make_room();
+                permits.acquire_owned().await.ok()
+            }
+        }
+    }
+
     fn serve(
         &mut self,
         stream: TcpStream,
         router: AddExtension<Router, Peer>,
-        permit: OwnedSemaphorePermit,
+        (peer, permit): (Peer, OwnedSemaphorePermit),
     ) {
         // Answers are written whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
@@ -94,8 +103,13 @@ impl Connections {
         let open = self.app.metrics.connections.clone();
         self.tasks.spawn(async move {
             open.inc();
-            if let Err(error) = watched.await {
-                tracing::debug!(%error, "a connection ended early");
+            tokio::select! {
+                ended = watched => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                },
+                () = peer.cut() => {
+                    tracing::debug!(?peer, "a connection that showed no key made way for another");
+                }
             }
             open.dec();
             drop(permit);

@@ -20,7 +20,11 @@ const REFUSALS: &[(Told, u16, &str)] = &[
     (Told::WithBody, 413, "`body_too_large`"),
     (Told::WithBody, 415, "`unsupported_media_type`: the body is not declared as JSON."),
     (Told::WithBody, 422, "A field is unknown, missing or can't be used: `field` says which."),
-    (Told::All, 429, "`rate_limited`: `Retry-After` says when to come back."),
+    (
+        Told::All,
+        429,
+        "`rate_limited` or `too_many_connections`: `Retry-After` says when to come back.",
+    ),
     (Told::All, 500, "`internal`: the control plane's log says why."),
     (
         Told::All,
