@@ -1,4 +1,7 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 
 use landfall_model::{Hostname, Network, network::is_public};
 
@@ -6,7 +9,8 @@ use landfall_model::{Hostname, Network, network::is_public};
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
     /// The resolvers, those to ask first in front; two are asked at a time, and those past the eighth
-    /// never. None: the system's, from `/etc/resolv.conf`.
+    /// never. One that is listed again is left out: it is no second witness. None: the system's, from
+    /// `/etc/resolv.conf`.
     pub resolvers: Vec<SocketAddr>,
     /// The domain of ours under which names that nobody has asked for show whether a resolver is
     /// alive. None: the root's name servers do, which one that is cut off may remember.
@@ -43,8 +47,19 @@ impl Default for DnsConfig {
 
 impl DnsConfig {
     /// Whether an address that somebody's DNS names may be sent anything.
-    pub(crate) fn admits(&self, address: std::net::IpAddr) -> bool {
+    pub(crate) fn admits(&self, address: IpAddr) -> bool {
         is_public(address) || self.allowed_networks.iter().any(|network| network.contains(address))
+    }
+}
+
+/// A resolver's one form: an IPv4 address in its IPv6 form is the same resolver.
+pub fn canonical_resolver(resolver: SocketAddr) -> SocketAddr {
+    match (resolver.ip().to_canonical(), resolver) {
+        // Its zone is a part of a link-local address (RFC 4007 section 6).
+        (IpAddr::V6(_), SocketAddr::V6(own)) => {
+            SocketAddrV6::new(*own.ip(), own.port(), 0, own.scope_id()).into()
+        }
+        (address, _) => SocketAddr::new(address, resolver.port()),
     }
 }
 

@@ -25,7 +25,7 @@ mod walk;
 mod zone;
 
 pub use caa::{CaaAnswer, Issuer};
-pub use config::{DnsConfig, DnsError, ZoneServers};
+pub use config::{DnsConfig, DnsError, ZoneServers, canonical_resolver};
 pub use evidence::{
     AddressEvidence, AddressOwner, CaaEvidence, CaaVerdict, Conflict, DomainValidation, Evidence,
     Finding, HttpTokenEvidence, HttpTokenSlug, LookupEvidence, LookupOutcome, TxtTokenEvidence,

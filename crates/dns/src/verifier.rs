@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use hickory_resolver::{proto::rr::Name, system_conf::read_system_conf};
@@ -10,6 +10,7 @@ use crate::{
     DnsConfig, DnsError, Evidence, Expectation, LookupOutcome, ZoneServers,
     ask::Asker,
     caa::{self, CaaSet},
+    canonical_resolver,
     conclusion::{conclude, zone_should_tell},
     exchange::Server,
     names::{question, shown},
@@ -45,6 +46,7 @@ impl Verifier {
         if config.resolvers.is_empty() {
             config.resolvers = system_resolvers()?;
         }
+        config.resolvers = distinct(&config.resolvers);
         config.resolvers.truncate(MAX_RESOLVERS);
         let sockets = Sockets::new(config.sockets);
         Ok(Self { config: Arc::new(config), sockets })
@@ -176,6 +178,13 @@ impl SeenByAll {
         };
         Self { heard, zone_sights: Vec::new(), zone: None }
     }
+}
+
+/// Each resolver once, where it comes first.
+fn distinct(resolvers: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut seen = HashSet::new();
+    let canonical = resolvers.iter().map(|resolver| canonical_resolver(*resolver));
+    canonical.filter(|resolver| seen.insert(*resolver)).collect()
 }
 
 fn system_resolvers() -> Result<Vec<SocketAddr>, DnsError> {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use landfall_dns::{CaIdentity, DnsConfig, ZoneServers};
+use landfall_dns::{CaIdentity, DnsConfig, ZoneServers, canonical_resolver};
 use landfall_model::{Hostname, Network, config::Problem};
 use serde::Deserialize;
 
@@ -239,11 +239,17 @@ fn check_resolvers(texts: &[String], problems: &mut Vec<Problem>) -> Vec<SocketA
     }
     let mut resolvers = Vec::new();
     for (index, text) in texts.iter().enumerate() {
+        let key = format!("dns.resolvers[{index}]");
         let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
-        match text.parse::<SocketAddr>().or_else(|_| alone()) {
+        match text.parse().or_else(|_| alone()).map(canonical_resolver) {
+            Ok(resolver) if resolvers.contains(&resolver) => {
+                let message = format!(
+                    "expected each resolver once, got {text:?} again: it is no second witness"
+                );
+                problems.push(Problem::new(&key, message));
+            }
             Ok(resolver) => resolvers.push(resolver),
             Err(_) => {
-                let key = format!("dns.resolvers[{index}]");
                 let message = format!(
                     "expected an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\", got {text:?}"
                 );
@@ -339,6 +345,23 @@ mod tests {
         let resolvers = check_resolvers(&texts, &mut problems);
         let ports: Vec<u16> = resolvers.iter().map(SocketAddr::port).collect();
         assert_eq!((ports, problems.len()), (vec![53, 5353, 53, 5353], 0));
+    }
+
+    #[test]
+    fn a_resolver_is_listed_once() {
+        for (texts, key) in [
+            (["192.0.2.53", "192.0.2.53"], "dns.resolvers[1]"),
+            (["192.0.2.53", "192.0.2.53:53"], "dns.resolvers[1]"),
+            (["192.0.2.53:5353", "[::ffff:192.0.2.53]:5353"], "dns.resolvers[1]"),
+            (["::ffff:192.0.2.53", "192.0.2.53"], "dns.resolvers[1]"),
+            (["2001:db8::53", "[2001:db8:0::53]:53"], "dns.resolvers[1]"),
+            (["192.0.2.53", "192.0.2.53:5353"], ""),
+        ] {
+            let mut problems = Vec::new();
+            check_resolvers(&texts.map(str::to_owned), &mut problems);
+            let found = problems.first().map_or("", |problem| problem.key.as_str());
+            assert_eq!(found, key, "{texts:?}");
+        }
     }
 
     #[test]

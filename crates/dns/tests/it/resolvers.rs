@@ -53,6 +53,16 @@ async fn other_resolvers_are_used_where_two_are_dead() {
     assert_eq!(answered, alive);
 }
 
+#[tokio::test]
+async fn a_resolver_that_is_listed_twice_is_one() {
+    let world = World::start(RIGHT).await;
+    let resolver = world.resolver.address();
+    let same = format!("[::ffff:{}]:{}", resolver.ip(), resolver.port()).parse().unwrap();
+    let evidence = verify(&world.config(&[resolver, resolver, same]), "www.shop.test").await;
+    assert_eq!(evidence.finding, Finding::PointsHere, "{evidence:#?}");
+    assert_eq!(evidence.resolvers, [resolver]);
+}
+
 /// A resolver that has an address for the name, and is as fast with that as with all else.
 async fn says(own: &'static str, delay: Duration) -> Scripted {
     Scripted::start(move |asked: &Asked| {
