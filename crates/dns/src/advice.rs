@@ -1,6 +1,6 @@
 //! One sentence for the person who edits the zone: what to change, with names and addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use landfall_model::HostPattern;
 
@@ -26,6 +26,8 @@ pub(crate) struct Case<'a> {
     /// What the look that is believed shows, where too few resolvers show anything.
     pub(crate) shown: Finding,
     pub(crate) ground: Ground,
+    /// The resolver by which DNSSEC fails, where another one's look is believed.
+    pub(crate) fails_dnssec: Option<SocketAddr>,
     /// The zone that the name is in, where its servers were asked.
     pub(crate) zone: Option<&'a str>,
     pub(crate) conflicts: &'a [Conflict],
@@ -39,10 +41,7 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
         return sentence;
     }
     match case.shown {
-        Finding::PointsHere if case.finding == Finding::OneResolver => format!(
-            "Nothing is to be changed: {name} points here by one of our resolvers, which decides nothing \
-             alone, and is checked again later."
-        ),
+        Finding::PointsHere if case.finding == Finding::OneResolver => case.alone(),
         Finding::PointsHere => case.passed(),
         Finding::NxDomain => format!("Create {}: {name} does not exist yet.", case.record()),
         Finding::NoData => format!("Create {}: {name} has no address yet.", case.record()),
@@ -106,6 +105,24 @@ impl Case<'_> {
             self.name,
             resolver.ip()
         ))
+    }
+
+    /// It points here by one resolver alone.
+    fn alone(&self) -> String {
+        let name = self.name;
+        match self.fails_dnssec {
+            Some(resolver) => format!(
+                "Mend the DNSSEC of the zone that {} is in, or remove the zone's DS record at the \
+                 registrar: it fails at our resolver {}, and that {name} points here by another one decides \
+                 nothing.",
+                self.last(),
+                resolver.ip()
+            ),
+            None => format!(
+                "Nothing is to be changed: {name} points here by one of our resolvers, which decides \
+                 nothing alone, and is checked again later."
+            ),
+        }
     }
 
     fn passed(&self) -> String {

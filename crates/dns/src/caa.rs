@@ -17,6 +17,9 @@ pub use issuer::{CaaAnswer, Issuer};
 
 /// How many names are asked for at a time.
 const AT_A_TIME: usize = 8;
+/// The names above a hostname are asked from so many labels up: nobody has zones any deeper, and each
+/// would be a question.
+const MAX_LABELS: usize = 16;
 /// How many records are shown, and how much of each.
 const MAX_SHOWN: usize = 20;
 const MAX_SHOWN_LEN: usize = 300;
@@ -43,11 +46,11 @@ pub(crate) enum CaaSet {
     },
 }
 
-/// Climbs from the name to the first one with CAA records (RFC 8659 section 3).
+/// Climbs from the name to the first one with CAA records (RFC 8659 section 3), past names above it that
+/// have more than [`MAX_LABELS`] labels.
 pub(crate) async fn climb(asker: &Asker<'_>, name: &HostPattern) -> CaaSet {
     let Some(name) = absolute(name.base().as_str()) else { return CaaSet::Absent };
-    let names: Vec<Name> = upwards(&name).collect();
-    let sets = names.into_iter().map(|name| records(asker, name));
+    let sets = asked(&name).into_iter().map(|name| records(asker, name));
     let mut sets = stream::iter(sets).buffered(AT_A_TIME);
     while let Some(set) = sets.next().await {
         match set {
@@ -56,6 +59,11 @@ pub(crate) async fn climb(asker: &Asker<'_>, name: &HostPattern) -> CaaSet {
         }
     }
     CaaSet::Absent
+}
+
+/// Whose records are asked for, the longest name first.
+fn asked(name: &Name) -> Vec<Name> {
+    upwards(name).filter(|own| own == name || own.iter().count() <= MAX_LABELS).collect()
 }
 
 async fn records(asker: &Asker<'_>, name: Name) -> CaaSet {

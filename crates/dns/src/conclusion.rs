@@ -23,6 +23,8 @@ pub(crate) struct Conclusion {
     /// Who answered, and did not merely fail.
     pub(crate) answered: Vec<SocketAddr>,
     pub(crate) ground: Ground,
+    /// The resolver by which DNSSEC fails, where another one's look is believed.
+    pub(crate) fails_dnssec: Option<SocketAddr>,
     /// Resolvers that say something else than is believed, where they don't agree.
     pub(crate) differing: Vec<(SocketAddr, BTreeSet<IpAddr>)>,
 }
@@ -62,7 +64,10 @@ pub(crate) fn conclude(
         let finding = judge(own.word, expected);
         (own, finding)
     });
-    let speaking = speaking(judged.collect());
+    let judged: Vec<_> = judged.collect();
+    let by_dnssec = judged.iter().find(|(_, finding)| *finding == Finding::DnssecFails);
+    let fails_dnssec = by_dnssec.map(|(own, _)| own.server);
+    let speaking = speaking(judged);
     let answered = speaking.iter().map(|(own, _)| own.server);
     let answered: Vec<SocketAddr> = answered.filter(|own| heard.asked.contains(own)).collect();
     let Some((own, shown)) = weakest(&speaking) else { return nobody(heard.silence) };
@@ -90,7 +95,8 @@ pub(crate) fn conclude(
         }
         Verdict::Passed | Verdict::Failed | Verdict::Inconclusive => shown,
     };
-    Conclusion { sight: sight.clone(), finding, shown, answered, ground, differing }
+    let fails_dnssec = fails_dnssec.filter(|_| shown != Finding::DnssecFails);
+    Conclusion { sight: sight.clone(), finding, shown, answered, ground, fails_dnssec, differing }
 }
 
 /// Where no resolver answered.
@@ -106,6 +112,7 @@ fn nobody(silence: SilentPart) -> Conclusion {
         shown: finding,
         answered: Vec::new(),
         ground: Ground::Resolvers,
+        fails_dnssec: None,
         differing: Vec::new(),
     }
 }

@@ -36,7 +36,8 @@ pub(crate) struct Findings<'a> {
 impl Findings<'_> {
     /// The evidence.
     pub(crate) fn evidence(self) -> Evidence {
-        let Conclusion { sight, finding, shown, answered, ground, .. } = &self.conclusion;
+        let Conclusion { sight, finding, shown, answered, ground, fails_dnssec, .. } =
+            &self.conclusion;
         let conflicts = self.conflicts();
         let case = Case {
             name: self.name,
@@ -45,6 +46,7 @@ impl Findings<'_> {
             finding: *finding,
             shown: *shown,
             ground: *ground,
+            fails_dnssec: *fails_dnssec,
             zone: self.zone.as_ref().map(|(zone, _)| zone.as_str()),
             conflicts: &conflicts,
             caa: &self.caa,

@@ -68,3 +68,12 @@ fn what_cannot_be_looked_up_blocks_issuance() {
     let evidence = evidence(&set, &"www.shop.test".parse().unwrap(), CAS);
     assert_eq!(evidence.verdict, CaaVerdict::Failed);
 }
+
+#[test]
+fn a_hostname_with_many_labels_takes_no_more_questions_than_one_with_some() {
+    let name = |labels: usize| absolute(&vec!["a"; labels].join(".")).unwrap();
+    for (labels, questions) in [(1, 1), (3, 3), (16, 16), (17, 17), (118, 17)] {
+        let names = asked(&name(labels));
+        assert_eq!((names.len(), names.first()), (questions, Some(&name(labels))));
+    }
+}

@@ -1,7 +1,7 @@
 //! Whether bytes are the answer to a question.
 
 use hickory_resolver::proto::{
-    op::{Message, MessageType},
+    op::{Message, MessageType, ResponseCode},
     serialize::binary::DecodeError,
 };
 
@@ -24,13 +24,20 @@ pub(super) fn read(bytes: &[u8], request: &Message) -> Reading {
     match Message::from_vec(bytes) {
         Ok(message)
             if message.metadata.message_type == MessageType::Response
-                && message.queries == request.queries =>
+                && (message.queries == request.queries || is_bare_failure(&message)) =>
         {
             Reading::Answer(Box::new(message))
         }
         Ok(_) => Reading::Foreign,
         Err(error) => Reading::Unreadable(error),
     }
+}
+
+/// Whether a server that fails says so without the question, as some do: with another question it is an
+/// answer to that.
+fn is_bare_failure(message: &Message) -> bool {
+    let code = message.metadata.response_code;
+    message.queries.is_empty() && code != ResponseCode::NoError && code != ResponseCode::NXDomain
 }
 
 #[cfg(test)]
@@ -66,6 +73,15 @@ mod tests {
         for bytes in foreign {
             assert!(matches!(read(bytes, &request), Reading::Foreign), "{bytes:?}");
         }
+        let bare = |code| {
+            let mut message = Message::response(id, OpCode::Query);
+            message.metadata.response_code = code;
+            message.to_vec().unwrap()
+        };
+        assert!(is_answer(&bare(ResponseCode::ServFail)));
+        assert!(is_answer(&bare(ResponseCode::Refused)));
+        assert!(!is_answer(&bare(ResponseCode::NoError)));
+        assert!(!is_answer(&bare(ResponseCode::NXDomain)));
         let cut = [&id.to_be_bytes()[..], b"\x81\x80\0\x01\0\xff"].concat();
         assert!(matches!(read(&cut, &request), Reading::Unreadable(_)));
     }

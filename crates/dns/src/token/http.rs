@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeSet,
     error::Error,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use http::{Request, StatusCode, header};
@@ -79,15 +79,9 @@ impl Verifier {
         own: &[IpAddr],
         deadline: Instant,
     ) -> Result<String, Failure> {
-        let Some(addresses) = self.hosts(hostname, deadline).await else {
-            return Err(Failure::Transport(
-                "Too few resolvers of ours answered to prove anything.",
-            ));
-        };
-        if addresses.is_empty() {
-            return Err(Failure::Transport("The host has no address in the DNS."));
-        }
-        if addresses.iter().any(|address| own.contains(address)) {
+        let addresses = self.hosts(hostname, deadline).await?;
+        let own: BTreeSet<IpAddr> = own.iter().copied().map(reached).collect();
+        if addresses.iter().any(|address| own.contains(&reached(*address))) {
             return Err(Failure::Transport(
                 "The host leads to a PoP of ours, which proves nothing: publish the TXT record.",
             ));
@@ -109,20 +103,38 @@ impl Verifier {
         get(stream, request).await
     }
 
-    /// The host's addresses as every resolver has them, or else as its zone's servers do; `None` where
-    /// fewer resolvers answered than should.
-    async fn hosts(&self, hostname: &Hostname, deadline: Instant) -> Option<BTreeSet<IpAddr>> {
-        let Some(name) = absolute(hostname.as_str()) else { return Some(BTreeSet::new()) };
+    /// The host's addresses as every resolver has them, or else as its zone's servers do: at least one.
+    async fn hosts(
+        &self,
+        hostname: &Hostname,
+        deadline: Instant,
+    ) -> Result<BTreeSet<IpAddr>, Failure> {
+        let none = Err(Failure::Transport("The host has no address in the DNS."));
+        let Some(name) = absolute(hostname.as_str()) else { return none };
         let heard = self.hear_addresses(&name, deadline).await;
         if heard.words.len() < heard.wanted {
-            return None;
+            return Err(Failure::Transport(
+                "Too few resolvers of ours answered to prove anything.",
+            ));
         }
         let agreed = agreed_on(&heard, &[]);
-        if !agreed.is_empty() || self.config.zone_servers == ZoneServers::NotAsked {
-            return Some(agreed);
+        if !agreed.is_empty() {
+            return Ok(agreed);
         }
-        let (zone, _) = self.ask_zone(&name, &heard, deadline).await;
-        Some(agreed_on(&heard, &zone))
+        let zone = match self.config.zone_servers {
+            ZoneServers::Asked => self.ask_zone(&name, &heard, deadline).await.0,
+            ZoneServers::NotAsked => Vec::new(),
+        };
+        let agreed = agreed_on(&heard, &zone);
+        if !agreed.is_empty() {
+            return Ok(agreed);
+        }
+        if heard.testimonies(&zone).any(|own| !own.word.addresses().is_empty()) {
+            return Err(Failure::Transport(
+                "Resolvers of ours give different addresses for the host: publish the TXT record.",
+            ));
+        }
+        none
     }
 
     async fn connect(&self, addresses: &[IpAddr], deadline: Instant) -> Result<TcpStream, Failure> {
@@ -138,6 +150,17 @@ impl Verifier {
         }
         Err(Failure::Transport("The host does not accept connections."))
     }
+}
+
+/// Where an address leads: an IPv6 one by translation (RFC 6052 section 2.1) or a tunnel (RFC 3056) to
+/// an IPv4 one.
+fn reached(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    let IpAddr::V6(v6) = address else { return address };
+    let ([0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..]) = v6.segments() else {
+        return address;
+    };
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()
 }
 
 /// The addresses that everybody who answered has in the end.

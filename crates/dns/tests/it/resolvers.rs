@@ -206,6 +206,13 @@ async fn one_resolvers_own_dnssec_trouble_is_held_against_nobody() {
     let evidence = verify(&both, "www.shop.test").await;
     assert_eq!(evidence.finding, Finding::OneResolver, "{evidence:#?}");
     assert_eq!(evidence.answered, [world.resolver.address()]);
+    let advice = format!(
+        "Mend the DNSSEC of the zone that my-site.edge.test is in, or remove the zone's DS record at the \
+         registrar: it fails at our resolver {}, and that www.shop.test points here by another one decides \
+         nothing.",
+        troubled.address().ip()
+    );
+    assert_eq!(evidence.advice, advice);
 }
 
 #[tokio::test]

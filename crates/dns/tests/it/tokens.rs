@@ -164,6 +164,35 @@ async fn a_file_at_a_pops_address_proves_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_at_what_leads_to_a_pops_address_proves_nothing() {
+    const POPS: &[IpAddr] = &[IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];
+    for carried in ["64:ff9b::c000:201", "2002:c000:201::1", "::ffff:192.0.2.1"] {
+        let world = World::start(&format!("www AAAA {carried}")).await;
+        let evidence =
+            fetch_beside(&world.config(&[world.resolver.address()]), "/right", POPS).await;
+        assert_eq!(
+            evidence.error_info,
+            "The host leads to a PoP of ours, which proves nothing: publish the TXT record."
+        );
+    }
+}
+
+#[tokio::test]
+async fn resolvers_with_different_addresses_prove_nothing_and_it_is_said() {
+    let world = World::start("www A 127.0.0.1").await;
+    let lie = "local-data: \"www.shop.test. A 127.0.0.9\"";
+    let liar = RecursiveResolver::start(&world.authority, lie).await;
+    let config = world.config(&[liar.address(), world.resolver.address()]);
+    let config = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
+    let evidence = fetch(&config, "/right").await;
+    assert_eq!(evidence.error_slug, Some(HttpTokenSlug::HttpTransportFailed));
+    assert_eq!(
+        evidence.error_info,
+        "Resolvers of ours give different addresses for the host: publish the TXT record."
+    );
+}
+
+#[tokio::test]
 async fn finds_a_token_in_a_file() {
     let world = World::start("www A 127.0.0.1").await;
     let config =
