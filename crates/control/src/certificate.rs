@@ -4,6 +4,7 @@ pub(crate) mod chain;
 pub(crate) mod details;
 pub(crate) mod key;
 pub(crate) mod pem;
+pub(crate) mod private_key;
 pub(crate) mod roots;
 pub(crate) mod upload;
 

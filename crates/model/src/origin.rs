@@ -14,6 +14,8 @@ use crate::{Der, Hostname};
 pub const MAX_ORIGINS: usize = 32;
 /// The largest weight of an origin.
 pub const MAX_WEIGHT: u16 = 1_000;
+/// How much of a text that is no origin an error quotes, in characters.
+const MAX_QUOTED: usize = 32;
 
 /// A server: scheme, host and port.
 ///
@@ -111,15 +113,23 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, OriginError> {
         let https = text.strip_prefix("https://").map(|rest| (Scheme::Https, rest));
         let http = text.strip_prefix("http://").map(|rest| (Scheme::Http, rest));
-        let (scheme, rest) = https.or(http).ok_or_else(|| OriginError::Scheme(text.to_owned()))?;
+        let (scheme, rest) = https.or(http).ok_or_else(|| OriginError::Scheme(beginning(text)))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@']) {
-            return Err(OriginError::Trailing(text.to_owned()));
+            return Err(OriginError::Trailing(beginning(text)));
         }
-        let wrong = || OriginError::Address(text.to_owned());
+        let wrong = || OriginError::Address(beginning(text));
         let (host, port) = split_port(rest).ok_or_else(wrong)?;
         let host = parse_host(host).ok_or_else(wrong)?;
         Ok(Self { scheme, host, port: port.unwrap_or(scheme.port()) })
+    }
+}
+
+/// As much of a text that is no origin as an error quotes: it may be anything, a secret among others.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0),
+        None => text.to_owned(),
     }
 }
 
@@ -290,7 +300,7 @@ impl FromStr for OriginName {
         match text {
             REQUEST_HOST => Ok(Self::Request),
             ORIGIN_HOST => Ok(Self::Origin),
-            name => name.parse().map(Self::Fixed).map_err(|_| OriginNameError(name.to_owned())),
+            name => name.parse().map(Self::Fixed).map_err(|_| OriginNameError(beginning(name))),
         }
     }
 }

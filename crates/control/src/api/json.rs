@@ -17,6 +17,8 @@ use super::problem::Problem;
 
 /// The longest pointer in a problem, in bytes. A client's own words may be in it.
 const MAX_POINTER: usize = 256;
+/// How much of a client's own value is quoted, in characters.
+const MAX_QUOTED: usize = 32;
 
 /// Reads a body.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -89,14 +91,16 @@ fn explain(message: &str) -> String {
     }
     if let Some(rest) = message.strip_prefix("unknown field ") {
         return match rest.rsplit_once(", expected ") {
-            Some((field, expected)) => format!("There is no field {field}; expected {expected}."),
-            None => format!("There is no such field: {rest}."),
+            Some((field, expected)) => {
+                format!("There is no field {}; expected {expected}.", cut(field))
+            }
+            None => format!("There is no such field: {}.", cut(rest)),
         };
     }
     if let Some((got, expected)) =
         message.strip_prefix("unknown variant ").and_then(|rest| rest.rsplit_once(", expected "))
     {
-        return format!("Expected {expected}, got {got}.");
+        return format!("Expected {expected}, got {}.", cut(got));
     }
     let mismatch = message
         .strip_prefix("invalid type: ")
@@ -137,7 +141,22 @@ fn given(got: &str) -> String {
             .or_else(|| got.strip_prefix("floating point "))
             .or_else(|| got.strip_prefix("boolean "))
             .or_else(|| got.strip_prefix("string "))
-            .map_or_else(|| got.to_owned(), |value| value.replace('`', "")),
+            .map_or_else(|| cut(got), |value| cut(&value.replace('`', ""))),
+    }
+}
+
+/// The beginning of a quoted value, with its quotes: it may be anything, and meant for somebody else.
+fn cut(quoted: &str) -> String {
+    let quote = quoted.chars().next().filter(|first| matches!(first, '"' | '`'));
+    let inner = quote.and_then(|quote| quoted.strip_prefix(quote)?.strip_suffix(quote));
+    let (quote, inner) = (inner.and(quote), inner.unwrap_or(quoted));
+    let Some((end, _)) = inner.char_indices().nth(MAX_QUOTED) else {
+        return quoted.to_owned();
+    };
+    let (start, _) = inner.split_at(end);
+    match quote {
+        Some(quote) => format!("{quote}{start}…{quote}"),
+        None => format!("{start}…"),
     }
 }
 
@@ -238,6 +257,29 @@ mod tests {
         ];
         for (message, expected) in table {
             assert_eq!(explain(message), expected);
+        }
+    }
+
+    #[test]
+    fn of_a_long_value_the_beginning_is_quoted() {
+        let long = "é".repeat(100);
+        let start = format!("{}…", "é".repeat(32));
+        let table = [
+            (
+                format!("unknown variant `{long}`, expected `a`"),
+                format!("Expected `a`, got `{start}`."),
+            ),
+            (
+                format!("invalid type: string \"{long}\", expected u16"),
+                format!("Expected a whole number from 0 to 65535, got \"{start}\"."),
+            ),
+            (
+                format!("unknown field `{long}`, expected `a` at line 1 column 2"),
+                format!("There is no field `{start}`; expected `a`."),
+            ),
+        ];
+        for (message, expected) in table {
+            assert_eq!(explain(&message), expected);
         }
     }
 

@@ -9,6 +9,8 @@ use landfall_model::Der;
 use rustls_pemfile::Item;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::private_key;
+
 /// A private key's DER in the form that the PEM label said.
 pub(crate) enum PrivateKeyDer {
     /// RFC 8017
@@ -27,9 +29,6 @@ pub(crate) enum KeyPemError {
     Several,
     Encrypted,
 }
-
-/// What the label of every private key's PEM ends with (RFC 7468 sections 10 and 11).
-pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// The text is not PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub(crate) enum StrayError {
 /// As [`certificates`], of a text that must not hold a private key of any form.
 pub(crate) fn certificates_alone(text: &str) -> Result<Vec<Vec<u8>>, StrayError> {
     // Encrypted keys are skipped by the reader as any unknown label.
-    if text.contains(PRIVATE_KEY) {
+    if private_key::is_in(text) {
         return Err(StrayError::PrivateKey);
     }
     certificates(text).map_err(|Unreadable| StrayError::Unreadable)

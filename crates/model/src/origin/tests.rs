@@ -85,3 +85,14 @@ fn a_name_for_an_origin_is_read_back() {
     }
     assert!(":other:".parse::<OriginName>().is_err());
 }
+
+#[test]
+fn an_error_quotes_the_beginning_of_a_text_that_is_no_origin() {
+    let (long, start) = ("x".repeat(1_000), format!("`{}…` ", "x".repeat(32)));
+    let error = long.parse::<Origin>().unwrap_err().to_string();
+    assert!(error.starts_with(&start), "{error}");
+    let error = format!("{long} ").parse::<OriginName>().unwrap_err().to_string();
+    assert!(error.starts_with(&start), "{error}");
+    let error = format!("https://{long}").parse::<Origin>().unwrap_err().to_string();
+    assert!(error.len() < 200, "{error}");
+}

@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use crate::{
     api::{json, problem::Problem},
-    certificate::pem::PRIVATE_KEY,
+    certificate::private_key,
 };
 
 /// Refuses JSON that has a private key in a text or in a name, however it is escaped. Fields called as
@@ -39,7 +39,7 @@ impl Found {
 }
 
 fn look(text: &str) -> Found {
-    match text.contains(PRIVATE_KEY) {
+    match private_key::is_in(text) {
         true => Found::PrivateKey,
         false => Found::Nothing,
     }
@@ -158,6 +158,8 @@ mod tests {
             r#"{"a": "PRIVATE\u0020KEY-----"}"#,
             r#"{"\u0050RIVATE KEY-----": 1}"#,
             r#"{"keys": "EC PRIVATE KEY-----", "key": ""}"#,
+            r#"{"a": "begin private\tkey"}"#,
+            r#"{"a": "MC4CAQAwBQYDK2VwBCIEIPyo\nT6zZ"}"#,
         ] {
             assert_eq!(refused(json), Some("private_key_refused"), "{json}");
         }
