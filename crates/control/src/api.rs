@@ -13,6 +13,7 @@ pub(crate) mod json;
 mod key;
 pub(crate) mod key_uses;
 mod list;
+pub(crate) mod lists;
 pub(crate) mod once;
 mod openapi;
 mod ownership;
@@ -48,6 +49,7 @@ use crate::{
 use guard::{GuardedRoutes, Need, Verb};
 use import::Imports;
 use key_uses::KeyUses;
+use lists::Lists;
 use problem::Problem;
 use throttle::Throttle;
 
@@ -64,6 +66,7 @@ pub(crate) struct App {
     pub(crate) refused_api_keys: Refusals,
     pub(crate) key_uses: KeyUses,
     pub(crate) imports: Imports,
+    pub(crate) lists: Lists,
     pub(crate) throttle: Throttle,
     pub(crate) pops_seen: PopsSeen,
     pub(crate) metrics: Metrics,

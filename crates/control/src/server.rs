@@ -12,7 +12,9 @@ use tokio::{
 };
 
 use crate::{
-    api::{self, App, SharedApp, import::Imports, key_uses::KeyUses, throttle::Throttle},
+    api::{
+        self, App, SharedApp, import::Imports, key_uses::KeyUses, lists::Lists, throttle::Throttle,
+    },
     config::{ChecksAtATime, ControlConfig, VerificationConfig},
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
@@ -103,6 +105,7 @@ impl Control {
             refused_api_keys: Refusals::default(),
             key_uses: KeyUses::default(),
             imports: Imports::new(),
+            lists: Lists::default(),
             throttle: Throttle::new(config.api.rates),
             pops_seen: PopsSeen::default(),
             metrics,

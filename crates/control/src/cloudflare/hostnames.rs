@@ -57,6 +57,7 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let property = zone_of(&app, &zone).await?;
     let (selection, page) = (&wanted.selection, wanted.page());
+    let _turn = app.lists.turn(property).await;
     let found = app.service.custom_hostnames(property, selection, page, call.now).await?;
     let (hostnames, total) = found;
     let items: Vec<_> = hostnames.into_iter().map(HostnameAnswer::from).collect();
