@@ -7,7 +7,7 @@ use std::{
 };
 
 use landfall_feed::{record::PopRecord, seal::GroupKeyFiles, secret_file, sign::VerifyingKey};
-use landfall_model::{Epoch, PropertyId};
+use landfall_model::{Epoch, Hostname, PropertyId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -38,6 +38,8 @@ pub struct PopEnrolment {
     pub token: Zeroizing<String>,
     /// Who signs the feed.
     pub signing_key: VerifyingKey,
+    /// Below which names have to lead to the PoPs.
+    pub system_domain: Hostname,
 }
 
 /// Adds a PoP and publishes it.
@@ -67,7 +69,11 @@ pub async fn add_pop(
     })?;
     audit_pop(&mut change, "pop.add", name, json!({"addresses": addresses})).await?;
     finish(change, &store).await?;
-    Ok(PopEnrolment { token: secret.token(&id), signing_key: signing_key.verifying_key() })
+    Ok(PopEnrolment {
+        token: secret.token(&id),
+        signing_key: signing_key.verifying_key(),
+        system_domain: config.system_domain.clone(),
+    })
 }
 
 /// Every PoP with what it said last, by name.

@@ -79,10 +79,7 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
         Finding::NoActivePop => format!(
             "Nothing is to be changed: no PoP takes traffic for now, and {name} is checked again later."
         ),
-        Finding::TargetUnready => format!(
-            "Nothing is to be changed: {name} points at {}, which does not lead to our PoPs yet.",
-            expected.target
-        ),
+        Finding::TargetUnready => case.unready(),
         Finding::ResolverFailed | Finding::OneResolver => format!(
             "Nothing is to be changed: our resolvers gave no answer, and {name} is checked again later."
         ),
@@ -166,6 +163,18 @@ impl Case<'_> {
                 None => format!("Nothing is to be changed: {name} points here."),
             },
         }
+    }
+
+    /// A target that leads nowhere is not the customer's to mend.
+    fn unready(&self) -> String {
+        let Case { name, expected, .. } = self;
+        let addresses: Vec<IpAddr> = expected.active_addresses().into_iter().collect();
+        format!(
+            "Nothing is to be changed at {name}, which points at {target}: the operator has to publish {} \
+             of {target}, which does not lead to our PoPs yet.",
+            records(&addresses),
+            target = expected.target
+        )
     }
 
     /// The record that should be, in words.

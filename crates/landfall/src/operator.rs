@@ -4,8 +4,10 @@
 //! goes to standard error.
 
 use std::{
+    fmt::Display,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     time::Duration,
@@ -47,7 +49,8 @@ pub(crate) async fn pop(command: &PopCommand) -> anyhow::Result<()> {
             let config = control_config(&config.config)?;
             let output = SecretOutput::open(output.as_deref())?;
             let added = admin::add_pop(&config, name, addresses).await;
-            let PopEnrolment { token, signing_key } = added.inspect_err(|_| output.discard())?;
+            let PopEnrolment { token, signing_key, system_domain } =
+                added.inspect_err(|_| output.discard())?;
             let place = output.write(&token)?;
             tell(&format!(
                 "Added the PoP {name}. {place} is its token, shown this once:
@@ -56,11 +59,18 @@ put it into a file of mode 0600 on the PoP, and this into the PoP's edge.toml:
 [feed]
 url = \"http://ADDRESS OF THIS CONTROL PLANE\"
 token_file = \"pop-token\"
-signing_keys = [\"{signing_key}\"]"
+signing_keys = [\"{signing_key}\"]
+
+Customers' hostnames lead to names under the system domain, and these have to lead to the PoPs.
+In the zone of the system domain, there should be:
+
+{}",
+                records(&system_domain, addresses)
             ))
         }
         PopCommand::List(arg) => {
             let pops = admin::list_pops(&control_config(&arg.config)?).await?;
+            tell("NAME\tADDRESSES\tFEED\tTRAFFIC AND LAST REQUEST")?;
             pops.iter().try_for_each(|pop| print(&pop_line(pop)))
         }
         PopCommand::Traffic { name, traffic, config } => {
@@ -100,6 +110,7 @@ pub(crate) async fn api_key(command: &ApiKeyCommand) -> anyhow::Result<()> {
         }
         ApiKeyCommand::List(arg) => {
             let keys = admin::list_api_keys(&control_config(&arg.config)?).await?;
+            tell("NAME\tSCOPE\tPROPERTY\tMADE\tUSED\tSTATE")?;
             keys.iter().try_for_each(|key| print(&key_line(key)))
         }
         ApiKeyCommand::Revoke { name, property, config } => {
@@ -123,6 +134,15 @@ pub(crate) async fn feed(command: &FeedCommand) -> anyhow::Result<()> {
             tell(&format!("For {minutes} minutes, PoPs accept snapshots with far fewer hostnames."))
         }
     }
+}
+
+/// What leads names under the system domain to a PoP, in the form of RFC 1035 section 5.
+fn records(system_domain: &impl Display, addresses: &[IpAddr]) -> String {
+    let record = |address: &IpAddr| {
+        let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+        format!("*.{system_domain}. IN {kind} {address}")
+    };
+    addresses.iter().map(record).collect::<Vec<_>>().join("\n")
 }
 
 fn pop_line(pop: &Pop) -> String {
@@ -191,7 +211,16 @@ impl<'a> SecretOutput<'a> {
     fn open(path: Option<&'a Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Standard) };
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = opened.with_context(|| format!("cannot create {}", path.display()))?;
+        let file = opened.with_context(|| {
+            let shown = path.display();
+            match path.exists() {
+                true => format!(
+                    "{shown} is there already and is not overwritten: remove it, or name another \
+                     file by `--output`"
+                ),
+                false => format!("cannot create {shown}"),
+            }
+        })?;
         Ok(Self::File { path, file })
     }
 

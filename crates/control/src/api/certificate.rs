@@ -1,5 +1,7 @@
 //! `/api/Property/{property}/hostname/{hostname}/certificate`
 
+use std::iter::repeat;
+
 use axum::{
     Extension,
     extract::{Path, Request, State, rejection::PathRejection},
@@ -134,12 +136,20 @@ struct PairBody {
 
 impl UploadBody {
     fn pairs(self) -> Option<Vec<Upload>> {
-        let upload = |certificate, SecretText(private_key)| Upload { certificate, private_key };
+        let upload = |within, certificate, SecretText(private_key)| Upload {
+            certificate,
+            private_key,
+            within,
+        };
         match (self.certificate, self.private_key, self.certificates) {
-            (Some(certificate), Some(key), None) => Some(vec![upload(certificate, key)]),
+            (Some(certificate), Some(key), None) => Some(vec![upload("", certificate, key)]),
             (None, None, Some(pairs)) => {
-                let pairs = pairs.into_iter();
-                Some(pairs.map(|pair| upload(pair.certificate, pair.private_key)).collect())
+                // More than two are refused as they are.
+                let places = ["/certificates/0", "/certificates/1"].into_iter().chain(repeat(""));
+                let pairs = pairs.into_iter().zip(places);
+                let upload =
+                    |(pair, at): (PairBody, _)| upload(at, pair.certificate, pair.private_key);
+                Some(pairs.map(upload).collect())
             }
             _ => None,
         }

@@ -134,10 +134,16 @@ pub(super) async fn create(
     let expires_at = asked.expires_at.map(|at| expiry(at, call.now)).transpose()?;
     let property = asked.property.map(PropertyId).or(caller.property);
     if property.is_some_and(|property| !caller.sees(property)) {
-        return Err(Problem::not_found("property"));
+        return Err(Problem::not_found("property").at("property"));
     }
     let grant = Grant { scope: asked.scope, property, expires_at };
-    let added = app.service.add_key(call, &name, &grant).await?;
+    let added = app.service.add_key(call, &name, &grant).await.map_err(|error| {
+        let problem = Problem::from(error);
+        match problem.resource() {
+            Some(_) => problem.at("property"),
+            None => problem,
+        }
+    })?;
     let body = KeyBody { key: Some(added.token.to_string()), ..added.key.into() };
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

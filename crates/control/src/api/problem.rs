@@ -96,6 +96,16 @@ impl Problem {
         self.more.get("resource").and_then(Value::as_str)
     }
 
+    /// Says more to the person.
+    pub(crate) fn adding(mut self, sentence: &str) -> Self {
+        let room = MAX_DETAIL.saturating_sub(self.detail.len());
+        if sentence.len() < room {
+            self.detail.push(' ');
+            self.detail.push_str(sentence);
+        }
+        self
+    }
+
     /// Adds an extension member.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.more.insert(key.to_owned(), value.into());
@@ -168,6 +178,7 @@ impl Problem {
         let status = StatusCode::PRECONDITION_FAILED;
         Self::new(status, "precondition_failed", "The object was changed", detail)
             .with("version", version)
+            .with("header", "If-Match")
     }
 
     fn conflict(code: &'static str, detail: &str) -> Self {
@@ -236,12 +247,21 @@ impl Problem {
         }
     }
 
-    fn origin_refused(origin: &Origin) -> Self {
+    fn origin_refused(origin: &Origin, place: Option<usize>) -> Self {
         let detail = format!(
             "The origin {origin} has an address that is not the public internet's. The operator can \
              allow it in the control plane's `origins.allow_networks`."
         );
-        Self::unprocessable("origin_not_public", detail)
+        let problem = Self::unprocessable("origin_not_public", detail);
+        match place {
+            Some(place) => problem.at(&format!("/origins/{place}/url")),
+            None => problem,
+        }
+    }
+
+    fn key_name_taken() -> Self {
+        let detail = "Another key has this name, revoked ones included.";
+        Self::conflict("key_name_taken", detail).at("name")
     }
 
     fn too_many_keys(most: u32) -> Self {
@@ -258,11 +278,21 @@ impl Problem {
     }
 
     fn hostname_taken() -> Self {
-        Self::conflict(
-            "hostname_taken",
-            "The hostname is in use, or answers for one that is, or is answered for by one. A wildcard \
-             that another property has is added as a hostname of its own, and proven.",
-        )
+        let detail = "The property has the hostname already, or the wildcard that is asked for: as a \
+                      hostname of its own, or by `managedCertificate.wildcard` of another.";
+        Self::conflict("hostname_taken", detail).at("name")
+    }
+
+    fn site_taken() -> Self {
+        let detail = "The hostname is under a label right below the system domain that is another \
+                      property's, with all that is under it.";
+        Self::conflict("hostname_taken", detail).at("name")
+    }
+
+    fn wildcard_taken() -> Self {
+        let detail = "The hostname's wildcard is another hostname's, or other properties have names \
+                      under it. Add it as a hostname of its own: it can be proven then.";
+        Self::conflict("hostname_taken", detail).at("managedCertificate.wildcard")
     }
 
     fn too_many_hostnames(limit: u32) -> Self {
@@ -293,9 +323,10 @@ impl Problem {
         Self::unprocessable("authority_not_configured", detail).at("managedCertificate.authority")
     }
 
-    fn upload(error: &UploadError) -> Self {
+    fn upload(within: &str, error: &UploadError) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(status, error.code(), "The certificate can't be used", format!("{error}."))
+            .at(&format!("{within}/{}", error.member()))
     }
 }
 
@@ -355,18 +386,16 @@ impl From<ServiceError> for Problem {
             ServiceError::KeyReused => Self::unprocessable(
                 "idempotency_key_reused",
                 "The `Idempotency-Key` came before with another request.",
-            ),
+            )
+            .with("header", "Idempotency-Key"),
             ServiceError::CreatedIsGone => Self::conflict(
                 "idempotency_object_gone",
                 "What this request made is there no more. Another `Idempotency-Key` makes it anew.",
             ),
-            ServiceError::KeyNameTaken => Self::conflict(
-                "key_name_taken",
-                "Another key has this name, revoked ones included.",
-            ),
+            ServiceError::KeyNameTaken => Self::key_name_taken(),
             ServiceError::TooManyKeys { most } => Self::too_many_keys(*most),
             ServiceError::PropertyNameTaken => {
-                Self::conflict("property_name_taken", "The property's name is in use.")
+                Self::conflict("property_name_taken", "The property's name is in use.").at("name")
             }
             ServiceError::PropertyNotEmpty => Self::conflict(
                 "property_not_empty",
@@ -377,6 +406,8 @@ impl From<ServiceError> for Problem {
                 Self::invalid("name", "invalid_name", detail)
             }
             ServiceError::HostnameTaken => Self::hostname_taken(),
+            ServiceError::SiteTaken => Self::site_taken(),
+            ServiceError::WildcardTaken => Self::wildcard_taken(),
             ServiceError::TooManyHostnames { limit } => Self::too_many_hostnames(*limit),
             ServiceError::TooManyClaims { limit } => Self::too_many_claims(*limit),
             ServiceError::SiteNotOwned => Self::site_not_owned(),
@@ -391,9 +422,9 @@ impl From<ServiceError> for Problem {
             ServiceError::Settings(source) => Self::settings(source),
             ServiceError::PropertyName(source) => Self::invalid_name(source),
             ServiceError::HostnameName(source) => Self::invalid_hostname(*source),
-            ServiceError::OriginRefused(origin) => Self::origin_refused(origin),
+            ServiceError::OriginRefused { origin, place } => Self::origin_refused(origin, *place),
             ServiceError::TooManyPolicies => Self::too_many_policies(),
-            ServiceError::Upload(source) => Self::upload(source),
+            ServiceError::Upload { within, source } => Self::upload(within, source),
             ServiceError::TooLarge { len } => Self::too_large(*len, MAX_RECORD_LEN),
             ServiceError::SettingsTooLarge { len } => Self::too_large(*len, MAX_SETTINGS_LEN),
             ServiceError::Verification(source) => verification::problem(source),

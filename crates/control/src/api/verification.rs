@@ -18,7 +18,13 @@ use super::{
     hostname::{HostnameBody, ids},
     problem::Problem,
 };
-use crate::{call::Call, hostname::HostnameStatus, schema, store::verification::VerificationState};
+use crate::{
+    call::Call,
+    hostname::{HostnameStatus, Title},
+    schema,
+    service::{ServiceError, VerificationError},
+    store::verification::VerificationState,
+};
 
 /// Where a hostname's verification stands.
 #[derive(Serialize, ToSchema)]
@@ -96,8 +102,23 @@ pub(super) async fn request_certificate(
     path: Result<Path<(i64, i64)>, PathRejection>,
 ) -> Result<Tagged<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
-    Ok(app.service.request_certificate(call, property, id).await?.into())
+    match app.service.request_certificate(call, property, id).await {
+        Ok(view) => Ok(view.into()),
+        Err(error @ ServiceError::Verification(VerificationError::Failed(_))) => {
+            let hostname = app.service.hostname(property, id).await?.hostname;
+            let problem = Problem::from(error);
+            Err(match hostname.title {
+                Title::Claimed => problem.adding(CLAIM),
+                Title::Held => problem,
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
+
+/// What the owner of a claim has to do besides.
+const CLAIM: &str = "The hostname is a claim, for another property has the name or had it: publish its \
+                     ownership token too, as the hostname's `ownership` says.";
 
 /// The DNS record that makes a hostname lead here, to be copied as it is.
 #[derive(Serialize, ToSchema)]

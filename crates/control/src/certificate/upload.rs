@@ -155,6 +155,33 @@ impl UploadError {
             Self::SameKeyType => "certificates_of_one_key_type",
         }
     }
+
+    /// Which member of the object that holds certificate and key is meant, or of the whole upload.
+    pub(crate) fn member(&self) -> &'static str {
+        match self {
+            Self::CertificatePem
+            | Self::NoCertificate
+            | Self::CertificateUnreadable { .. }
+            | Self::ChainTooLong { .. }
+            | Self::ChainOutOfOrder { .. }
+            | Self::ChainSignature { .. }
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::WeakSignature { .. }
+            | Self::KeySize { .. }
+            | Self::KeyUnsupported
+            | Self::NotForServers
+            | Self::CertificateUnloadable
+            | Self::NameNotCovered { .. } => "certificate",
+            Self::KeyPem
+            | Self::NoKey
+            | Self::SeveralKeys
+            | Self::EncryptedKey
+            | Self::KeyUnreadable
+            | Self::KeyMismatch => "privateKey",
+            Self::PairCount { .. } | Self::SameKeyType => "certificates",
+        }
+    }
 }
 
 fn listed(names: &[HostPattern]) -> String {

@@ -236,7 +236,7 @@ fn upload(pair: PairBody) -> Result<Upload, Failure> {
                        for a CSR.";
         Failure::field(1428, "ssl.custom_key", message)
     })?;
-    Ok(Upload { certificate, private_key })
+    Ok(Upload { certificate, private_key, within: "" })
 }
 
 /// The CSR's id: a note on an upload, which must bring its key, for none was made here.

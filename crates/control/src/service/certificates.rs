@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct Upload {
     pub(crate) certificate: String,
     pub(crate) private_key: Zeroizing<String>,
+    /// Where the two are in the request: a JSON pointer (RFC 6901), empty for the whole body.
+    pub(crate) within: &'static str,
 }
 
 impl Service {
@@ -115,9 +117,10 @@ impl Service {
         // open the key any more: it is sealed for both.
         let names = names_of(&name, Coverage::NameAndWildcard);
         let check = move || {
+            let refused = |within| move |source| ServiceError::Upload { within, source };
             let seal = |upload: &Upload| {
                 CheckedUpload::check(&upload.certificate, &upload.private_key, &names, now)
-                    .map_err(ServiceError::Upload)?
+                    .map_err(refused(upload.within))?
                     .seal(&group)
                     .map_err(ServiceError::Seal)
             };
@@ -125,11 +128,11 @@ impl Service {
                 [only] => Ok(vec![seal(only)?]),
                 [one, other] => match (seal(one)?, seal(other)?) {
                     (one, other) if one.key_type == other.key_type => {
-                        Err(ServiceError::Upload(UploadError::SameKeyType))
+                        Err(refused("")(UploadError::SameKeyType))
                     }
                     (one, other) => Ok(vec![one, other]),
                 },
-                _ => Err(ServiceError::Upload(UploadError::PairCount { len: uploads.len() })),
+                _ => Err(refused("")(UploadError::PairCount { len: uploads.len() })),
             }
         };
         let checked = tokio::task::spawn_blocking(check).await;

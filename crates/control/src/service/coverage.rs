@@ -32,9 +32,7 @@ impl Service {
             let on = change.on();
             match store::held_name::standing(on, hostname.property, name).await? {
                 Standing::Free => store::held_name::hold(on, name, placement, owner).await?,
-                Standing::Own | Standing::Contested => {
-                    return Err(ServiceError::HostnameTaken);
-                }
+                Standing::Own | Standing::Contested => return Err(ServiceError::WildcardTaken),
             }
         }
         let held = store::held_name::of(change.on(), hostname.id).await?;

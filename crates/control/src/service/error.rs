@@ -61,8 +61,12 @@ pub(crate) enum ServiceError {
     PropertyNotEmpty,
     #[error("the property's system hostname is not a hostname")]
     SystemName(#[source] NameError),
-    #[error("the hostname is in use")]
+    #[error("the property has the hostname already")]
     HostnameTaken,
+    #[error("the site is another property's, or others have names in it")]
+    SiteTaken,
+    #[error("the wildcard is somebody's, or others have names under it")]
+    WildcardTaken,
     #[error("the property has {limit} hostnames, as many as it may")]
     TooManyHostnames { limit: u32 },
     #[error("the property has {limit} claims, as many as it may")]
@@ -79,12 +83,23 @@ pub(crate) enum ServiceError {
     PropertyName(#[source] PropertyNameError),
     #[error("the hostname's name can't be used")]
     HostnameName(#[source] NameError),
-    #[error("the origin {0} is not on the public internet")]
-    OriginRefused(Origin),
+    #[error("the origin {origin} is not on the public internet")]
+    OriginRefused {
+        origin: Origin,
+        /// Its place among a property's origins, where it is one.
+        place: Option<usize>,
+    },
     #[error("the property's hostnames would have more than {MAX_TLS_POLICIES} TLS policies")]
     TooManyPolicies,
     #[error("the certificate was refused")]
-    Upload(#[source] UploadError),
+    Upload {
+        /// Where the certificate and its key are in the request, as [`Upload::within`] has it.
+        ///
+        /// [`Upload::within`]: super::Upload
+        within: &'static str,
+        #[source]
+        source: UploadError,
+    },
     #[error("the record would have {len} bytes, {MAX_RECORD_LEN} are allowed")]
     TooLarge { len: usize },
     #[error("the settings would take {len} bytes, {MAX_SETTINGS_LEN} are allowed")]

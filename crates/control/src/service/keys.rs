@@ -2,7 +2,7 @@
 
 use landfall_model::PropertyId;
 use serde_json::json;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use super::{Missing, Service, ServiceError};
@@ -120,7 +120,7 @@ pub(crate) async fn add(
         true => KeyError::NameTaken,
         false => KeyError::Store(error),
     })?;
-    let expires_at = grant.expires_at.map(OffsetDateTime::unix_timestamp);
+    let expires_at = grant.expires_at.and_then(|at| at.format(&Rfc3339).ok());
     let detail = json!({"keyId": id.0, "scope": grant.scope, "expiresAt": expires_at});
     let (property, object) = (grant.property, name.as_str());
     change.audit(&AuditEntry { action: "key.create", property, object, detail }).await?;

@@ -37,7 +37,7 @@ impl Service {
     ) -> Result<Creation<PropertyView>, ServiceError> {
         let (name, pool) = PropertySettings::create(settings, call.now)?;
         let name: PropertyName = name.parse().map_err(ServiceError::PropertyName)?;
-        self.check_origins(origins_of(&pool), &[])?;
+        self.check_pool(&pool, &[])?;
         let system_hostname = self.system_hostname(&name)?;
         let pattern = HostPattern::Exact(system_hostname.clone());
         let certificate = self.issue(std::slice::from_ref(&pattern), call.now)?;
@@ -90,7 +90,7 @@ impl Service {
         check_version(&change, property.version)?;
         let pool = PropertySettings::change(&property.pool, patch, call.now)?;
         let kept: Vec<&Origin> = origins_of(&property.pool).collect();
-        self.check_origins(origins_of(&pool), &kept)?;
+        self.check_pool(&pool, &kept)?;
         if pool == property.pool {
             return self.view(property);
         }
@@ -161,9 +161,21 @@ impl Service {
         let mut origins = origins.into_iter();
         let refused = origins.find(|origin| !kept.contains(origin) && !self.origins.allows(origin));
         match refused {
-            Some(origin) => Err(ServiceError::OriginRefused(origin.clone())),
+            Some(origin) => {
+                Err(ServiceError::OriginRefused { origin: origin.clone(), place: None })
+            }
             None => Ok(()),
         }
+    }
+
+    /// The same for a property's, and tells which it is.
+    fn check_pool(&self, pool: &OriginPool, kept: &[&Origin]) -> Result<(), ServiceError> {
+        self.check_origins(origins_of(pool), kept).map_err(|mut error| {
+            if let ServiceError::OriginRefused { origin, place } = &mut error {
+                *place = origins_of(pool).position(|own| own == origin);
+            }
+            error
+        })
     }
 
     pub(super) fn system_hostname(&self, name: &PropertyName) -> Result<Hostname, ServiceError> {

@@ -27,7 +27,7 @@ pub(super) async fn enter(
         return Err(ServiceError::SiteNotOwned);
     }
     if store::site::is_used(change.on(), site).await? {
-        return Err(ServiceError::HostnameTaken);
+        return Err(ServiceError::SiteTaken);
     }
     store::site::give(change.on(), site, owner.id).await?;
     let (property, detail) = (Some(owner.id), json!({}));

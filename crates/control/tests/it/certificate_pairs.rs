@@ -58,18 +58,27 @@ async fn of_two_pairs_both_are_kept_or_none() {
     let rsa = || pair(NAME, &PKCS_RSA_SHA256);
     let other = || pair("other.test", &PKCS_RSA_SHA256);
     let table = [
-        (json!({"certificates": [ecdsa(), ecdsa()]}), "certificates_of_one_key_type"),
-        (json!({"certificates": [ecdsa(), rsa(), rsa()]}), "certificate_count"),
-        (json!({"certificates": []}), "certificate_count"),
-        (json!({"certificates": [ecdsa(), other()]}), "name_not_covered"),
-        (json!({"certificates": [ecdsa()], "certificate": "x"}), "invalid_field"),
-        (json!({"certificate": ecdsa()["certificate"]}), "invalid_field"),
+        (
+            json!({"certificates": [ecdsa(), ecdsa()]}),
+            "certificates_of_one_key_type",
+            "/certificates",
+        ),
+        (json!({"certificates": [ecdsa(), rsa(), rsa()]}), "certificate_count", "/certificates"),
+        (json!({"certificates": []}), "certificate_count", "/certificates"),
+        (
+            json!({"certificates": [ecdsa(), other()]}),
+            "name_not_covered",
+            "/certificates/1/certificate",
+        ),
+        (json!({"certificates": [ecdsa()], "certificate": "x"}), "invalid_field", ""),
+        (json!({"certificate": ecdsa()["certificate"]}), "invalid_field", ""),
     ];
 
-    for (body, code) in table {
+    for (body, code, field) in table {
         let (status, problem) = plane.post(&path, &body).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
         assert_eq!(problem["code"], code);
+        assert_eq!(problem["field"].as_str().unwrap_or_default(), field, "{problem}");
     }
 
     assert_eq!(plane.get(&path).await.1, json!({"certificates": []}));

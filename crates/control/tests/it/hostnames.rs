@@ -83,6 +83,9 @@ async fn names_that_others_have_or_answer_for_are_refused() {
         let (status, problem) = plane.post(&path, &json!({"name": name})).await;
         assert_eq!(status, StatusCode::CONFLICT, "{name}");
         assert_eq!(problem["code"], "hostname_taken", "{name}");
+        assert_eq!(problem["field"], "/name", "{name}");
+        let is_own = problem["detail"].as_str().unwrap().starts_with("The property has");
+        assert_eq!(is_own, *property == shop, "{problem}");
         assert!(!problem.to_string().contains("shop"), "{problem}");
     }
     // A site that somebody uses can't become another's system hostname.

@@ -192,6 +192,7 @@ async fn a_change_of_what_another_has_changed_is_refused() {
 
         let (status, problem) = crate::support::read(change(&before).await).await;
         assert_eq!((status.as_u16(), &problem["code"]), (412, &json!("precondition_failed")));
+        assert_eq!(problem["header"], "If-Match");
         assert_eq!(format!("\"{}\"", problem["version"]), after);
         assert_eq!(change("*").await.status(), 200);
         assert_eq!(change("W/\"1\"").await.status(), 412);

@@ -51,6 +51,7 @@ async fn a_wildcard_that_others_have_verified_names_under_is_not_had_by_a_change
     let (status, problem) = plane.patch(&path, &body).await;
 
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("hostname_taken")));
+    assert_eq!(problem["field"], "/managedCertificate/wildcard");
     assert_eq!(plane.get(&path).await.1, before);
 }
 

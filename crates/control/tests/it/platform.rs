@@ -31,6 +31,7 @@ async fn a_creation_that_is_sent_again_makes_nothing_anew() {
     let other = json!({"name": "other", "origins": [{"url": "http://127.0.0.1:9001"}]});
     let (status, _, problem) = create(&plane, "/api/Property", "k", &other).await;
     assert_eq!((status, &problem["code"]), (422, &json!("idempotency_key_reused")));
+    assert_eq!(problem["header"], "Idempotency-Key");
     let hostnames = format!("{path}/hostname");
     let name = json!({"name": "www.customer.test"});
     assert_eq!(create(&plane, &hostnames, "k", &name).await.0, 422);

@@ -283,6 +283,20 @@ async fn a_wildcard_that_is_kept_goes_to_the_claim_that_its_property_has_for_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_dns_leads_elsewhere_is_told_of_its_token_too() {
+    let scene = Scene::start().await;
+    scene.dns.point("www.one.test", "203.0.113.9");
+    scene.plane.hostname(&scene.former, "www.one.test").await;
+    let claim = scene.plane.hostname(&scene.claimant, "www.one.test").await;
+
+    let (status, problem) = scene.request(&claim).await;
+
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    assert_eq!(problem["code"], "dns_verification_failed");
+    assert!(problem["detail"].as_str().unwrap().contains("publish its ownership token too"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_to_be_proven_though_its_holder_has_gone_or_let_go() {
     let scene = Scene::start().await;
     let both = json!({"name": "one.test", "managedCertificate": {"wildcard": true}});

@@ -161,6 +161,7 @@ async fn a_wildcard_hostname_needs_a_wildcard_certificate() {
     let (wildcard, _) = upload("*.customer.test", &PKCS_ECDSA_P256_SHA256);
     let (status, problem) = plane.post(&certificate, &exact).await;
     assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("name_not_covered")));
+    assert_eq!(problem["field"], "/certificate");
     assert_eq!(plane.post(&certificate, &wildcard).await.0, StatusCode::OK);
 }
 

@@ -54,7 +54,7 @@ async fn enrol_pop(files: &Files, config: &ControlConfig) -> Result<String, Demo
         Err(error) => return Err(failed("remove the PoP", error)),
     }
     let added = admin::add_pop(config, NAME, &[LOOPBACK]).await;
-    let PopEnrolment { token, signing_key } =
+    let PopEnrolment { token, signing_key, .. } =
         added.map_err(|error| failed("add the PoP", error))?;
     files.write(POP_TOKEN, &token)?;
     files.write(SIGNING_KEY, &signing_key.to_string())?;

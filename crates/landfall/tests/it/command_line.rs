@@ -62,6 +62,8 @@ fn enrols_lists_and_removes_a_pop_with_its_token_shown_once() {
     assert!(token.starts_with("lfp_") && !token.contains(char::is_whitespace));
     assert!(stderr(&added).contains("signing_keys = [\"ed25519:"), "{}", stderr(&added));
     assert!(!stderr(&added).contains(token));
+    let records = "\n*.edge.example.net. IN A 192.0.2.1\n*.edge.example.net. IN AAAA 2001:db8::1\n";
+    assert!(stderr(&added).ends_with(records), "{}", stderr(&added));
 
     let listed = site.must(&["pop", "list"]);
     let expected = "fra1\t192.0.2.1 2001:db8::1\tnever seen\ttraffic on, asked never\n";

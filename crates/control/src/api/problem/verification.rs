@@ -50,12 +50,16 @@ fn seen(
     (status, code, title): (StatusCode, &'static str, &'static str),
 ) -> Problem {
     let resolved: Vec<IpAddr> = evidence.addresses().collect();
-    let detail = format!(
-        "{} Resolved: {}. Expected: {}.",
-        evidence.advice,
-        list(&resolved),
-        list(&evidence.expected_addresses)
-    );
+    let expected = &evidence.expected_addresses;
+    let (mut found, mut wanted) = (list(&resolved), list(expected));
+    // The addresses alone would read as if all were well.
+    if let Some(first) = evidence.chain.first()
+        && resolved.iter().all(|own| expected.contains(own))
+    {
+        found = format!("{found} by way of {first}");
+        wanted = format!("{wanted} by way of {}", evidence.expected_target);
+    }
+    let detail = format!("{} Resolved: {found}. Expected: {wanted}.", evidence.advice);
     let shown = serde_json::to_value(evidence).unwrap_or_default();
     Problem::new(status, code, title, detail).with("evidence", shown)
 }
