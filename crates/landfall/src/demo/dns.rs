@@ -1,4 +1,4 @@
-//! The demo's DNS: a server for the system domain and for a customer's zone, whose one record the demo
+//! The demo's DNS: a server for the system domain and for a customer's zone, one record of which the demo
 //! changes. All is in one zone, the root, so that any other name does not exist.
 
 use std::{
@@ -132,7 +132,8 @@ impl Dns {
     }
 }
 
-/// The zone in the form of RFC 1035 section 5. Properties' own names stand beside the wildcard: of a
+/// The zone in the form of RFC 1035 section 5. What else is under `customer.test` leads to the property as
+/// well, for whoever tries a hostname of their own. Properties' own names stand beside the wildcard: of a
 /// name that a wildcard alone covers the server says that it has no other types by denying the name.
 fn zone_file(record: CustomerRecord) -> String {
     format!(
@@ -143,8 +144,10 @@ ns.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
 shop.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
 blog.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
 *.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
+*.customer.test. IN CNAME {}.{SYSTEM_DOMAIN}.
 {}
 ",
+        customer::SITE.property,
         record.to_string().replacen(". ", ". IN ", 1)
     )
 }
