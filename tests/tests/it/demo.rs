@@ -73,7 +73,7 @@ async fn serves_a_customers_hostname_once_its_dns_leads_here_and_after_another_s
         "leads elsewhere (www.customer.test. A 192.0.2.10)",
         "www.customer.test: PendingValidation",
         "record to create: type CNAME, name www.customer.test, target shop.demo.localhost",
-        "request-certificate: 400, ",
+        "request-certificate: 400, Replace the A record 192.0.2.10 of www.customer.test by a CNAME",
         "Resolved: 192.0.2.10. Expected: 127.0.0.1.",
         "changes the record: www.customer.test. CNAME shop.demo.localhost.",
         "request-certificate: 200, Active",

@@ -128,6 +128,33 @@ pub(crate) enum UploadError {
 }
 
 impl UploadError {
+    /// Which member of the object that holds certificate and key is meant, or of the whole upload.
+    pub(crate) fn member(&self) -> &'static str {
+        match self {
+            Self::CertificatePem
+            | Self::NoCertificate
+            | Self::CertificateUnreadable { .. }
+            | Self::ChainTooLong { .. }
+            | Self::ChainOutOfOrder { .. }
+            | Self::ChainSignature { .. }
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::WeakSignature { .. }
+            | Self::KeySize { .. }
+            | Self::KeyUnsupported
+            | Self::NotForServers
+            | Self::CertificateUnloadable
+            | Self::NameNotCovered { .. } => "certificate",
+            Self::KeyPem
+            | Self::NoKey
+            | Self::SeveralKeys
+            | Self::EncryptedKey
+            | Self::KeyUnreadable
+            | Self::KeyMismatch => "privateKey",
+            Self::PairCount { .. } | Self::SameKeyType => "certificates",
+        }
+    }
+
     /// A constant for programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
@@ -153,33 +180,6 @@ impl UploadError {
             Self::KeyMismatch => "private_key_mismatch",
             Self::PairCount { .. } => "certificate_count",
             Self::SameKeyType => "certificates_of_one_key_type",
-        }
-    }
-
-    /// Which member of the object that holds certificate and key is meant, or of the whole upload.
-    pub(crate) fn member(&self) -> &'static str {
-        match self {
-            Self::CertificatePem
-            | Self::NoCertificate
-            | Self::CertificateUnreadable { .. }
-            | Self::ChainTooLong { .. }
-            | Self::ChainOutOfOrder { .. }
-            | Self::ChainSignature { .. }
-            | Self::Expired { .. }
-            | Self::NotYetValid { .. }
-            | Self::WeakSignature { .. }
-            | Self::KeySize { .. }
-            | Self::KeyUnsupported
-            | Self::NotForServers
-            | Self::CertificateUnloadable
-            | Self::NameNotCovered { .. } => "certificate",
-            Self::KeyPem
-            | Self::NoKey
-            | Self::SeveralKeys
-            | Self::EncryptedKey
-            | Self::KeyUnreadable
-            | Self::KeyMismatch => "privateKey",
-            Self::PairCount { .. } | Self::SameKeyType => "certificates",
         }
     }
 }

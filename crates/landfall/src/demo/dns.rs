@@ -132,8 +132,8 @@ impl Dns {
     }
 }
 
-/// The zone in the form of RFC 1035 section 5. What else is under `customer.test` leads to the property as
-/// well, for whoever tries a hostname of their own. Properties' own names stand beside the wildcard: of a
+/// The zone in the form of RFC 1035 section 5. `mine.customer.test` leads to the property too, for whoever
+/// tries a hostname of their own. Properties' own names stand beside the wildcard: of a
 /// name that a wildcard alone covers the server says that it has no other types by denying the name.
 fn zone_file(record: CustomerRecord) -> String {
     format!(
@@ -144,7 +144,7 @@ ns.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
 shop.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
 blog.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
 *.{SYSTEM_DOMAIN}. IN A {LOOPBACK}
-*.customer.test. IN CNAME {}.{SYSTEM_DOMAIN}.
+mine.customer.test. IN CNAME {}.{SYSTEM_DOMAIN}.
 {}
 ",
         customer::SITE.property,
