@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        Plane, Pop, answer, eventually, hostname_record,
+        Plane, Pop, answer, database, eventually, hostname_record,
         responder::{Reply, Responder},
     },
     upload::{ca, leaf, signed},
@@ -156,6 +156,8 @@ async fn a_certificate_is_requested_for_system_hostnames_always_and_for_uploaded
     for _ in 0..2 {
         let (status, hostname) = request(&plane, &system).await;
         assert_eq!(status, StatusCode::OK, "{hostname}");
+        // The one that it has lasts.
+        assert_eq!(plane.get(&format!("{system}/explain")).await.1["jobs"], json!([]));
     }
     let path = &plane.hostname(&property, "www.shop.test").await;
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -167,6 +169,30 @@ async fn a_certificate_is_requested_for_system_hostnames_always_and_for_uploaded
     assert_eq!(problem["title"], "Cannot request Let's Encrypt certificate");
     assert!(problem["detail"].as_str().unwrap().contains("DELETE"), "{problem}");
     plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostname_whose_dns_comes_back_has_its_certificate_asked_for_again() {
+    let Scene { dns, plane, property, .. } = scene().await;
+    dns.point("www.shop.test", "192.0.2.1");
+    let path = plane.hostname(&property, "www.shop.test").await;
+    let job = async |state: &str| {
+        eventually(async || {
+            let body = plane.get(&format!("{path}/explain")).await.1;
+            (body["jobs"][0]["state"] == state).then_some(body["jobs"][0]["id"].clone())
+        })
+        .await
+    };
+    let before = job("open").await;
+    let mut rows = database(plane.dir.path()).await;
+    let left = "UPDATE job SET state = 2, ended_at = unixepoch(), error = 'dns_left'; \
+                UPDATE verification SET left_at = unixepoch(), next_at = unixepoch()";
+    sqlx::raw_sql(left).execute(&mut rows).await.unwrap();
+    let after = job("open").await;
+    assert_ne!(before, after);
+    let kinds = plane.get(&format!("{path}/events")).await.1;
+    let kinds = kinds["items"].as_array().unwrap().iter().map(|event| event["kind"].clone());
+    assert!(kinds.into_iter().any(|kind| kind == "dns_returned"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
