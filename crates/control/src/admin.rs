@@ -6,14 +6,16 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::BASE64URL_NOPAD;
 use landfall_feed::{record::PopRecord, seal::GroupKeyFiles, secret_file, sign::VerifyingKey};
-use landfall_model::{Epoch, Hostname, PropertyId};
+use landfall_model::{AuthorityName, Epoch, Hostname, PropertyId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
     api_key::PlainName,
+    authority,
     call::{Actor, Call},
     config::ControlConfig,
     error::ControlError,
@@ -235,6 +237,28 @@ pub fn init_group_keys(directory: &Path) -> Result<GroupKeyPaths, ControlError> 
     secret_file::create(&private, &files.private).map_err(ControlError::Secret)?;
     state::write_whole(&public, files.public.as_bytes()).map_err(failed)?;
     Ok(GroupKeyPaths { id: files.id, private, public })
+}
+
+/// Seals the HMAC key of an external account at a CA, so that agents alone can open it: the text of the
+/// file that `issuance.authority.<name>.external_account.hmac_key_file` names. `secret` is as the CA shows
+/// it, in base64url.
+///
+/// # Errors
+/// Where the group's public key can't be read, or the secret is no base64url.
+pub fn seal_external_account(
+    (authority, key_id): (&AuthorityName, &str),
+    secret: &Zeroizing<String>,
+    group_public_key: &Path,
+) -> Result<String, ControlError> {
+    let group = state::read_group_key(group_public_key)?;
+    let text = secret.trim().trim_end_matches('=');
+    let decoded = BASE64URL_NOPAD.decode(text.as_bytes());
+    let decoded = Zeroizing::new(decoded.map_err(|_| ControlError::ExternalAccountKey)?);
+    if decoded.is_empty() {
+        return Err(ControlError::ExternalAccountKey);
+    }
+    let sealed = authority::seal_external_account((authority, key_id), &decoded, &group);
+    sealed.map_err(ControlError::MakeGroupKey)
 }
 
 async fn audit_feed(

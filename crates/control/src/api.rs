@@ -38,7 +38,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    cloudflare,
+    agent, cloudflare,
     config::ApiConfig,
     feed::{self, snapshot::SnapshotRequests},
     metrics::{Metrics, RouteClass},
@@ -95,6 +95,7 @@ pub(crate) fn router(app: SharedApp) -> Router {
         .merge(health)
         .merge(viewer::routes())
         .merge(feed::routes(&app))
+        .merge(agent::routes(&app))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(caught))

@@ -117,6 +117,7 @@ impl InternalCa {
             chain: vec![Der(leaf.der().to_vec())],
             spki_sha256,
             keys,
+            source: None,
         })
     }
 }

@@ -9,7 +9,10 @@ pub(crate) mod roots;
 pub(crate) mod upload;
 
 use details::CertificateDetails;
-use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, Sealed};
+use landfall_model::{
+    AuthorityName, Der, Fingerprint, HostPattern, HostnameId, KeyType, Sealed,
+    issuance::RenewalAdvice,
+};
 use time::OffsetDateTime;
 
 /// Who made a certificate.
@@ -22,6 +25,8 @@ pub(crate) enum CertificateIssuer {
     /// It came with the name from the property that had it, and is served until the new owner's own
     /// is there.
     Inherited,
+    /// A CA that an agent asked.
+    Authority,
 }
 
 /// What the API says of a certificate.
@@ -48,13 +53,27 @@ pub(crate) struct SealedCertificate {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
-    /// When the internal CA issues the next one.
+    /// When the next one is asked for; none where it isn't.
     pub(crate) renew_at: Option<OffsetDateTime>,
     /// The leaf first, each followed by its issuer.
     pub(crate) chain: Vec<Der>,
     pub(crate) spki_sha256: [u8; 32],
     /// The private key, for each name that the certificate is served for.
     pub(crate) keys: Vec<SealedKey>,
+    /// Of one that an agent obtained.
+    pub(crate) source: Option<Source>,
+}
+
+/// Where a certificate is from that an agent obtained, and when its CA is asked about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) authority: AuthorityName,
+    /// What the CA knows it by (RFC 9773 section 4.1).
+    pub(crate) ari_id: Option<String>,
+    /// When the CA wants it renewed.
+    pub(crate) advice: Option<RenewalAdvice>,
+    /// When the CA is asked next; none where it can't be.
+    pub(crate) poll_at: Option<OffsetDateTime>,
 }
 
 /// A private key, sealed for one name.

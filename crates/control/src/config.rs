@@ -1,6 +1,7 @@
 //! The control plane's config file: what it may say, and what it means once checked.
 
 mod api;
+mod issuance;
 mod limits;
 mod verification;
 
@@ -14,10 +15,12 @@ use serde::Deserialize;
 
 pub use api::RawApi;
 pub(crate) use api::{ApiConfig, ConnectionLimits, RateLimits};
+pub(crate) use issuance::{AuthorityConfig, ExternalAccountConfig, IssuanceConfig};
+pub use issuance::{RawAuthority, RawExternalAccount, RawIssuance};
 pub(crate) use limits::Limits;
 pub use limits::RawLimits;
-pub(crate) use verification::{Authorities, ChecksAtATime, Schedule, VerificationConfig};
-pub use verification::{RawDns, RawIssuance, RawPops, RawVerification};
+pub(crate) use verification::{ChecksAtATime, Schedule, VerificationConfig};
+pub use verification::{RawDns, RawPops, RawVerification};
 
 /// The file as it is written. Every key has a default or is reported by [`Self::check`].
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -144,6 +147,7 @@ pub struct ControlConfig {
     pub(crate) state_directory: PathBuf,
     pub(crate) group_public_key_file: PathBuf,
     pub(crate) issuance: IssuancePolicy,
+    pub(crate) agents: IssuanceConfig,
     pub(crate) feed: FeedConfig,
     pub(crate) origins: OriginPolicy,
     pub(crate) limits: Limits,
@@ -215,7 +219,8 @@ impl RawControlConfig {
         let feed = check_feed(&self.feed, &mut problems);
         let origins = check_origins(&self.origins, &mut problems);
         let limits = limits::check(&self.limits, &mut problems);
-        let raw = (&self.dns, &self.verification, &self.issuance, &self.pops);
+        let agents = issuance::check(&self.issuance, base, &mut problems);
+        let raw = (&self.dns, &self.verification, &self.pops);
         let verification = verification::check(raw, system_domain.as_ref(), &mut problems);
         match (system_domain, api, directory, group_public_key_file) {
             (Some(system_domain), Some(api), Some(state_directory), Some(key))
@@ -228,6 +233,7 @@ impl RawControlConfig {
                     state_directory,
                     group_public_key_file,
                     issuance,
+                    agents,
                     feed,
                     origins,
                     limits,

@@ -6,7 +6,7 @@ use landfall_dns::DnsError;
 use landfall_feed::{seal::SealError, secret_file::SecretFileError, sign::KeyError};
 use landfall_model::Hostname;
 
-use crate::{ca::CaError, store::StoreError, token::RandomError};
+use crate::{authority::AuthorityFileError, ca::CaError, store::StoreError, token::RandomError};
 
 /// Why the control plane, or a command on its database, did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,9 @@ pub enum ControlError {
     /// Nobody can be asked for hostnames' DNS.
     #[error("hostnames can't be verified: name resolvers in `dns.resolvers`")]
     Resolvers(#[source] DnsError),
+    /// A file that the configuration of a CA names.
+    #[error("a CA can't be used")]
+    AuthorityFile(#[source] AuthorityFileError),
     /// A secret file.
     #[error("a secret file can't be used")]
     Secret(#[source] SecretFileError),
@@ -74,6 +77,9 @@ pub enum ControlError {
         #[source]
         source: SealError,
     },
+    /// A secret that no CA made.
+    #[error("the secret is not the HMAC key of an external account: expected base64url")]
+    ExternalAccountKey,
     /// New group keys.
     #[error("cannot make a group key")]
     MakeGroupKey(#[source] SealError),

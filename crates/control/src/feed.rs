@@ -16,6 +16,8 @@ use axum::{
 };
 use landfall_feed::protocol::{ACK_PATH, CHANGES_PATH, MAX_WAIT_SECONDS, SNAPSHOT_PATH};
 
+pub(crate) use changes::Waiting;
+
 use crate::{
     api::{SharedApp, guard::bearer, problem::Problem, throttle::too_many, within},
     peer::{Holder, Peer},
@@ -37,13 +39,21 @@ pub(crate) fn routes(app: &SharedApp) -> Router<SharedApp> {
 
 /// A long poll has its wait on top of what any request may take, and so has a snapshot that is
 /// still being built.
-async fn bound_time(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
+pub(crate) async fn bound_time(
+    State(app): State<SharedApp>,
+    request: Request,
+    next: Next,
+) -> Response {
     let limit = app.limits.request_timeout + Duration::from_secs(MAX_WAIT_SECONDS);
     within(limit, request, next).await
 }
 
 /// Lets a PoP in, and tells the handler which it is.
-async fn require_pop(State(app): State<SharedApp>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn require_pop(
+    State(app): State<SharedApp>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let presented = bearer(request.headers()).and_then(Presented::<PopId>::parse);
     let claimed = presented.as_ref().map(|presented| presented.id);
     let proven = match presented {

@@ -6,8 +6,10 @@
 //! Start reading at [`run`].
 
 pub mod admin;
+mod agent;
 mod api;
 mod api_key;
+mod authority;
 mod ca;
 mod call;
 mod certificate;
@@ -32,10 +34,11 @@ mod tasks;
 mod token;
 mod verification;
 
+pub use authority::AuthorityFileError;
 pub use ca::CaError;
 pub use error::ControlError;
 pub use landfall_feed::{protocol::AckState, sign::VerifyingKey};
-pub use landfall_model::{Epoch, PropertyId, Revision, config::Problem};
+pub use landfall_model::{AuthorityName, Epoch, PropertyId, Revision, config::Problem};
 pub use server::{Control, run};
 pub use store::StoreError;
 pub use token::RandomError;

@@ -1,5 +1,6 @@
 //! What the control plane counts. Labels are bounded: never a hostname or a property.
 
+pub(crate) mod issuance;
 pub(crate) mod verification;
 
 use std::time::Duration;
@@ -15,12 +16,14 @@ use crate::{
     error::ControlError,
     store::{feed::FeedState, job::Backlog, pop::Pop},
 };
+use issuance::IssuanceMetrics;
 use verification::{VerificationCounts, VerificationMetrics};
 
 /// The classes of paths that requests are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouteClass {
     Api,
+    Agent,
     Feed,
     Health,
     Other,
@@ -31,6 +34,7 @@ impl RouteClass {
         match path {
             "/livez" | "/readyz" | "/metrics" => Self::Health,
             _ if path.starts_with("/api/") || path.starts_with("/client/") => Self::Api,
+            _ if path.starts_with("/agent/") => Self::Agent,
             _ if path.starts_with("/feed/") => Self::Feed,
             _ => Self::Other,
         }
@@ -39,6 +43,7 @@ impl RouteClass {
     fn label(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Agent => "agent",
             Self::Feed => "feed",
             Self::Health => "health",
             Self::Other => "other",
@@ -67,6 +72,7 @@ pub(crate) struct Metrics {
     /// Rounds that changed the secrets for session tickets, or failed to.
     pub(crate) ticket_rotations: IntCounterVec,
     pub(crate) verification: VerificationMetrics,
+    pub(crate) issuance: IssuanceMetrics,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
     /// Connections that showed no key or token and were closed to make way for others.
@@ -118,7 +124,7 @@ impl Metrics {
             jobs: by_label("landfall_jobs", "Certificates to be issued, by state.", "state")?,
             oldest_job: gauge(
                 "landfall_job_oldest_seconds",
-                "How long ago the oldest job was made that is open and has an issuer.",
+                "How long ago the oldest job was made that is open.",
             )?,
             ticket_rotations: counters(
                 "landfall_ticket_rotations_total",
@@ -139,6 +145,7 @@ impl Metrics {
             pop_seen: by_pop("landfall_pop_last_ack_timestamp_seconds", "Each PoP's last ack.")?,
             pop_rejected: by_pop("landfall_pop_rejected_records", "What each PoP can't use.")?,
             verification: VerificationMetrics::register(&registry)?,
+            issuance: IssuanceMetrics::register(&registry)?,
             registry,
         })
     }
@@ -156,7 +163,8 @@ impl Metrics {
     pub(crate) fn jobs(&self, backlog: &Backlog, now: OffsetDateTime) {
         let set = |state: &str, count| self.jobs.with_label_values(&[state]).set(number(count));
         set("open", backlog.internal);
-        set("no_issuer", backlog.without_issuer);
+        set("agents", backlog.agents);
+        set("leased", backlog.leased);
         let age = backlog.oldest.map_or(0, |oldest| (now - oldest).whole_seconds().max(0));
         self.oldest_job.set(age);
     }

@@ -99,7 +99,7 @@ schemas! {
     /// The kind of a certificate's key.
     CertificateKeyType = words(variants::<KeyType>().iter().copied());
     /// Where a certificate is from.
-    CertificateSource = words(["internal", "uploaded", "inherited"]);
+    CertificateSource = words(["internal", "authority", "uploaded", "inherited"]);
     /// What state a hostname's certificate is in.
     CertificateStateName = words([
         "initializing", "pending_validation", "validation_timed_out", "pending_issuance",

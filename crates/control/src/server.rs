@@ -22,7 +22,7 @@ use crate::{
     pops_seen::PopsSeen,
     refusals::Refusals,
     service::{
-        Service, Verification,
+        AgentRules, Service, Verification,
         verification::results::{Finished, Results},
     },
     state::{self, ServerLock},
@@ -77,7 +77,7 @@ impl Control {
         let (results, finished) = Results::channel();
         let verification = Verification::new(
             &config.verification,
-            config.issuance.scope,
+            (config.issuance.scope, &config.agents),
             results,
             metrics.verification.clone(),
         );
@@ -85,6 +85,8 @@ impl Control {
             verification: verification.map_err(ControlError::Resolvers)?,
             store: state.store,
             ca: Arc::new(state.ca),
+            authorities: Arc::new(state.authorities),
+            agents: Arc::new(AgentRules::of(&config.agents, metrics.issuance.clone())),
             group: state.group,
             system_domain: config.system_domain.clone(),
             issuance: config.issuance,
@@ -145,6 +147,8 @@ impl Control {
         spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
         spawn(&mut background, "renew certificates", tasks::renew(self.app.service.clone()));
         spawn(&mut background, "do jobs", tasks::jobs::work(Arc::clone(&self.app)));
+        let service = self.app.service.clone();
+        spawn(&mut background, "take back leases", tasks::leases::take_back(service));
         spawn(&mut background, "rotate tickets", tasks::rotate_tickets(Arc::clone(&self.app)));
         spawn(&mut background, "note key uses", tasks::note_key_uses(Arc::clone(&self.app)));
         spawn(&mut background, "build snapshots", self.builder.run());

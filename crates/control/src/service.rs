@@ -1,6 +1,7 @@
 //! What the control plane does with properties, hostnames and certificates: the rules, and each
 //! change together with its publication.
 
+pub(crate) mod agents;
 mod audit;
 mod certificates;
 mod coverage;
@@ -29,6 +30,7 @@ use landfall_feed::{
 };
 use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, Revision};
 
+pub(crate) use agents::AgentRules;
 pub(crate) use certificates::Upload;
 pub(crate) use creation::Creation;
 pub(crate) use error::{Missing, ServiceError, VerificationError};
@@ -41,6 +43,7 @@ pub(crate) use view::HostnameView;
 pub(crate) use zones::CustomHostname;
 
 use crate::{
+    authority::Authorities,
     ca::InternalCa,
     config::{IssuancePolicy, Limits, OriginPolicy},
     hostname::{HostnameSpec, ManagedHostname},
@@ -59,6 +62,8 @@ pub(crate) const MAX_SETTINGS_LEN: usize = MAX_RECORD_LEN / 2;
 pub(crate) struct Service {
     pub(crate) store: Store,
     pub(crate) ca: Arc<InternalCa>,
+    pub(crate) authorities: Arc<Authorities>,
+    pub(crate) agents: Arc<AgentRules>,
     pub(crate) group: GroupPublicKey,
     pub(crate) system_domain: Hostname,
     pub(crate) issuance: IssuancePolicy,

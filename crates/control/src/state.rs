@@ -12,6 +12,7 @@ use landfall_model::Hostname;
 use time::OffsetDateTime;
 
 use crate::{
+    authority::Authorities,
     ca::InternalCa,
     config::ControlConfig,
     error::ControlError,
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) signing_key: SigningKey,
     pub(crate) ca: InternalCa,
     pub(crate) group: GroupPublicKey,
+    pub(crate) authorities: Authorities,
     pub(crate) snapshots: PathBuf,
     pub(crate) server_lock: ServerLock,
 }
@@ -46,6 +48,7 @@ pub(crate) struct ServerLock {
 /// Opens everything, and makes what a first start finds missing.
 pub(crate) async fn open(config: &ControlConfig) -> Result<State, ControlError> {
     let group = read_group_key(&config.group_public_key_file)?;
+    let authorities = Authorities::load(&config.agents, &group)?;
     let directory = &config.state_directory;
     let _lock = lock(directory).await?;
     let server_lock = lock_for_server(directory)?;
@@ -55,7 +58,7 @@ pub(crate) async fn open(config: &ControlConfig) -> Result<State, ControlError> 
     make_private_folder(&snapshots)?;
     let store = open_database(directory).await?;
     check_system_domain(&store, &config.system_domain).await?;
-    Ok(State { store, signing_key, ca, group, snapshots, server_lock })
+    Ok(State { store, signing_key, ca, group, authorities, snapshots, server_lock })
 }
 
 /// Opens the database alone, for a command.
@@ -201,7 +204,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-fn read_group_key(path: &Path) -> Result<GroupPublicKey, ControlError> {
+pub(crate) fn read_group_key(path: &Path) -> Result<GroupPublicKey, ControlError> {
     let text = fs::read_to_string(path).map_err(|source| ControlError::File {
         operation: "read the group's public key",
         path: path.to_owned(),

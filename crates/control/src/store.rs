@@ -4,8 +4,11 @@
 //! never see one without the other. Reads go through a pool of their own and never wait for the
 //! writer (WAL). Another process, the CLI, may change the database at any time.
 
+pub(crate) mod account;
 pub(crate) mod api_key;
+pub(crate) mod attempt;
 pub(crate) mod audit;
+pub(crate) mod budget;
 pub(crate) mod certificate;
 pub(crate) mod change;
 pub(crate) mod custom_hostname;
@@ -15,10 +18,13 @@ pub(crate) mod held_name;
 pub(crate) mod hostname;
 pub(crate) mod idempotency;
 pub(crate) mod job;
+pub(crate) mod lease;
 pub(crate) mod ownership;
 pub(crate) mod pop;
 pub(crate) mod property;
+pub(crate) mod renewal;
 pub(crate) mod site;
+pub(crate) mod validation;
 pub(crate) mod verification;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -110,6 +116,8 @@ pub(crate) struct Store {
     readers: SqlitePool,
     head: watch::Sender<Head>,
     jobs: Arc<Notify>,
+    /// Counts changes that made jobs: what agents that want one wait for.
+    made: watch::Sender<u64>,
 }
 
 impl Store {
@@ -129,7 +137,8 @@ impl Store {
         migrator().run(&writer).await.map_err(StoreError::Migrate)?;
         let readers = pool(READERS).connect_with(options).await.map_err(StoreError::Open)?;
         let head = watch::Sender::new(Head::default());
-        let store = Self { writer, readers, head, jobs: Arc::default() };
+        let store =
+            Self { writer, readers, head, jobs: Arc::default(), made: watch::Sender::new(0) };
         store.refresh_head().await?;
         Ok(store)
     }
@@ -151,7 +160,8 @@ impl Store {
         // Deferred transactions that turn into writers fail at once instead of waiting.
         let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         let transaction = begun.map_err(StoreError::on("begin a change"))?;
-        Ok(Change::new(transaction, self.head.clone(), Arc::clone(&self.jobs), call))
+        let jobs = (Arc::clone(&self.jobs), self.made.clone());
+        Ok(Change::new(transaction, self.head.clone(), jobs, call))
     }
 
     /// Reads where the feed is, and tells those who wait.
@@ -165,6 +175,11 @@ impl Store {
     /// Follows where the feed is.
     pub(crate) fn follow(&self) -> watch::Receiver<Head> {
         self.head.subscribe()
+    }
+
+    /// Follows how often this process made jobs.
+    pub(crate) fn follow_jobs(&self) -> watch::Receiver<u64> {
+        self.made.subscribe()
     }
 
     /// Completes once a change of this process made a job since the last time.

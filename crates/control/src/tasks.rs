@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod jobs;
+pub(crate) mod leases;
 pub(crate) mod schedule;
 pub(crate) mod verify;
 
@@ -29,6 +30,8 @@ const COMMANDS_EVERY: Duration = Duration::from_secs(2);
 const TICKETS_EVERY: Duration = Duration::from_secs(60);
 /// How often it is written down when keys were last used.
 const KEY_USES_EVERY: Duration = Duration::from_secs(30);
+/// How often certificates are looked for that are to be renewed, or are missing.
+const RENEWALS_EVERY: Duration = Duration::from_secs(60);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 /// The most certificates that one round asks for. What is left comes next, the most urgent first.
 const REQUESTED_PER_ROUND: u32 = 1_000;
@@ -54,6 +57,9 @@ pub(crate) async fn prune(store: Store, retention: Duration) {
     loop {
         ticks.tick().await;
         let before = OffsetDateTime::now_utc() - retention;
+        if let Err(error) = forget_limits(&store).await {
+            tracing::warn!(error = %chain(&error), "cannot forget limits that are whole again");
+        }
         let forgotten = OffsetDateTime::now_utc() - CREATIONS_KEPT;
         if let Err(error) = forget_creations(&store, forgotten).await {
             tracing::warn!(error = %chain(&error), "cannot forget repeatable creations");
@@ -91,9 +97,22 @@ async fn forget_creations(store: &Store, before: OffsetDateTime) -> Result<(), S
     }
 }
 
-/// Asks for certificates of the internal CA that are due or missing. Never ends.
+/// Forgets what CAs' limits have given back, and holds that are over.
+async fn forget_limits(store: &Store) -> Result<(), StoreError> {
+    loop {
+        let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
+        let now = change.now();
+        let removed = store::budget::prune(change.on(), now, PRUNED_AT_ONCE).await?;
+        change.commit().await?;
+        if removed < u64::from(PRUNED_AT_ONCE) {
+            return Ok(());
+        }
+    }
+}
+
+/// Asks for certificates that are due or missing. Never ends.
 pub(crate) async fn renew(service: Service) {
-    let mut ticks = every(ROUND_EVERY);
+    let mut ticks = every(RENEWALS_EVERY);
     loop {
         ticks.tick().await;
         match service.request_due(OffsetDateTime::now_utc(), REQUESTED_PER_ROUND).await {

@@ -144,7 +144,7 @@ impl Case<'_> {
                 format!(
                     "Add the CAA record 0 {tag} \"{}\" at {at}: {name} points here, and the CAA records \
                      there keep our CAs from issuing a certificate for it.",
-                    ca.unwrap_or(&"")
+                    ca.map_or("", String::as_str)
                 )
             }
             CaaVerdict::Failed => format!(

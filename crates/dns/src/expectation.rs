@@ -45,7 +45,7 @@ pub struct Pop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaIdentity {
     /// What the API calls it, such as `lets_encrypt`.
-    pub name: &'static str,
+    pub name: String,
     /// Its issuer domain names, such as `letsencrypt.org`.
-    pub domains: &'static [&'static str],
+    pub domains: Vec<String>,
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use landfall_control::AuthorityName;
 
 /// The edge for custom hostnames.
 #[derive(Debug, Parser)]
@@ -94,6 +95,18 @@ pub(crate) enum KeysCommand {
         /// The folder for the two files; existing ones are never overwritten
         #[arg(long, default_value = ".")]
         dir: PathBuf,
+    },
+    /// Seals the HMAC key of an external account at a CA; it is read from standard input
+    SealExternalAccount {
+        /// What the configuration calls the CA, such as zerossl
+        #[arg(long)]
+        authority: AuthorityName,
+        /// The key's id at the CA
+        #[arg(long)]
+        key_id: String,
+        /// The public half of the fleet's group key
+        #[arg(long)]
+        group_public_key: PathBuf,
     },
 }
 

@@ -6,7 +6,7 @@
 use std::{
     fmt::Display,
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
@@ -19,15 +19,32 @@ use landfall_control::{
     admin::{self, ApiKey, Grant, Pop, PopEnrolment, Scope, Traffic},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
 
 use crate::{
     cli::{ApiKeyCommand, FeedCommand, KeysCommand, PopCommand, ScopeArg, TrafficArg},
     control_config,
 };
 
+/// The longest secret that is read, in bytes.
+const MAX_SECRET: u64 = 4_096;
+
 /// `landfall keys`
 pub(crate) fn keys(command: &KeysCommand) -> anyhow::Result<()> {
-    let KeysCommand::Init { dir } = command;
+    match command {
+        KeysCommand::Init { dir } => init_keys(dir),
+        KeysCommand::SealExternalAccount { authority, key_id, group_public_key } => {
+            let mut secret = Zeroizing::new(String::new());
+            let read = io::stdin().take(MAX_SECRET).read_to_string(&mut secret);
+            read.context("cannot read the secret from standard input")?;
+            let account = (authority, key_id.as_str());
+            let sealed = admin::seal_external_account(account, &secret, group_public_key)?;
+            print(&sealed)
+        }
+    }
+}
+
+fn init_keys(dir: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot create {}", dir.display()))?;
     let keys = admin::init_group_keys(dir)?;

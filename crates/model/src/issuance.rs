@@ -148,6 +148,9 @@ pub struct Authority {
     pub name: AuthorityName,
     /// The URL of its directory (RFC 8555 section 7.1.1).
     pub directory: String,
+    /// What it calls itself in CAA records (RFC 8659 section 4.2). Empty: what its directory says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caa_identities: Vec<String>,
     /// PEM of the roots that the directory is verified with, in place of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roots: Option<String>,

@@ -82,6 +82,7 @@ impl Server {
             roots: Some(self.root.pem().to_owned()),
             contact: Vec::new(),
             profile: None,
+            caa_identities: Vec::new(),
             preferred_chain: None,
             external_account: None,
             account: None,

@@ -30,7 +30,7 @@ use crate::{
 #[schema(as = Certificate)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CertificateBody {
-    /// Where it is from; `inherited` came with the name from the property that had it.
+    /// Where it is from; `authority` is a CA that issues for hostnames, `inherited` came with the name from the property that had it.
     #[schema(value_type = schema::CertificateSource)]
     source: &'static str,
     /// The kind of its key.
@@ -94,6 +94,7 @@ fn source(issuer: CertificateIssuer) -> &'static str {
         CertificateIssuer::Internal => "internal",
         CertificateIssuer::Uploaded => "uploaded",
         CertificateIssuer::Inherited => "inherited",
+        CertificateIssuer::Authority => "authority",
     }
 }
 

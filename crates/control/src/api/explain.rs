@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
 };
 use landfall_dns::Evidence;
+use landfall_issuance::protocol::TxtRecord;
 use landfall_model::Revision;
 use serde::Serialize;
 use serde_json::Value;
@@ -24,8 +25,9 @@ use crate::{
     },
     service::Explanation,
     store::{
+        attempt::Attempt,
         event::Event,
-        job::{JobIssuer, JobStage, JobState},
+        job::{JobStage, JobState},
         pop::{Pop, PopActivity},
     },
 };
@@ -51,6 +53,8 @@ pub(super) struct ExplanationBody {
     ownership_evidence: Option<OwnershipEvidence>,
     /// Issuances, the newest first.
     jobs: Vec<JobBody>,
+    /// What attempts at CAs came to, the newest first.
+    attempts: Vec<AttemptBody>,
     /// How far it has got at each PoP.
     pops: Vec<PopBody>,
 }
@@ -64,9 +68,16 @@ struct JobBody {
     id: i64,
     /// `open`, `done` or `cancelled`.
     state: &'static str,
-    /// What an open one waits for: `no_issuer`, `next_attempt` or `issuance`.
+    /// What an open one waits for: `agent`, `next_attempt`, `issuance`, `owner_records`, or a CA's limit or
+    /// hold, as in `new_orders` or `hold`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    waiting_for: Option<&'static str>,
+    waiting_for: Option<String>,
+    /// The CA that was asked last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+    /// The TXT records that the hostname's owner is to make.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    txt_records: Vec<TxtBody>,
     /// How many attempts failed.
     failed_attempts: u32,
     /// When the last attempt failed.
@@ -87,6 +98,69 @@ struct JobBody {
     /// Why it was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancelled_because: Option<String>,
+}
+
+/// A TXT record that a hostname's owner is to make (RFC 8555 section 8.4).
+#[derive(Serialize, ToSchema)]
+#[schema(as = TxtRecord)]
+#[serde(rename_all = "camelCase")]
+struct TxtBody {
+    /// Its name.
+    #[schema(example = "_acme-challenge.www.customer.example")]
+    name: String,
+    /// Its value.
+    value: String,
+}
+
+impl From<TxtRecord> for TxtBody {
+    fn from(TxtRecord { name, value }: TxtRecord) -> Self {
+        Self { name, value }
+    }
+}
+
+/// What an attempt at a CA came to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
+#[serde(rename_all = "camelCase")]
+struct AttemptBody {
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    /// The CA.
+    authority: String,
+    /// The PoP that did it; none where it failed before anybody did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pop: String,
+    /// The class of its failure, as in `caa_forbids`; none: it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    /// The CA's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What the hostname's owner is to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+    /// What the operator is to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_advice: Option<String>,
+    /// When the next one is.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<OffsetDateTime>,
+}
+
+impl From<Attempt> for AttemptBody {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            at: attempt.at,
+            authority: attempt.authority,
+            pop: attempt.pop,
+            class: attempt.class,
+            error: attempt.words,
+            advice: attempt.owner,
+            operator_advice: attempt.operator,
+            next_attempt_at: attempt.next_at,
+        }
+    }
 }
 
 /// How far a hostname has got at a PoP.
@@ -131,7 +205,7 @@ pub(super) struct EventBody {
 
 impl From<Explanation> for ExplanationBody {
     fn from(explanation: Explanation) -> Self {
-        let Explanation { view, summary, next_attempt_at, ownership, jobs } = explanation;
+        let Explanation { view, summary, next_attempt_at, ownership, jobs, attempts } = explanation;
         let now = view.published.fleet.at;
         Self {
             summary,
@@ -141,6 +215,7 @@ impl From<Explanation> for ExplanationBody {
             hostname: view.into(),
             ownership_evidence: ownership,
             jobs: jobs.into_iter().map(|job| JobBody::of(job, now)).collect(),
+            attempts: attempts.into_iter().map(AttemptBody::from).collect(),
         }
     }
 }
@@ -148,15 +223,7 @@ impl From<Explanation> for ExplanationBody {
 impl JobBody {
     fn of(job: JobState, now: OffsetDateTime) -> Self {
         let is_open = job.stage == JobStage::Open;
-        let waiting_for = match (job.issuer, job.next_at > now) {
-            (JobIssuer::Nobody, _) => "no_issuer",
-            (JobIssuer::Internal, true) => "next_attempt",
-            (JobIssuer::Internal, false) => "issuance",
-        };
-        let next_attempt_at = match job.issuer {
-            JobIssuer::Nobody => None,
-            JobIssuer::Internal => Some(job.next_at),
-        };
+        let waiting_for = job.waiting_for(now);
         let (state, error, cancelled_because) = match job.stage {
             JobStage::Open => ("open", job.error, None),
             JobStage::Done => ("done", job.error, None),
@@ -166,9 +233,11 @@ impl JobBody {
             id: job.id.0,
             state,
             waiting_for: is_open.then_some(waiting_for),
+            authority: job.authority,
+            txt_records: job.txt.into_iter().map(TxtBody::from).collect(),
             failed_attempts: job.attempts,
             last_attempt_at: job.attempted_at,
-            next_attempt_at: next_attempt_at.filter(|_| is_open),
+            next_attempt_at: is_open.then_some(job.next_at),
             created_at: job.created_at,
             ended_at: job.ended_at,
             error,

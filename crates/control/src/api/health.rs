@@ -2,9 +2,10 @@
 
 use axum::{extract::State, response::IntoResponse};
 use http::{StatusCode, header};
+use landfall_issuance::ledger::{Bucket, Ledger};
 use time::OffsetDateTime;
 
-use super::{SharedApp, problem::Problem};
+use super::{App, SharedApp, problem::Problem};
 use crate::{
     metrics::verification::VerificationCounts,
     store::{self, Connection, StoreError},
@@ -65,7 +66,9 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
     let pops = store::pop::list(&mut connection).await;
     let backlog = store::job::backlog(&mut connection).await;
     let counts = verification_counts(&mut connection).await;
+    let issuance = show_issuance(&app, &mut connection).await;
     drop(connection);
+    issuance.map_err(|error| Problem::internal(&error))?;
     let backlog = backlog.map_err(|error| Problem::internal(&error))?;
     app.metrics.jobs(&backlog, OffsetDateTime::now_utc());
     let state = state.map_err(|error| Problem::internal(&error))?;
@@ -75,6 +78,24 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
     let text =
         app.metrics.render(&state, &counts, pops).map_err(|error| Problem::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
+}
+
+/// Sets what the database says of CAs: their limits of new orders, and what agents do.
+async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), StoreError> {
+    let (authorities, now) = (&app.service.authorities, OffsetDateTime::now_utc());
+    let mut ledger = Ledger::new(authorities.limits());
+    ledger.load(store::budget::buckets(on, &[String::new()]).await?);
+    let (running, _) = store::lease::running(on).await?;
+    let metrics = &app.metrics.issuance;
+    for name in authorities.all.keys() {
+        let label = [name.as_str()];
+        if let Some(level) = ledger.level(name, &Bucket::NewOrders, now) {
+            metrics.orders_left.with_label_values(&label).set(i64::from(level.left));
+        }
+        let running = running.get(name).copied().unwrap_or(0);
+        metrics.running.with_label_values(&label).set(i64::from(running));
+    }
+    Ok(())
 }
 
 async fn verification_counts(on: &mut Connection) -> Result<VerificationCounts, StoreError> {

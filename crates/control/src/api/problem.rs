@@ -315,7 +315,7 @@ impl Problem {
             .at("name")
     }
 
-    fn authority(wanted: &str, configured: &[&str]) -> Self {
+    fn authority(wanted: &str, configured: &[String]) -> Self {
         let detail = format!(
             "The operator has not configured the certificate authority {wanted}. Expected one of: {}.",
             configured.join(", ")

@@ -257,6 +257,7 @@ impl CheckedUpload {
             chain: self.chain.into_iter().map(Der).collect(),
             spki_sha256: self.spki_sha256,
             keys,
+            source: None,
         })
     }
 }

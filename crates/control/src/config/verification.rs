@@ -1,16 +1,16 @@
-//! `[dns]`, `[verification]`, `[issuance]` and `[pops]`: how it is told whether hostnames lead here.
+//! `[dns]`, `[verification]` and `[pops]`: how it is told whether hostnames lead here.
 
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use landfall_dns::{CaIdentity, DnsConfig, ZoneServers, canonical_resolver};
+use landfall_dns::{DnsConfig, ZoneServers, canonical_resolver};
 use landfall_model::{Hostname, Network, config::Problem};
 use serde::Deserialize;
 
 use super::days;
-use crate::{hostname::wish::CertificateAuthority, rate::Quota};
+use crate::rate::Quota;
 
 const MAX_RESOLVERS: usize = 8;
 const DNS_PORT: u16 = 53;
@@ -105,21 +105,6 @@ impl Default for RawVerification {
     }
 }
 
-/// `[issuance]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawIssuance {
-    /// The public CAs that may issue for hostnames. CAA records are judged by them.
-    /// Default: `["lets_encrypt"]`.
-    pub certificate_authorities: Vec<String>,
-}
-
-impl Default for RawIssuance {
-    fn default() -> Self {
-        Self { certificate_authorities: vec!["lets_encrypt".to_owned()] }
-    }
-}
-
 /// `[pops]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -146,8 +131,6 @@ pub(crate) struct VerificationConfig {
     pub(crate) schedule: Schedule,
     /// How many files with ownership tokens are fetched from one registered domain.
     pub(crate) token_files: Quota,
-    /// Which CAs may issue.
-    pub(crate) authorities: Authorities,
     /// How long a PoP may ask for nothing before it is unhealthy.
     pub(crate) pop_unhealthy_after: Duration,
 }
@@ -170,29 +153,8 @@ pub(crate) struct Schedule {
     pub(crate) give_up_after: u32,
 }
 
-/// The public CAs that may issue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Authorities(Vec<CertificateAuthority>);
-
-impl Authorities {
-    /// Whether this one may.
-    pub(crate) fn admit(&self, authority: CertificateAuthority) -> bool {
-        self.0.contains(&authority)
-    }
-
-    /// By their names in CAA records.
-    pub(crate) fn identities(&self) -> Vec<CaIdentity> {
-        self.0.iter().map(|authority| authority.identity()).collect()
-    }
-
-    /// What the API calls them.
-    pub(crate) fn names(&self) -> Vec<&'static str> {
-        self.0.iter().map(|authority| authority.identity().name).collect()
-    }
-}
-
 pub(super) fn check(
-    (dns, verification, issuance, pops): (&RawDns, &RawVerification, &RawIssuance, &RawPops),
+    (dns, verification, pops): (&RawDns, &RawVerification, &RawPops),
     system_domain: Option<&Hostname>,
     problems: &mut Vec<Problem>,
 ) -> VerificationConfig {
@@ -227,7 +189,6 @@ pub(super) fn check(
             give_up_after: raw.give_up_after,
         },
         token_files: Quota { per_minute: raw.token_files_per_minute, burst: raw.token_files_burst },
-        authorities: check_authorities(&issuance.certificate_authorities, problems),
         pop_unhealthy_after: pops.unhealthy_after,
     }
 }
@@ -272,22 +233,6 @@ fn check_networks(texts: &[String], problems: &mut Vec<Problem>) -> Vec<Network>
         }
     }
     networks
-}
-
-fn check_authorities(names: &[String], problems: &mut Vec<Problem>) -> Authorities {
-    let mut authorities = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        match CertificateAuthority::named(name) {
-            Some(authority) => authorities.push(authority),
-            None => {
-                let key = format!("issuance.certificate_authorities[{index}]");
-                let known = CertificateAuthority::ALL.map(|known| known.identity().name).join(", ");
-                let message = format!("expected one of {known}, got {name:?}");
-                problems.push(Problem::new(&key, message));
-            }
-        }
-    }
-    Authorities(authorities)
 }
 
 fn check_numbers(dns: &RawDns, raw: &RawVerification, problems: &mut Vec<Problem>) {
@@ -377,10 +322,9 @@ mod tests {
             allow_networks: vec!["10.0.0.1/8".to_owned()],
             ..RawVerification::default()
         };
-        let issuance = RawIssuance { certificate_authorities: vec!["acme".to_owned()] };
         let pops = RawPops { unhealthy_after: Duration::from_secs(1) };
         let mut problems = Vec::new();
-        check((&dns, &verification, &issuance, &pops), None, &mut problems);
+        check((&dns, &verification, &pops), None, &mut problems);
         let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
         let expected = [
             "dns.sockets",
@@ -389,25 +333,17 @@ mod tests {
             "pops.unhealthy_after",
             "dns.resolvers[0]",
             "verification.allow_networks[0]",
-            "issuance.certificate_authorities[0]",
         ];
         assert_eq!(keys, expected);
-        assert!(problems[6].message.contains("lets_encrypt, "), "{problems:?}");
     }
 
     #[test]
     fn the_defaults_are_without_problems() {
         let mut problems = Vec::new();
-        let raw = (
-            &RawDns::default(),
-            &RawVerification::default(),
-            &RawIssuance::default(),
-            &RawPops::default(),
-        );
+        let raw = (&RawDns::default(), &RawVerification::default(), &RawPops::default());
         let system_domain = "edge.example.net".parse().unwrap();
         let config = check(raw, Some(&system_domain), &mut problems);
         assert_eq!(problems.len(), 0);
         assert_eq!(config.dns.probe, Some(system_domain));
-        assert_eq!(config.authorities.names(), ["lets_encrypt"]);
     }
 }

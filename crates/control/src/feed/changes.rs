@@ -144,10 +144,10 @@ async fn wait_for_change(app: &App, query: &ChangesQuery) -> Result<(), Problem>
 }
 
 /// One in a gauge for as long as it lives: a client that leaves drops the handler where it waits.
-struct Waiting<'a>(&'a IntGauge);
+pub(crate) struct Waiting<'a>(&'a IntGauge);
 
 impl<'a> Waiting<'a> {
-    fn count_in(gauge: &'a IntGauge) -> Self {
+    pub(crate) fn count_in(gauge: &'a IntGauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

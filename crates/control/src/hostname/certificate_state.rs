@@ -190,8 +190,11 @@ impl Situation<'_> {
         let lifetime: Duration = certificate.not_after - certificate.not_before;
         let notice = EXPIRATION_NOTICE.min(lifetime / 3);
         let is_near = certificate.not_after - self.now < notice;
-        let is_renewed =
-            certificate.issuer == CertificateIssuer::Internal && self.left_at.is_none();
+        let is_managed = match certificate.issuer {
+            CertificateIssuer::Internal | CertificateIssuer::Authority => true,
+            CertificateIssuer::Uploaded | CertificateIssuer::Inherited => false,
+        };
+        let is_renewed = is_managed && self.left_at.is_none();
         is_near && !is_renewed
     }
 }

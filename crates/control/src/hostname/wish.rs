@@ -1,6 +1,5 @@
 //! What a hostname's owner asks of its managed certificate.
 
-use landfall_dns::CaIdentity;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,43 +70,24 @@ pub(crate) enum CertificateAuthority {
 
 impl CertificateAuthority {
     /// Every one that is known.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 5] =
         [Self::Digicert, Self::Google, Self::LetsEncrypt, Self::SslCom, Self::Zerossl];
 
     /// The one that the API calls so.
+    #[cfg(test)]
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|authority| authority.identity().name == name)
+        Self::ALL.into_iter().find(|authority| authority.name() == name)
     }
 
-    /// As APIs and the database have it.
+    /// As APIs, the configuration and the database have it.
     pub(crate) const fn name(self) -> &'static str {
-        self.identity().name
-    }
-
-    /// What APIs call it, and the names by which CAA records permit it (RFC 8659 section 4.2), as
-    /// the CA's own documents list them.
-    pub(crate) const fn identity(self) -> CaIdentity {
         match self {
-            Self::Digicert => CaIdentity {
-                name: "digicert",
-                domains: &[
-                    "digicert.com",
-                    "www.digicert.com",
-                    "digicert.ne.jp",
-                    "cybertrust.ne.jp",
-                    "symantec.com",
-                    "thawte.com",
-                    "geotrust.com",
-                    "rapidssl.com",
-                ],
-            },
-            Self::Google => CaIdentity { name: "google", domains: &["pki.goog"] },
-            Self::LetsEncrypt => CaIdentity { name: "lets_encrypt", domains: &["letsencrypt.org"] },
-            Self::SslCom => CaIdentity { name: "ssl_com", domains: &["ssl.com"] },
-            Self::Zerossl => CaIdentity {
-                name: "zerossl",
-                domains: &["sectigo.com", "zerossl.com", "comodoca.com", "usertrust.com"],
-            },
+            Self::Digicert => "digicert",
+            Self::Google => "google",
+            Self::LetsEncrypt => "lets_encrypt",
+            Self::SslCom => "ssl_com",
+            Self::Zerossl => "zerossl",
         }
     }
 }
@@ -130,7 +110,7 @@ mod tests {
     #[test]
     fn a_certificate_authority_is_stored_under_the_name_that_the_api_calls_it() {
         for authority in CertificateAuthority::ALL {
-            let name = authority.identity().name;
+            let name = authority.name();
             assert_eq!(serde_json::to_value(authority).unwrap(), name);
             assert_eq!(CertificateAuthority::named(name), Some(authority));
         }

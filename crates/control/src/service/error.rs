@@ -117,7 +117,7 @@ pub(crate) enum ServiceError {
     #[error("no certificate can be requested")]
     Verification(#[from] VerificationError),
     #[error("the certificate authority {wanted} is not configured")]
-    AuthorityNotConfigured { wanted: &'static str, configured: Vec<&'static str> },
+    AuthorityNotConfigured { wanted: &'static str, configured: Vec<String> },
 }
 
 /// Why no certificate can be requested for a hostname.

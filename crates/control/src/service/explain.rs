@@ -8,8 +8,9 @@ use crate::{
     hostname::{HostnameStatus, ownership::OwnershipEvidence},
     store::{
         self,
+        attempt::Attempt,
         event::Event,
-        job::{JobIssuer, JobStage, JobState},
+        job::{JobStage, JobState},
     },
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Explanation {
     pub(crate) ownership: Option<OwnershipEvidence>,
     /// The newest first.
     pub(crate) jobs: Vec<JobState>,
+    /// The newest first.
+    pub(crate) attempts: Vec<Attempt>,
 }
 
 impl Service {
@@ -42,7 +45,8 @@ impl Service {
         let ownership = store::ownership::find(&mut connection, id).await?;
         let jobs = store::job::history(&mut connection, id).await?;
         let (summary, next_attempt_at) = (summary(&view), next_attempt(&view));
-        Ok(Explanation { view, summary, next_attempt_at, ownership, jobs })
+        let attempts = store::attempt::history(&mut connection, id).await?;
+        Ok(Explanation { view, summary, next_attempt_at, ownership, jobs, attempts })
     }
 
     /// At most `limit` events of a hostname, the newest first; of those before the one with the id
@@ -65,7 +69,7 @@ fn next_attempt(view: &HostnameView) -> Option<OffsetDateTime> {
     match view.hostname.status {
         HostnameStatus::PendingValidation => view.verification.as_ref()?.next_at,
         HostnameStatus::Active => match open {
-            Some(job) => (job.issuer == JobIssuer::Internal).then_some(job.next_at),
+            Some(job) => Some(job.next_at),
             None => view.left_at().and(view.verification.as_ref()?.next_at),
         },
         HostnameStatus::GivenUp | HostnameStatus::TakenOver => None,

@@ -43,7 +43,7 @@ pub(crate) enum Attempt {
 
 /// What is to be done about a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Issue,
     Cancel(Cancellation),
 }
@@ -189,7 +189,7 @@ impl Service {
 }
 
 /// What is to be done about a job of a hostname.
-async fn look(
+pub(super) async fn look(
     on: &mut Connection,
     id: HostnameId,
 ) -> Result<(ManagedHostname, Step), ServiceError> {

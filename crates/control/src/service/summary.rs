@@ -1,5 +1,6 @@
 //! One sentence about a hostname: where it stands, and what its owner does next.
 
+use landfall_issuance::protocol::TxtRecord;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::HostnameView;
@@ -9,7 +10,7 @@ use crate::{
         HostnameStatus, Title, certificate_state::CertificateState, deployment::Extent,
         ownership::OwnershipTokens,
     },
-    store::job::{JobIssuer, JobStage, JobState},
+    store::job::{JobStage, JobState},
 };
 
 /// One sentence about a hostname: where it stands, and what its owner does next.
@@ -113,8 +114,9 @@ fn is_uploaded(view: &HostnameView) -> bool {
 fn missing(open: Option<&JobState>) -> String {
     match open {
         None => "A new one is asked for within the hour: nothing is to be done.".to_owned(),
-        Some(job) if job.issuer == JobIssuer::Nobody => {
-            "It is active and waits for its certificate, which nobody is configured to issue: upload \
+        Some(JobState { txt, .. }) if !txt.is_empty() => records(txt),
+        Some(JobState { waits_for: Some(wait), .. }) if wait.reason == "no_authority" => {
+            "It is active and waits for its certificate, which no CA is configured to issue: upload \
              one, or ask the operator."
                 .to_owned()
         }
@@ -125,6 +127,16 @@ fn missing(open: Option<&JobState>) -> String {
         ),
         Some(_) => "Its certificate is being issued: nothing is to be done.".to_owned(),
     }
+}
+
+/// Of a hostname whose owner is to make TXT records.
+fn records(records: &[TxtRecord]) -> String {
+    let records = records.iter().map(|one| format!("{} with the value {}", one.name, one.value));
+    let records: Vec<String> = records.collect();
+    format!(
+        "Its certificate is issued once the CA finds the TXT record {}: make it.",
+        records.join(", and ")
+    )
 }
 
 fn at(time: OffsetDateTime) -> String {

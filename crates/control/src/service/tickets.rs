@@ -114,10 +114,11 @@ mod tests {
 
     use super::*;
     use crate::{
+        authority::Authorities,
         ca::InternalCa,
         config::{IssuancePolicy, IssuanceScope, OriginPolicy, RawControlConfig},
         metrics::Metrics,
-        service::{Verification, verification::results::Results},
+        service::{AgentRules, Verification, verification::results::Results},
     };
 
     const START: u64 = 40_000 * PERIOD;
@@ -199,15 +200,23 @@ mod tests {
         }))
         .unwrap();
         let config = raw.check(folder).unwrap();
-        let metrics = Metrics::new().unwrap().verification;
+        let metrics = Metrics::new().unwrap();
         let (results, _) = Results::channel();
-        let verification = Verification::new(&config.verification, scope, results, metrics);
+        let verification = Verification::new(
+            &config.verification,
+            (scope, &config.agents),
+            results,
+            metrics.verification,
+        );
+        let group = GroupPublicKey::parse(&files.public).unwrap();
         Service {
             limits: config.limits,
             verification: verification.unwrap(),
             store: store::Store::open(&path).await.unwrap(),
             ca: Arc::new(InternalCa::parse(&key, &root).unwrap()),
-            group: GroupPublicKey::parse(&files.public).unwrap(),
+            authorities: Arc::new(Authorities::load(&config.agents, &group).unwrap()),
+            agents: Arc::new(AgentRules::of(&config.agents, metrics.issuance)),
+            group,
             system_domain: "edge.test".parse().unwrap(),
             issuance: IssuancePolicy { scope, lifetime: Duration::from_secs(3_600) },
             origins: OriginPolicy::default(),

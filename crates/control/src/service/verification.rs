@@ -14,7 +14,7 @@ mod subject;
 use std::sync::Arc;
 
 use landfall_dns::{CaIdentity, DnsConfig, DnsError, Evidence, Verdict, Verifier};
-use landfall_model::{Hostname, HostnameId, PropertyId};
+use landfall_model::{AuthorityName, Hostname, HostnameId, PropertyId};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -26,9 +26,10 @@ use super::{
     properties, publish,
 };
 use crate::{
+    authority::Authorities,
     call::Call,
     certificate::CertificateIssuer,
-    config::{Authorities, IssuanceScope, Schedule, VerificationConfig},
+    config::{IssuanceConfig, IssuanceScope, Schedule, VerificationConfig},
     hostname::{HostnameStatus, ManagedHostname, Title, wish::CertificateWish},
     metrics::verification::{Asker, VerificationMetrics},
     rate::{Buckets, Quota},
@@ -51,7 +52,8 @@ use subject::Subject;
 #[derive(Clone, Debug)]
 pub(crate) struct Verification {
     pub(super) verifier: Verifier,
-    authorities: Authorities,
+    /// The CAs that may issue, by name.
+    authorities: Arc<[AuthorityName]>,
     /// The same as CAA records name them; none where the internal CA issues.
     cas: Arc<[CaIdentity]>,
     schedule: Schedule,
@@ -76,13 +78,13 @@ impl Verification {
     /// Where there is no resolver.
     pub(crate) fn new(
         config: &VerificationConfig,
-        scope: IssuanceScope,
+        (scope, issuance): (IssuanceScope, &IssuanceConfig),
         results: Results,
         metrics: VerificationMetrics,
     ) -> Result<Self, DnsError> {
-        let authorities = config.authorities.clone();
+        let authorities = issuance.order.clone().into();
         let cas = match scope {
-            IssuanceScope::SystemDomain => authorities.identities().into(),
+            IssuanceScope::SystemDomain => Authorities::identities(issuance).into(),
             IssuanceScope::VerifiedHostnames | IssuanceScope::EveryHostname => Arc::default(),
         };
         let sockets = sockets::affordable(config.dns.sockets);
@@ -114,10 +116,10 @@ impl Verification {
     /// Refuses a CA that the operator has not configured.
     pub(super) fn check_wish(&self, wish: &CertificateWish) -> Result<(), ServiceError> {
         match wish.authority {
-            Some(wanted) if !self.authorities.admit(wanted) => {
+            Some(wanted) if !self.authorities.iter().any(|own| own.as_str() == wanted.name()) => {
                 Err(ServiceError::AuthorityNotConfigured {
-                    wanted: wanted.identity().name,
-                    configured: self.authorities.names(),
+                    wanted: wanted.name(),
+                    configured: self.authorities.iter().map(AuthorityName::to_string).collect(),
                 })
             }
             Some(_) | None => Ok(()),

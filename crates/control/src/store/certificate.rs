@@ -19,6 +19,7 @@ pub(crate) async fn put(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let chain: Vec<u8> = certificate.chain.iter().flat_map(|Der(der)| der).copied().collect();
+    let source = certificate.source.as_ref();
     // Its keys go with the one that was there; and with the first one of its own, what came with
     // the name from another property.
     sqlx::query("DELETE FROM certificate WHERE hostname_id = ? AND (key_type = ? OR issuer = ?)")
@@ -31,7 +32,8 @@ pub(crate) async fn put(
     sqlx::query(
         "INSERT INTO certificate \
          (hostname_id, key_type, issuer, fingerprint, not_before, not_after, renew_at, chain, \
-          spki_sha256, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          spki_sha256, created_at, authority, ari_id, advice, polled_at, poll_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(hostname.0)
     .bind(key_type_to_sql(certificate.key_type))
@@ -43,6 +45,11 @@ pub(crate) async fn put(
     .bind(chain)
     .bind(&certificate.spki_sha256[..])
     .bind(now.unix_timestamp())
+    .bind(source.map(|source| source.authority.as_str()))
+    .bind(source.and_then(|source| source.ari_id.as_deref()))
+    .bind(source.and_then(|source| source.advice.as_ref()).map(to_json).transpose()?)
+    .bind(source.and_then(|source| source.advice.as_ref()).map(|_| now.unix_timestamp()))
+    .bind(source.and_then(|source| source.poll_at).map(OffsetDateTime::unix_timestamp))
     .execute(&mut *on)
     .await
     .map_err(StoreError::on("keep a certificate"))?;
@@ -113,9 +120,11 @@ pub(crate) async fn inherit(
     let names = to_json(&names)?;
     sqlx::query(
         "INSERT INTO certificate (hostname_id, key_type, issuer, fingerprint, not_before, \
-             not_after, renew_at, chain, spki_sha256, created_at) \
+             not_after, renew_at, chain, spki_sha256, created_at, authority, ari_id, advice, \
+             polled_at, poll_at) \
          SELECT ?2, key_type, iif(issuer = 1, 2, issuer), fingerprint, not_before, not_after, \
-             renew_at, chain, spki_sha256, created_at FROM certificate \
+             renew_at, chain, spki_sha256, created_at, authority, ari_id, advice, polled_at, \
+             poll_at FROM certificate \
          WHERE hostname_id = ?1 AND NOT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = ?2) \
          AND EXISTS (SELECT 1 FROM certificate_key AS own WHERE own.hostname_id = ?1 \
              AND own.key_type = certificate.key_type \
@@ -277,7 +286,7 @@ pub(crate) async fn summaries_of_page(
     rows.iter().map(read_summary).collect()
 }
 
-/// At most `limit` hostnames whose internal certificate is due at `now` and not asked for, the most
+/// At most `limit` hostnames whose managed certificate is due at `now` and not asked for, the most
 /// urgent first. Those whose DNS has left are not renewed.
 pub(crate) async fn due_for_renewal(
     on: &mut Connection,
@@ -324,6 +333,7 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
         issuer: match row.get::<i64, _>(2) {
             0 => CertificateIssuer::Internal,
             1 => CertificateIssuer::Uploaded,
+            3 => CertificateIssuer::Authority,
             _ => CertificateIssuer::Inherited,
         },
         fingerprint: Fingerprint(fingerprint),
@@ -354,5 +364,6 @@ fn issuer_to_sql(issuer: CertificateIssuer) -> i64 {
         CertificateIssuer::Internal => 0,
         CertificateIssuer::Uploaded => 1,
         CertificateIssuer::Inherited => 2,
+        CertificateIssuer::Authority => 3,
     }
 }

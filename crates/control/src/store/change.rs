@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use landfall_feed::record::{
-    HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, TicketRecord, WireRecord,
-    encode_record, hostname_id, property_id, tickets_id,
+    HostnameRecord, MAX_RECORD_LEN, PopRecord, PropertyRecord, TicketRecord, ValidationRecord,
+    WireRecord, encode_record, hostname_id, property_id, tickets_id, validation_id,
 };
-use landfall_model::{Epoch, HostPattern, HostnameId, PropertyId, Revision};
+use landfall_model::{Epoch, HostPattern, Hostname, HostnameId, PropertyId, Revision};
 use serde_json::Value;
 use sqlx::{Sqlite, Transaction};
 use time::OffsetDateTime;
@@ -24,10 +24,18 @@ use crate::call::{Call, Conditions, SiteRight};
 pub(crate) struct Change {
     transaction: Transaction<'static, Sqlite>,
     head: watch::Sender<Head>,
-    jobs: Arc<Notify>,
-    /// Who is woken once the change is made.
-    to_wake: Vec<Arc<Notify>>,
+    jobs: (Arc<Notify>, watch::Sender<u64>),
+    /// Whether there are jobs for those who wait once the change is made.
+    wakes: Wakes,
     call: Call,
+}
+
+/// Who waits for a change to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wakes {
+    Nobody,
+    /// Whoever does jobs.
+    Workers,
 }
 
 /// Why a record was not published.
@@ -45,10 +53,10 @@ impl Change {
     pub(super) fn new(
         transaction: Transaction<'static, Sqlite>,
         head: watch::Sender<Head>,
-        jobs: Arc<Notify>,
+        jobs: (Arc<Notify>, watch::Sender<u64>),
         call: Call,
     ) -> Self {
-        Self { transaction, head, jobs, to_wake: Vec::new(), call }
+        Self { transaction, head, jobs, wakes: Wakes::Nobody, call }
     }
 
     /// What the statements of this change run on.
@@ -114,8 +122,8 @@ impl Change {
     }
 
     /// Wakes whoever does jobs once the change is made.
-    pub(super) fn wake_jobs(&mut self) {
-        self.to_wake.push(Arc::clone(&self.jobs));
+    pub(crate) fn wake_jobs(&mut self) {
+        self.wakes = Wakes::Workers;
     }
 
     /// Publishes what edges need to serve a hostname.
@@ -145,6 +153,16 @@ impl Change {
         self.publish(&WireRecord::tickets(revision, record)).await
     }
 
+    /// Publishes that a name is being validated, and says at which revision.
+    pub(crate) async fn publish_validation(
+        &mut self,
+        record: &ValidationRecord,
+    ) -> Result<Revision, PublishError> {
+        let revision = self.next_revision().await?;
+        self.publish(&WireRecord::validation(revision, record)).await?;
+        Ok(revision)
+    }
+
     /// Publishes a PoP.
     pub(crate) async fn publish_pop(&mut self, record: &PopRecord) -> Result<(), PublishError> {
         let revision = self.next_revision().await?;
@@ -164,6 +182,11 @@ impl Change {
     /// Tells edges that the secret of the period that starts then is gone.
     pub(crate) async fn retract_tickets(&mut self, starts: u64) -> Result<(), StoreError> {
         self.retract(tickets_id(starts), "tickets").await
+    }
+
+    /// Tells edges that a name is no longer being validated.
+    pub(crate) async fn retract_validation(&mut self, name: &Hostname) -> Result<(), StoreError> {
+        self.retract(validation_id(name), "validation").await
     }
 
     /// Tells edges that a PoP is gone.
@@ -196,7 +219,10 @@ impl Change {
         let head = feed::state(self.on()).await?.head();
         self.transaction.commit().await.map_err(StoreError::on("commit a change"))?;
         advance(&self.head, head);
-        self.to_wake.iter().for_each(|sleeper| sleeper.notify_one());
+        if self.wakes == Wakes::Workers {
+            self.jobs.0.notify_one();
+            self.jobs.1.send_modify(|count| *count = count.wrapping_add(1));
+        }
         Ok(head)
     }
 

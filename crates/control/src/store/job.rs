@@ -1,20 +1,21 @@
 //! Certificates that are to be issued, and were: one open job per hostname, and its last ended ones.
 
-use landfall_model::HostnameId;
+use landfall_issuance::protocol::TxtRecord;
+use landfall_model::{AuthorityName, HostnameId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::{Duration, OffsetDateTime};
 
-use super::{Change, Connection, StoreError, event::EventKind, from_sql, time_from_sql};
+use super::{Change, Connection, StoreError, event::EventKind, from_json, from_sql, time_from_sql};
 
 /// The most ended jobs that a hostname keeps: the newest.
 const KEPT: i64 = 20;
 /// How far apart attempts are, whoever asks for another one: a CA counts them.
 const APART: Duration = Duration::minutes(12);
 
-/// A job's row. Ids grow: of two jobs of a hostname, the higher is the newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct JobId(pub(crate) i64);
+// Ids grow: of two jobs of a hostname, the higher is the newer.
+pub(crate) use landfall_model::JobId;
 
 /// What became of asking for a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +40,8 @@ pub(crate) enum JobStage {
 /// Who does a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobIssuer {
-    /// Nobody yet: no issuer is configured for the hostname.
-    Nobody,
+    /// Agents at the edges.
+    Agents,
     /// The internal CA.
     Internal,
 }
@@ -56,6 +57,8 @@ pub(crate) enum Cancellation {
     NotActive,
     /// Another property has the name.
     NotHeld,
+    /// Every CA that may issue refuses the name.
+    Refused,
 }
 
 /// A job as it is kept.
@@ -75,6 +78,42 @@ pub(crate) struct JobState {
     pub(crate) ended_at: Option<OffsetDateTime>,
     /// The last failed attempt's error in the CA's own words; of a cancelled job, why it is one.
     pub(crate) error: Option<String>,
+    /// What an open job of agents waits for.
+    pub(crate) waits_for: Option<Wait>,
+    /// The CA of the last lease.
+    pub(crate) authority: Option<String>,
+    /// Until when it is an agent's.
+    pub(crate) leased_until: Option<OffsetDateTime>,
+    /// The TXT records that the hostname's owner is to make.
+    pub(crate) txt: Vec<TxtRecord>,
+}
+
+impl JobState {
+    /// What an open job waits for.
+    pub(crate) fn waiting_for(&self, now: OffsetDateTime) -> String {
+        let is_early = self.next_at > now;
+        let reason = match (self.issuer, &self.waits_for) {
+            (JobIssuer::Internal, _) if is_early => "next_attempt",
+            (JobIssuer::Internal, _) => "issuance",
+            (JobIssuer::Agents, _) if self.leased_until.is_some() => "issuance",
+            (JobIssuer::Agents, _) if !self.txt.is_empty() => "owner_records",
+            (JobIssuer::Agents, Some(wait)) => &wait.reason,
+            (JobIssuer::Agents, None) if is_early => "next_attempt",
+            (JobIssuer::Agents, None) => "agent",
+        };
+        reason.to_owned()
+    }
+}
+
+/// What a job waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wait {
+    /// As `landfall_issuance::plan::WaitReason` is called.
+    pub(crate) reason: String,
+    /// Which CA's, where it is one's.
+    pub(crate) authority: Option<AuthorityName>,
+    /// Until when, in seconds since 1970.
+    pub(crate) until: i64,
 }
 
 /// What open jobs there are.
@@ -82,9 +121,11 @@ pub(crate) struct JobState {
 pub(crate) struct Backlog {
     /// Those that the internal CA is to do.
     pub(crate) internal: u64,
-    /// Those without an issuer.
-    pub(crate) without_issuer: u64,
-    /// When the oldest job that has an issuer was made.
+    /// Those that agents are to do.
+    pub(crate) agents: u64,
+    /// Those of them that an agent has.
+    pub(crate) leased: u64,
+    /// When the oldest job was made.
     pub(crate) oldest: Option<OffsetDateTime>,
 }
 
@@ -96,6 +137,7 @@ impl Cancellation {
             Self::DnsLeft => "dns_left",
             Self::NotActive => "hostname_not_active",
             Self::NotHeld => "name_not_held",
+            Self::Refused => "refused_by_authorities",
         }
     }
 }
@@ -131,7 +173,7 @@ pub(crate) async fn cancel(
     reason: Cancellation,
 ) -> Result<Option<JobId>, StoreError> {
     let cancelled = sqlx::query_scalar::<_, i64>(
-        "UPDATE job SET state = ?, ended_at = ?, error = ? WHERE hostname_id = ? AND state = 0 \
+        "UPDATE job SET state = ?, ended_at = ?, error = ?, leased_until = NULL WHERE hostname_id = ? AND state = 0 \
          RETURNING id",
     )
     .bind(stage_to_sql(JobStage::Cancelled))
@@ -156,7 +198,8 @@ pub(crate) async fn finish(
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE job SET state = ?, ended_at = ?, error = NULL WHERE id = ? AND state = 0",
+        "UPDATE job SET state = ?, ended_at = ?, error = NULL, leased_until = NULL \
+         WHERE id = ? AND state = 0",
     )
     .bind(stage_to_sql(JobStage::Done))
     .bind(now.unix_timestamp())
@@ -245,15 +288,16 @@ pub(crate) async fn due(
     rows.iter().map(read).collect()
 }
 
-/// At most `limit` open jobs of the internal CA that are due after `latest`.
+/// At most `limit` open jobs of one issuer that are due after `latest`.
 pub(crate) async fn due_after(
     on: &mut Connection,
+    issuer: JobIssuer,
     latest: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<JobId>, StoreError> {
     let query = "SELECT id FROM job WHERE state = 0 AND issuer = ? AND next_at > ? LIMIT ?";
     let ids = sqlx::query_scalar::<_, i64>(query)
-        .bind(issuer_to_sql(JobIssuer::Internal))
+        .bind(issuer_to_sql(issuer))
         .bind(latest.unix_timestamp())
         .bind(i64::from(limit))
         .fetch_all(on)
@@ -267,16 +311,18 @@ pub(crate) async fn backlog(on: &mut Connection) -> Result<Backlog, StoreError> 
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM job WHERE state = 0 AND issuer = ?1), \
                 (SELECT count(*) FROM job WHERE state = 0 AND issuer = ?2), \
-                (SELECT min(created_at) FROM job WHERE state = 0 AND issuer = ?1)",
+                (SELECT min(created_at) FROM job WHERE state = 0 AND issuer IN (0, 1)), \
+                (SELECT count(*) FROM job WHERE leased_until IS NOT NULL)",
     )
     .bind(issuer_to_sql(JobIssuer::Internal))
-    .bind(issuer_to_sql(JobIssuer::Nobody))
+    .bind(issuer_to_sql(JobIssuer::Agents))
     .fetch_one(on)
     .await
     .map_err(StoreError::on("count jobs"))?;
     Ok(Backlog {
         internal: from_sql(row.get(0), "count")?,
-        without_issuer: from_sql(row.get(1), "count")?,
+        agents: from_sql(row.get(1), "count")?,
+        leased: from_sql(row.get(3), "count")?,
         oldest: row.get::<Option<i64>, _>(2).map(time_from_sql).transpose()?,
     })
 }
@@ -287,10 +333,15 @@ async fn insert(
     hostname: HostnameId,
     now: OffsetDateTime,
 ) -> Result<JobId, StoreError> {
-    // A hostname's issuer is the internal CA or none: its column has the numbers of ours.
+    // A hostname's issuer is the internal CA or agents: its column has the numbers of ours.
     let done = sqlx::query(
-        "INSERT INTO job (hostname_id, issuer, state, next_at, created_at) \
-         SELECT id, internal, 0, ?2, ?2 FROM hostname WHERE id = ?1",
+        "INSERT INTO job (hostname_id, property_id, issuer, state, lane, deadline, choice, \
+             next_at, created_at) \
+         SELECT id, property_id, internal, 0, iif(served.ends IS NULL, 1, 0), served.ends, \
+             ifnull(wish ->> '$.authority', ''), ?2, ?2 \
+         FROM hostname, (SELECT min(not_after) AS ends FROM certificate \
+             WHERE hostname_id = ?1 AND issuer = 3 AND not_after > ?2) AS served \
+         WHERE id = ?1",
     )
     .bind(hostname.0)
     .bind(now.unix_timestamp())
@@ -327,7 +378,7 @@ pub(crate) async fn hasten(
 
 /// The columns that [`read`] reads.
 const COLUMNS: &str = "id, hostname_id, issuer, state, attempts, attempted_at, next_at, \
-     created_at, ended_at, error";
+     created_at, ended_at, error, waits_for, authority, leased_until, txt";
 
 fn read(row: &SqliteRow) -> Result<JobState, StoreError> {
     let time = |seconds: Option<i64>| seconds.map(time_from_sql).transpose();
@@ -335,7 +386,7 @@ fn read(row: &SqliteRow) -> Result<JobState, StoreError> {
         id: JobId(row.get(0)),
         hostname: HostnameId(row.get(1)),
         issuer: match row.get::<i64, _>(2) {
-            0 => JobIssuer::Nobody,
+            0 => JobIssuer::Agents,
             _ => JobIssuer::Internal,
         },
         stage: match row.get::<i64, _>(3) {
@@ -349,7 +400,19 @@ fn read(row: &SqliteRow) -> Result<JobState, StoreError> {
         created_at: time_from_sql(row.get(7))?,
         ended_at: time(row.get(8))?,
         error: row.get(9),
+        waits_for: optional(row.get(10), "wait")?,
+        authority: row.get(11),
+        leased_until: time(row.get(12))?,
+        txt: optional(row.get(13), "TXT records")?.unwrap_or_default(),
     })
+}
+
+/// JSON, or null.
+fn optional<T: DeserializeOwned>(
+    text: Option<&str>,
+    what: &'static str,
+) -> Result<Option<T>, StoreError> {
+    text.map(|text| from_json(text, what)).transpose()
 }
 
 fn stage_to_sql(stage: JobStage) -> i64 {
@@ -362,7 +425,7 @@ fn stage_to_sql(stage: JobStage) -> i64 {
 
 fn issuer_to_sql(issuer: JobIssuer) -> i64 {
     match issuer {
-        JobIssuer::Nobody => 0,
+        JobIssuer::Agents => 0,
         JobIssuer::Internal => 1,
     }
 }

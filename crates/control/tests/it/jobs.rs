@@ -9,8 +9,9 @@ use time::{Duration, OffsetDateTime};
 
 use crate::support::{Plane, database, eventually, hostname_record};
 
-const ASK: &str = "INSERT INTO job (hostname_id, issuer, state, next_at, created_at) \
-                   SELECT id, internal, 0, unixepoch(), unixepoch() FROM hostname WHERE name = ";
+const ASK: &str = "INSERT INTO job \
+    (hostname_id, property_id, issuer, state, lane, choice, next_at, created_at) \
+    SELECT id, property_id, internal, 0, 1, '', unixepoch(), unixepoch() FROM hostname WHERE name = ";
 
 /// A plane whose internal CA issues for verified hostnames, and a pending hostname's path.
 async fn with_pending_hostname(scope: &str) -> (Plane, String) {
@@ -77,16 +78,15 @@ async fn a_certificate_that_is_asked_for_is_issued_and_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_nobody_can_do_stays_open_and_says_so_until_a_certificate_is_uploaded() {
+async fn a_job_of_agents_stays_open_and_says_so_until_a_certificate_is_uploaded() {
     let (plane, path) = with_pending_hostname("none").await;
 
     activate(&plane).await;
     let body = job_is(&plane, &path, "open").await;
 
-    assert_eq!(body["jobs"][0]["waitingFor"], "no_issuer");
+    assert_eq!(body["jobs"][0]["waitingFor"], "agent");
     assert_eq!(body["hostname"]["certificateState"], "pending_issuance");
-    assert!(body["summary"].as_str().unwrap().contains("upload one"), "{body}");
-    assert_eq!(body["nextAttemptAt"], Value::Null);
+    assert!(body["summary"].as_str().unwrap().contains("is being issued"), "{body}");
     let pair = rcgen::generate_simple_self_signed(["www.customer.test".to_owned()]).unwrap();
     let upload = json!({
         "certificate": pair.cert.pem(),

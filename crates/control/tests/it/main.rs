@@ -5,6 +5,8 @@ mod abuse;
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod certificate_pairs;

@@ -1,7 +1,9 @@
 use super::*;
 
-const CAS: &[CaIdentity] =
-    &[CaIdentity { name: "ours", domains: &["ours.test", "also-ours.test"] }];
+fn cas() -> [CaIdentity; 1] {
+    let domains = vec!["ours.test".to_owned(), "also-ours.test".to_owned()];
+    [CaIdentity { name: "ours".to_owned(), domains }]
+}
 
 /// Records such as `0 issue ours.test`.
 fn records(texts: &[&str]) -> Vec<CAA> {
@@ -47,8 +49,12 @@ fn judges_the_records_for_a_name_and_for_a_wildcard() {
     ];
     for (texts, exact, wildcard) in cases {
         let records = records(texts);
-        assert_eq!(judge(&records, &"www.shop.test".parse().unwrap(), CAS), *exact, "{texts:?}");
-        assert_eq!(judge(&records, &"*.shop.test".parse().unwrap(), CAS), *wildcard, "{texts:?}");
+        assert_eq!(judge(&records, &"www.shop.test".parse().unwrap(), &cas()), *exact, "{texts:?}");
+        assert_eq!(
+            judge(&records, &"*.shop.test".parse().unwrap(), &cas()),
+            *wildcard,
+            "{texts:?}"
+        );
     }
 }
 
@@ -65,7 +71,7 @@ fn shows_records_without_judging_them_where_no_public_ca_is_to_issue() {
 #[test]
 fn what_cannot_be_looked_up_blocks_issuance() {
     let set = CaaSet::Failed { at: "shop.test".to_owned() };
-    let evidence = evidence(&set, &"www.shop.test".parse().unwrap(), CAS);
+    let evidence = evidence(&set, &"www.shop.test".parse().unwrap(), &cas());
     assert_eq!(evidence.verdict, CaaVerdict::Failed);
 }
 

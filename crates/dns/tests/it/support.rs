@@ -34,7 +34,10 @@ pub(crate) fn expectation() -> Expectation {
         ]),
         origin_names: vec!["origin.host.test".parse().unwrap()],
         origin_addresses: vec!["198.51.100.7".parse::<IpAddr>().unwrap()],
-        cas: Arc::new([CaIdentity { name: "lets_encrypt", domains: &["letsencrypt.org"] }]),
+        cas: Arc::new([CaIdentity {
+            name: "lets_encrypt".to_owned(),
+            domains: vec!["letsencrypt.org".to_owned()],
+        }]),
     }
 }
 

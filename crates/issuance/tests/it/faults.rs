@@ -141,6 +141,7 @@ fn authority(directory: &str) -> Authority {
         roots: None,
         contact: Vec::new(),
         profile: None,
+        caa_identities: Vec::new(),
         preferred_chain: None,
         external_account: None,
         account: None,

@@ -48,6 +48,10 @@ fn job(stage: JobStage, attempts: u32) -> Option<JobState> {
         created_at: NOW,
         ended_at: None,
         error: None,
+        waits_for: None,
+        authority: None,
+        leased_until: None,
+        txt: Vec::new(),
     })
 }
 

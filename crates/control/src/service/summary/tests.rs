@@ -14,7 +14,7 @@ use crate::{
         wish::CertificateWish,
     },
     store::{
-        job::JobId,
+        job::{JobId, JobIssuer, Wait},
         pop::{Pop, PopAck, Traffic},
         verification::VerificationState,
     },
@@ -91,6 +91,13 @@ fn with(issuer: CertificateIssuer, days: i64, applied: u64) -> HostnameView {
     HostnameView { certificates: vec![certificate], ..view(applied) }
 }
 
+fn without_authority() -> HostnameView {
+    let wait = Wait { reason: "no_authority".to_owned(), authority: None, until: 0 };
+    let asked = asked(JobIssuer::Agents, None);
+    let job = asked.job.clone().map(|job| JobState { waits_for: Some(wait), ..job });
+    HostnameView { job, ..asked }
+}
+
 fn asked(issuer: JobIssuer, error: Option<&str>) -> HostnameView {
     let job = JobState {
         id: JobId(1),
@@ -103,6 +110,10 @@ fn asked(issuer: JobIssuer, error: Option<&str>) -> HostnameView {
         created_at: NOW,
         ended_at: None,
         error: error.map(str::to_owned),
+        waits_for: None,
+        authority: None,
+        leased_until: None,
+        txt: Vec::new(),
     };
     HostnameView { job: Some(job), ..view(5) }
 }
@@ -144,7 +155,7 @@ fn says_where_a_hostname_stands_and_what_to_do() {
         (left(), "its DNS left at 2024-10-04T00:00:00Z"),
         (view(5), "asked for within the hour"),
         (asked(JobIssuer::Internal, None), "is being issued: nothing is to be done"),
-        (asked(JobIssuer::Nobody, None), "upload one, or ask the operator"),
+        (without_authority(), "upload one, or ask the operator"),
         (
             asked(JobIssuer::Internal, Some("no entropy")),
             "in 2 attempts and is attempted again at 2024-10-04T00:00:00Z: no entropy.",

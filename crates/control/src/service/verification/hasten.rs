@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
+use landfall_issuance::schedule;
 use time::OffsetDateTime;
 
 use super::super::{Service, ServiceError, jobs::LONGEST_RETRY};
@@ -9,6 +10,7 @@ use crate::{
     call::Call,
     store::{
         self,
+        job::JobIssuer,
         verification::queue::{Overlong, count_overlong, hasten},
     },
     verification::{Lane, longest_wait},
@@ -49,7 +51,13 @@ impl Service {
             hastened += self.hasten(now, |after| Overlong::Misdated(lane, after + longest)).await?;
         }
         let latest = now + LONGEST_RETRY;
-        let jobs = store::job::due_after(&mut *self.store.read().await?, latest, AT_ONCE).await?;
+        let mut connection = self.store.read().await?;
+        let internal = JobIssuer::Internal;
+        let mut jobs = store::job::due_after(&mut connection, internal, latest, AT_ONCE).await?;
+        let latest = now + schedule::LONGEST;
+        let agents = JobIssuer::Agents;
+        jobs.extend(store::job::due_after(&mut connection, agents, latest, AT_ONCE).await?);
+        drop(connection);
         if !jobs.is_empty() {
             let mut change = self.store.change(Call::system(now)).await?;
             for job in &jobs {

@@ -241,8 +241,17 @@ END;
 CREATE TABLE job (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     hostname_id  INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
-    -- Who does it. 0: nobody yet, for no issuer is configured, 1: the internal CA.
+    -- Who does it. 0: agents at the edges, 1: the internal CA.
     issuer       INTEGER NOT NULL,
+    -- The hostname's, which never changes: properties take turns.
+    property_id  INTEGER NOT NULL,
+    -- Of agents' jobs. 0: in the place of a certificate that is served, 1: a new one, 2: one whose attempts
+    -- fail by the name's own fault.
+    lane         INTEGER NOT NULL,
+    -- When the certificate ends that is served.
+    deadline     INTEGER,
+    -- The CA that the owner chose when it was made; empty: any.
+    choice       TEXT    NOT NULL,
     -- 0: open, 1: done, 2: cancelled.
     state        INTEGER NOT NULL,
     -- How many attempts failed.
@@ -254,12 +263,123 @@ CREATE TABLE job (
     created_at   INTEGER NOT NULL,
     ended_at     INTEGER,
     -- The last failed attempt's error in the CA's own words; of a cancelled job, why it is one.
-    error        TEXT
+    error        TEXT,
+    -- How many attempts in a row failed by the name's own fault, how many by what passes, and what of the
+    -- former a rehearsal has shown to be mended.
+    failures     INTEGER NOT NULL DEFAULT 0,
+    hitches      INTEGER NOT NULL DEFAULT 0,
+    rehearsed    INTEGER NOT NULL DEFAULT 0,
+    -- JSON: the methods that failed, the latest last.
+    failed_methods   TEXT    NOT NULL DEFAULT '[]',
+    -- 1: orders don't say which certificate they replace.
+    without_replaces INTEGER NOT NULL DEFAULT 0,
+    -- JSON: what it waits for; null: nothing, or nobody has looked.
+    waits_for    TEXT,
+    -- JSON: an order that may still be good, and its CA.
+    open_order   TEXT,
+    -- JSON: the TXT records that the owner is to make.
+    txt          TEXT,
+    -- Counts leases, and those that ran out once more.
+    fence        INTEGER NOT NULL DEFAULT 0,
+    -- Until when it is an agent's; null: nobody's.
+    leased_until INTEGER,
+    -- Of the last lease: the CA, for which one it rehearses, whether its limits were drawn from, whose.
+    authority    TEXT,
+    rehearsal_of TEXT,
+    counted      INTEGER NOT NULL DEFAULT 0,
+    pop          TEXT,
+    agent        TEXT
 ) STRICT;
 CREATE UNIQUE INDEX job_open ON job (hostname_id) WHERE state = 0;
 CREATE INDEX job_due ON job (issuer, next_at) WHERE state = 0;
 CREATE INDEX job_age ON job (issuer, created_at) WHERE state = 0;
 CREATE INDEX job_hostname ON job (hostname_id, id);
+CREATE INDEX job_turn ON job (lane, choice, property_id, next_at)
+    WHERE state = 0 AND issuer = 0 AND leased_until IS NULL;
+CREATE INDEX job_waiting ON job (lane, choice, next_at)
+    WHERE state = 0 AND issuer = 0 AND leased_until IS NULL;
+CREATE INDEX job_next ON job (next_at) WHERE state = 0 AND issuer = 0 AND leased_until IS NULL;
+CREATE INDEX job_deadline ON job (choice, deadline)
+    WHERE state = 0 AND issuer = 0 AND leased_until IS NULL AND deadline IS NOT NULL;
+CREATE INDEX job_leased ON job (leased_until) WHERE leased_until IS NOT NULL;
+
+-- What attempts of agents came to: the newest of each hostname.
+CREATE TABLE attempt (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
+    property_id INTEGER NOT NULL,
+    job_id      INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    authority   TEXT    NOT NULL,
+    pop         TEXT    NOT NULL,
+    -- The class of its failure; null: it was none.
+    class       TEXT,
+    -- The CA's own words, and what the owner and the operator are told.
+    words       TEXT,
+    owner       TEXT,
+    operator    TEXT,
+    -- When the next one is.
+    next_at     INTEGER
+) STRICT;
+CREATE INDEX attempt_hostname ON attempt (hostname_id, id);
+CREATE INDEX attempt_property ON attempt (property_id, at);
+
+-- Our accounts at CAs.
+CREATE TABLE account (
+    authority   TEXT    NOT NULL,
+    -- The URL of the CA's directory: under a name there may once have been another CA.
+    directory   TEXT    NOT NULL,
+    thumbprint  TEXT    NOT NULL,
+    -- The private key, which the holders of the group's private key alone can open.
+    seal_key_id TEXT    NOT NULL,
+    seal_enc    BLOB    NOT NULL,
+    seal_cipher BLOB    NOT NULL,
+    -- Where the CA keeps it; null: it is not registered.
+    url         TEXT,
+    PRIMARY KEY (authority, directory)
+) STRICT;
+
+-- What CAs' limits leave: buckets that are not full.
+CREATE TABLE bucket (
+    subject   TEXT    NOT NULL,
+    kind      TEXT    NOT NULL,
+    authority TEXT    NOT NULL,
+    -- When it is full if nothing else is drawn.
+    arrival   INTEGER NOT NULL,
+    PRIMARY KEY (subject, kind, authority)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bucket_full ON bucket (arrival);
+
+-- What CAs are not to be asked for a while.
+CREATE TABLE hold (
+    subject   TEXT    NOT NULL,
+    scope     TEXT    NOT NULL,
+    authority TEXT    NOT NULL,
+    since     INTEGER NOT NULL,
+    until     INTEGER NOT NULL,
+    class     TEXT    NOT NULL,
+    PRIMARY KEY (subject, scope, authority)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hold_over ON hold (until);
+
+-- How many times in a row CAs failed whatever they were asked for.
+CREATE TABLE outage (
+    authority TEXT    PRIMARY KEY,
+    count     INTEGER NOT NULL
+) STRICT;
+
+-- Names that a CA is being shown to be their owner's.
+CREATE TABLE validation (
+    name       TEXT    PRIMARY KEY,
+    job_id     INTEGER NOT NULL,
+    -- JSON: what was asked for, so that it is known when it is asked for again.
+    challenges TEXT    NOT NULL,
+    -- Of the feed's record.
+    revision   INTEGER NOT NULL,
+    until      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX validation_job ON validation (job_id);
+CREATE INDEX validation_over ON validation (until);
 
 -- What happened to a hostname, for its owner.
 CREATE TABLE event (
@@ -276,13 +396,22 @@ CREATE TABLE certificate (
     hostname_id  INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
     -- 0: ECDSA, 1: RSA.
     key_type     INTEGER NOT NULL,
-    -- 0: the internal CA, 1: uploaded, 2: came with the name from the property that had it.
+    -- 0: the internal CA, 1: uploaded, 2: came with the name from the property that had it, 3: a CA that
+    -- an agent asked.
     issuer       INTEGER NOT NULL,
     fingerprint  BLOB    NOT NULL,
     not_before   INTEGER NOT NULL,
     not_after    INTEGER NOT NULL,
-    -- When the internal CA issues the next one; null where it doesn't.
+    -- When the next one is asked for; null where it isn't.
     renew_at     INTEGER,
+    -- The CA that an agent asked, and what it knows the certificate by (RFC 9773 section 4.1).
+    authority    TEXT,
+    ari_id       TEXT,
+    -- JSON: when the CA wants it renewed.
+    advice       TEXT,
+    -- When the CA was asked last, and when it is next.
+    polled_at    INTEGER,
+    poll_at      INTEGER,
     -- The certificates' DER, the leaf first, one after the other.
     chain        BLOB    NOT NULL,
     spki_sha256  BLOB    NOT NULL,
@@ -290,6 +419,7 @@ CREATE TABLE certificate (
     PRIMARY KEY (hostname_id, key_type)
 ) STRICT;
 CREATE INDEX certificate_renewal ON certificate (renew_at) WHERE renew_at IS NOT NULL;
+CREATE INDEX certificate_poll ON certificate (poll_at) WHERE poll_at IS NOT NULL;
 
 CREATE TRIGGER hostname_certificate_kept AFTER INSERT ON certificate
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.hostname_id; END;

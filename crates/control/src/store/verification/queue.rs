@@ -160,6 +160,21 @@ pub(crate) async fn hasten(
     Ok(done.map_err(StoreError::on("hasten checks"))?.rows_affected())
 }
 
+/// Makes a hostname's check due at `now`, if it is checked by itself.
+pub(crate) async fn hasten_one(
+    on: &mut Connection,
+    hostname: HostnameId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE verification SET next_at = ?1 WHERE hostname_id = ?2 AND next_at > ?1")
+        .bind(now.unix_timestamp())
+        .bind(hostname.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("hasten a check"))?;
+    Ok(())
+}
+
 /// What is due at `now`, by lane. Lanes without any are left out.
 pub(crate) async fn backlog(
     on: &mut Connection,

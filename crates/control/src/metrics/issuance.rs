@@ -1,0 +1,75 @@
+//! What is counted of agents and CAs. CAs are labels by their configured names, of which there are few.
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// From seconds, as the tests' CAs take, to the day that a limit may take.
+const BUCKETS: [f64; 12] =
+    [1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0];
+
+/// What is counted of agents and CAs.
+#[derive(Clone)]
+pub(crate) struct IssuanceMetrics {
+    /// Jobs that agents got, by CA.
+    pub(crate) leases: IntCounterVec,
+    /// Leases that ran out, by CA.
+    pub(crate) expired: IntCounterVec,
+    /// Attempts that ended, by CA and class of failure; `none` is a success.
+    pub(crate) attempts: IntCounterVec,
+    /// Answers of CAs when they want certificates renewed.
+    pub(crate) questions: IntCounterVec,
+    /// From when a certificate was asked for until it was published.
+    pub(crate) issuance_seconds: Histogram,
+    /// What the limit of new orders leaves, by CA.
+    pub(crate) orders_left: IntGaugeVec,
+    /// Jobs that agents have, by CA.
+    pub(crate) running: IntGaugeVec,
+}
+
+impl IssuanceMetrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let gauges = |name: &str, help: &str| {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["authority"])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let seconds = HistogramOpts::new(
+            "landfall_issuance_seconds",
+            "From when a certificate was asked for until it was published.",
+        );
+        let issuance_seconds = Histogram::with_opts(seconds.buckets(BUCKETS.to_vec()))?;
+        registry.register(Box::new(issuance_seconds.clone()))?;
+        Ok(Self {
+            leases: counters(
+                "landfall_issuance_leases_total",
+                "Jobs that agents got, by CA.",
+                &["authority"],
+            )?,
+            expired: counters(
+                "landfall_issuance_leases_expired_total",
+                "Leases of agents that ran out, by CA.",
+                &["authority"],
+            )?,
+            attempts: counters(
+                "landfall_issuance_attempts_total",
+                "Attempts of agents, by CA and class of failure; `none` is a success.",
+                &["authority", "class"],
+            )?,
+            questions: counters(
+                "landfall_issuance_renewal_answers_total",
+                "Answers of CAs when they want certificates renewed, by CA and result.",
+                &["authority", "result"],
+            )?,
+            issuance_seconds,
+            orders_left: gauges(
+                "landfall_issuance_orders_left",
+                "New orders that the CA's limit leaves now.",
+            )?,
+            running: gauges("landfall_issuance_running", "Jobs that agents have, by CA.")?,
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! A job, and what an agent needs to do it.
+
+use landfall_model::{
+    Fence, KeyType,
+    issuance::{Assignment, PopTarget},
+};
+
+use super::{Service, candidate::Candidate};
+use crate::{
+    service::ServiceError,
+    store::{self, Connection, lease::Grant},
+};
+
+impl Service {
+    /// What an agent is told of a job that it has. `None` where the CA is no longer configured.
+    pub(super) async fn assignment(
+        &self,
+        on: &mut Connection,
+        candidate: &Candidate,
+        (grant, fence): (&Grant, Fence),
+        pops: &[PopTarget],
+    ) -> Result<Option<Assignment>, ServiceError> {
+        let name = &grant.authority;
+        let Some(authority) = self.authorities.find(name) else { return Ok(None) };
+        let account = store::account::find(on, name, &authority.config.directory).await?;
+        let account = account.filter(|account| account.key.key_id == self.group.id());
+        let order = candidate.job.order.as_ref().filter(|order| order.authority == *name);
+        Ok(Some(Assignment {
+            job: candidate.job.id,
+            fence,
+            lease_seconds: self.agents.lease_seconds(),
+            hostname: candidate.hostname.id,
+            names: candidate.hostname.names(),
+            key_types: vec![KeyType::Ecdsa],
+            authority: authority.described(name, account),
+            methods: candidate.methods.clone(),
+            replaces: candidate.replaces(name),
+            order: order.map(|kept| kept.order.clone()),
+            pops: pops.to_vec(),
+        }))
+    }
+}

@@ -1,0 +1,140 @@
+//! What the planner is told of a job.
+
+use landfall_issuance::{
+    failure::{Precheck, Trouble},
+    method::{Evidence, NoMethod, Port80, Records, Wish, methods},
+    plan::{self, Purpose},
+    renewal::Standing,
+};
+use landfall_model::{AuthorityName, Hostname, issuance::ChallengeMethod};
+use time::OffsetDateTime;
+
+use super::{Service, registered_domain};
+use crate::{
+    hostname::{ManagedHostname, wish::ValidationMethod},
+    service::{
+        Missing, ServiceError,
+        jobs::{Step, look},
+    },
+    store::{
+        self, Change,
+        lease::{AgentJob, Replacing},
+        renewal::Renewable,
+    },
+};
+
+/// A job that may be leased.
+pub(super) struct Candidate {
+    pub(super) job: AgentJob,
+    pub(super) hostname: ManagedHostname,
+    pub(super) domain: Hostname,
+    /// The certificate that it replaces.
+    pub(super) served: Option<Renewable>,
+    /// By which its names may be proven, the preferred one first.
+    pub(super) methods: Vec<ChallengeMethod>,
+}
+
+impl Candidate {
+    /// As the planner takes it.
+    pub(super) fn planned(&self, service: &Service, now: OffsetDateTime) -> plan::Job {
+        plan::Job {
+            id: self.job.id,
+            property: self.job.property,
+            names: self.hostname.names(),
+            registered_domain: self.domain.clone(),
+            certificates: 1,
+            purpose: self.purpose(now),
+            next_at: self.job.next_at,
+            created_at: self.job.created_at,
+            expires_at: self.served.as_ref().map(|served| served.not_after),
+            history: self.job.history,
+            ordered: self.job.order.as_ref().map(|order| order.authority.clone()),
+            authorities: service.authorities_for(&self.hostname),
+            traffic: 0,
+        }
+    }
+
+    fn purpose(&self, now: OffsetDateTime) -> Purpose {
+        let Some(served) = &self.served else { return Purpose::New };
+        let certificate = served.as_served();
+        let is_wanted = certificate.is_wanted(now) && self.replaces(&served.authority).is_some();
+        let wanted_by = is_wanted.then(|| served.authority.clone());
+        match certificate.standing(now) {
+            Standing::Urgent { .. } => Purpose::Urgent { wanted_by },
+            Standing::Due | Standing::Waits { .. } => Purpose::Renewal { wanted_by },
+        }
+    }
+
+    /// What an order at this CA says that it replaces.
+    pub(super) fn replaces(&self, authority: &AuthorityName) -> Option<String> {
+        let served = self.served.as_ref().filter(|served| served.authority == *authority)?;
+        match self.job.replacing {
+            Replacing::Said => served.ari_id.clone(),
+            Replacing::Unsaid => None,
+        }
+    }
+}
+
+impl Service {
+    /// The CAs that may issue for a hostname, the preferred one first.
+    pub(super) fn authorities_for(&self, hostname: &ManagedHostname) -> Vec<AuthorityName> {
+        let order = self.authorities.order.iter();
+        match hostname.wish.authority {
+            None => order.cloned().collect(),
+            Some(wanted) => order.filter(|own| own.as_str() == wanted.name()).cloned().collect(),
+        }
+    }
+
+    /// By which methods a hostname's names may be proven.
+    pub(super) fn methods_for(
+        &self,
+        hostname: &ManagedHostname,
+        failed: &[ChallengeMethod],
+    ) -> Result<Vec<ChallengeMethod>, NoMethod> {
+        methods(&Evidence {
+            names: &hostname.names(),
+            port_80: Port80::Open,
+            records: Records::Owners,
+            caa: None,
+            wish: match hostname.wish.method {
+                // What nobody has chosen otherwise: any that works will do.
+                ValidationMethod::Http => Wish::Any,
+                ValidationMethod::Txt => Wish::Txt,
+            },
+            fixed: self.agents.method,
+            failed,
+        })
+    }
+
+    /// Looks at a job that may be leased. One that is no longer to be done is cancelled, and one whose
+    /// names can't be proven fails, before anything is asked of a CA.
+    pub(super) async fn candidate(
+        &self,
+        change: &mut Change,
+        job: AgentJob,
+    ) -> Result<Option<Candidate>, ServiceError> {
+        let now = change.now();
+        let hostname = match look(change.on(), job.hostname).await {
+            Ok((hostname, Step::Issue)) => hostname,
+            Ok((_, Step::Cancel(reason))) => {
+                store::job::cancel(change, job.hostname, reason).await?;
+                return Ok(None);
+            }
+            Err(ServiceError::Missing(Missing::Hostname)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(domain) = registered_domain(&hostname.names()) else { return Ok(None) };
+        let methods = match self.methods_for(&hostname, &job.failed_methods) {
+            Ok(methods) => methods,
+            Err(reason) => {
+                let detail = reason.to_string().into();
+                let trouble = Trouble::Precheck(Precheck::NoMethod { detail });
+                self.fail_unasked(change, &job, &hostname, &trouble).await?;
+                return Ok(None);
+            }
+        };
+        let served = store::renewal::of(change.on(), hostname.id).await?;
+        let served = served.into_iter().find(|served| served.not_after > now);
+        Ok(Some(Candidate { job, hostname, domain, served, methods }))
+    }
+}

@@ -1,0 +1,59 @@
+//! Leases that ran out.
+
+use landfall_issuance::failure::Trouble;
+use time::OffsetDateTime;
+
+use super::{Service, failure::Failed};
+use crate::{
+    call::Call,
+    service::{Missing, ServiceError, jobs::look},
+    store::{
+        self, Change,
+        lease::{AgentJob, Hearing},
+    },
+};
+
+/// How many one transaction takes back: others wait for it.
+const AT_ONCE: u32 = 64;
+
+impl Service {
+    /// Takes back what agents have not reported on in time, and ends what nobody shows to a CA any more.
+    /// Says how many leases there were.
+    pub(crate) async fn take_back(&self, now: OffsetDateTime) -> Result<usize, ServiceError> {
+        let mut connection = self.store.read().await?;
+        let expired = store::lease::expired(&mut connection, now, 1).await?;
+        let is_shown = store::validation::any_overdue(&mut connection, now).await?;
+        drop(connection);
+        if expired.is_empty() && !is_shown {
+            return Ok(0);
+        }
+        let mut change = self.store.change(Call::system(now)).await?;
+        let expired = store::lease::expired(change.on(), now, AT_ONCE).await?;
+        for job in &expired {
+            self.take_back_one(&mut change, job).await?;
+        }
+        for name in store::validation::end_overdue(change.on(), now, AT_ONCE).await? {
+            change.retract_validation(&name).await?;
+        }
+        if !expired.is_empty() {
+            change.wake_jobs();
+        }
+        change.commit().await?;
+        Ok(expired.len())
+    }
+
+    async fn take_back_one(&self, change: &mut Change, job: &AgentJob) -> Result<(), ServiceError> {
+        let Some(grant) = &job.grant else { return Ok(()) };
+        let hostname = match look(change.on(), job.hostname).await {
+            Ok((hostname, _)) => hostname,
+            Err(ServiceError::Missing(Missing::Hostname)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let (authority, pop) = (&grant.authority, grant.pop.as_str());
+        self.agents.metrics.expired.with_label_values(&[authority.as_str()]).inc();
+        tracing::warn!(hostname = %hostname.name, %authority, pop, "an agent's lease ran out");
+        let (trouble, hearing) = (&Trouble::LeaseLost, Hearing::Never);
+        let hostname = &hostname;
+        self.fail(change, &Failed { job, hostname, authority, pop, trouble, hearing }).await
+    }
+}

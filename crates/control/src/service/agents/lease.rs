@@ -1,0 +1,201 @@
+//! Who gets which job.
+
+use landfall_issuance::{
+    hold::Held,
+    ledger::{Bucket, Counting},
+    plan::{Action, Inventory, Stage, WaitReason, plan},
+    protocol::{MAX_TASKS, Task},
+    schedule::LONGEST,
+};
+use landfall_model::{AuthorityName, JobId, PropertyId, issuance::PopTarget};
+use time::{Duration, OffsetDateTime};
+
+use super::{Agent, Service, candidate::Candidate, subjects_of};
+use crate::{
+    call::Call,
+    hostname::deployment::Fleet,
+    service::ServiceError,
+    store::{
+        self, Change,
+        job::Wait,
+        lease::{Drawn, Grant},
+    },
+    token::random_number,
+};
+
+/// The most jobs of each kind that are looked at for one lease.
+const LOOKED_AT: u32 = 8;
+/// How long a job is left alone that no CA may do: the operator has to add one.
+const WITHOUT_AUTHORITY: Duration = Duration::minutes(10);
+
+/// What all leases of one call have in common.
+struct Round<'a> {
+    pop: &'a str,
+    agent: Agent<'a>,
+    pops: Vec<PopTarget>,
+}
+
+impl Service {
+    /// Gives an agent at most `free` things to do.
+    pub(crate) async fn lease(
+        &self,
+        agent: Agent<'_>,
+        free: u32,
+        now: OffsetDateTime,
+    ) -> Result<Vec<Task>, ServiceError> {
+        let free = free.min(MAX_TASKS);
+        let mut tasks = Vec::new();
+        let mut connection = self.store.read().await?;
+        let first_due = store::lease::first_due(&mut connection).await?;
+        let asks = store::renewal::to_ask(&mut connection, now, 1).await?;
+        drop(connection);
+        let is_due = first_due.is_some_and(|due| due <= now);
+        if free == 0 || (!is_due && asks.is_empty()) {
+            return Ok(tasks);
+        }
+        let mut change = self.store.change(Call::system(now)).await?;
+        let fleet = self.fleet(change.on(), now).await?;
+        let pop = store::pop::name(change.on(), agent.pop).await?.unwrap_or_default();
+        if is_due {
+            let round = Round { pop: &pop, agent, pops: targets(&fleet) };
+            tasks = self.lease_jobs(&mut change, &round, free).await?;
+        }
+        let left = free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
+        tasks.extend(self.questions(&mut change, left).await?);
+        change.commit().await?;
+        if !tasks.is_empty() {
+            tracing::debug!(pop, agent = agent.id.0, tasks = tasks.len(), "an agent has work");
+        }
+        Ok(tasks)
+    }
+
+    async fn lease_jobs(
+        &self,
+        change: &mut Change,
+        round: &Round<'_>,
+        free: u32,
+    ) -> Result<Vec<Task>, ServiceError> {
+        let now = change.now();
+        let candidates = self.candidates(change, free).await?;
+        let mut subjects: Vec<String> = Vec::new();
+        for own in &candidates {
+            subjects.extend(subjects_of(&own.hostname.names(), &own.domain));
+        }
+        subjects.sort_unstable();
+        subjects.dedup();
+        let mut budgets = self.budgets(change.on(), &subjects).await?;
+        let (running, recent) = store::lease::running(change.on()).await?;
+        let jobs = candidates.iter().map(|own| own.planned(self, now)).collect();
+        let inventory = Inventory { jobs, running, recent, capacity: free };
+        let actions = plan(now, &inventory, &mut budgets);
+        store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
+        let mut tasks = Vec::new();
+        for action in actions {
+            let (Action::Lease { job, .. } | Action::Wait { job, .. }) = &action;
+            let Some(own) = candidates.iter().find(|own| own.job.id == *job) else { continue };
+            match &action {
+                Action::Lease { authority, stage, counting, .. } => {
+                    let grant = grant(round, authority, stage, *counting);
+                    tasks.extend(self.lease_one(change, own, &grant, &round.pops).await?);
+                }
+                Action::Wait { job, until, reason } => {
+                    wait(change, *job, *until, reason).await?;
+                }
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// The jobs that may be leased now, some of each kind.
+    async fn candidates(
+        &self,
+        change: &mut Change,
+        free: u32,
+    ) -> Result<Vec<Candidate>, ServiceError> {
+        let now = change.now();
+        let mut choices: Vec<String> = vec![String::new()];
+        choices.extend(self.authorities.order.iter().map(AuthorityName::to_string));
+        let newest = store::lease::newest_property(change.on()).await?;
+        // Another place to begin each time: nobody is always behind the same others.
+        let first = PropertyId(i64::from(random_number()?) * newest.0 / i64::from(u16::MAX) + 1);
+        let limit = free.clamp(1, LOOKED_AT);
+        let mut found = Vec::new();
+        let mut jobs = store::lease::candidates(change.on(), now, (&choices, limit), first).await?;
+        let lowest = PropertyId(0);
+        jobs.extend(store::lease::candidates(change.on(), now, (&choices, limit), lowest).await?);
+        jobs.sort_by_key(|job| job.id);
+        jobs.dedup_by_key(|job| job.id);
+        for job in jobs {
+            found.extend(self.candidate(change, job).await?);
+        }
+        Ok(found)
+    }
+
+    async fn lease_one(
+        &self,
+        change: &mut Change,
+        candidate: &Candidate,
+        grant: &Grant,
+        pops: &[PopTarget],
+    ) -> Result<Option<Task>, ServiceError> {
+        let until = change.now() + self.agents.lease;
+        let fence = store::lease::begin(change.on(), candidate.job.id, grant, until).await?;
+        let Some(fence) = fence else { return Ok(None) };
+        let assignment = self.assignment(change.on(), candidate, (grant, fence), pops).await?;
+        self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
+        Ok(assignment.map(|assignment| Task::Issue(Box::new(assignment))))
+    }
+}
+
+fn grant(round: &Round<'_>, authority: &AuthorityName, stage: &Stage, counting: Counting) -> Grant {
+    Grant {
+        authority: authority.clone(),
+        rehearsal_of: match stage {
+            Stage::Real => None,
+            Stage::Rehearsal { of } => Some(of.clone()),
+        },
+        drawn: match counting {
+            Counting::Counted => Drawn::Yes,
+            Counting::Exempt => Drawn::No,
+        },
+        pop: round.pop.to_owned(),
+        agent: round.agent.id.0.clone(),
+    }
+}
+
+/// The active PoPs: those that a CA may come to.
+pub(super) fn targets(fleet: &Fleet) -> Vec<PopTarget> {
+    let target = |pop: &store::pop::Pop| PopTarget {
+        name: pop.name.clone(),
+        addresses: pop.addresses.clone(),
+    };
+    fleet.active_pops().map(target).collect()
+}
+
+/// Keeps what a job waits for. What is its own puts it off; what stops a CA as a whole does not, so that
+/// those that wait for it keep their places.
+async fn wait(
+    change: &mut Change,
+    job: JobId,
+    until: OffsetDateTime,
+    reason: &WaitReason,
+) -> Result<(), ServiceError> {
+    let now = change.now();
+    let own = Some(until.min(now + LONGEST));
+    let (authority, put_off) = match reason {
+        WaitReason::NotDue | WaitReason::Capacity => return Ok(()),
+        WaitReason::InFlight(authority)
+        | WaitReason::Probe(authority)
+        | WaitReason::Limit(authority, Bucket::NewOrders | Bucket::NewAccounts)
+        | WaitReason::Hold(authority, Held::Authority | Held::Account, _) => {
+            (Some(authority.clone()), None)
+        }
+        WaitReason::Limit(authority, _) | WaitReason::Hold(authority, _, _) => {
+            (Some(authority.clone()), own)
+        }
+        WaitReason::NoAuthority => (None, Some(now + WITHOUT_AUTHORITY)),
+    };
+    let wait = Wait { reason: reason.name().to_owned(), authority, until: until.unix_timestamp() };
+    store::lease::keep_wait(change.on(), job, &wait, put_off).await?;
+    Ok(())
+}

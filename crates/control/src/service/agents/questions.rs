@@ -1,0 +1,77 @@
+//! When CAs want certificates renewed: who asks them, and what follows.
+
+use std::time::Instant;
+
+use landfall_issuance::protocol::{RenewalQuestion, RenewalReport, Task};
+use time::{Duration, OffsetDateTime};
+
+use super::Service;
+use crate::{
+    call::Call,
+    rate::Verdict,
+    service::ServiceError,
+    store::{self, Change, renewal::Renewable},
+};
+
+/// The most questions that one agent gets at once.
+const AT_ONCE: u32 = 16;
+/// How long an agent has to answer before another one is asked, and how long a CA is left alone that
+/// could not be asked.
+const ANSWERED_WITHIN: Duration = Duration::minutes(10);
+const TROUBLE: Duration = Duration::hours(1);
+
+impl Service {
+    /// At most `limit` questions that are due, which nobody else gets for a while.
+    pub(super) async fn questions(
+        &self,
+        change: &mut Change,
+        limit: u32,
+    ) -> Result<Vec<Task>, ServiceError> {
+        let now = change.now();
+        let mut tasks = Vec::new();
+        for due in store::renewal::to_ask(change.on(), now, limit.min(AT_ONCE)).await? {
+            if let Verdict::Refused { .. } = self.agents.questions.take((), Instant::now()) {
+                break;
+            }
+            store::renewal::put_off(change.on(), &due, now + ANSWERED_WITHIN).await?;
+            let (Some(authority), Some(certificate)) =
+                (self.authorities.find(&due.authority), due.ari_id)
+            else {
+                continue;
+            };
+            let authority = authority.described(&due.authority, None);
+            let question = RenewalQuestion { hostname: due.hostname, certificate, authority };
+            tasks.push(Task::AskRenewal(Box::new(question)));
+        }
+        Ok(tasks)
+    }
+
+    /// Keeps what a CA said of a certificate's renewal. One that it wants renewed by now is asked for.
+    pub(crate) async fn keep_renewal(
+        &self,
+        report: RenewalReport,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        let mut change = self.store.change(Call::system(now)).await?;
+        let of_hostname = store::renewal::of(change.on(), report.hostname).await?;
+        let is_meant = |own: &Renewable| own.ari_id.as_ref() == Some(&report.certificate);
+        let Some(mut own) = of_hostname.into_iter().find(is_meant) else { return Ok(()) };
+        let result = if let Some(trouble) = &report.trouble {
+            let (authority, hostname) = (&own.authority, own.hostname.0);
+            tracing::debug!(%authority, hostname, ?trouble, "a CA could not be asked about a renewal");
+            store::renewal::put_off(change.on(), &own, now + TROUBLE).await?;
+            "failed"
+        } else {
+            own.advice = report.advice;
+            own.polled_at = Some(now);
+            let served = own.as_served();
+            let renew_at = served.renew_at().max(served.settled_at());
+            let poll_at = served.poll_at(now, Some(now));
+            store::renewal::keep(change.on(), &own, (renew_at, poll_at)).await?;
+            if own.advice.is_some() { "advised" } else { "no_advice" }
+        };
+        change.commit().await?;
+        self.agents.metrics.questions.with_label_values(&[own.authority.as_str(), result]).inc();
+        Ok(())
+    }
+}

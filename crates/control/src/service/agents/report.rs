@@ -1,0 +1,280 @@
+//! What becomes of a job, as its agent says.
+
+use landfall_issuance::{
+    failure::Trouble,
+    ledger::Bucket,
+    protocol::{LeaseState, News, Report, ReportReply, TxtRecord},
+};
+use landfall_model::{Thumbprint, issuance::Account};
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    Service,
+    failure::Failed,
+    issued::{Expected, check},
+};
+use crate::{
+    call::Call,
+    certificate::SealedCertificate,
+    hostname::ManagedHostname,
+    service::{
+        Missing, ServiceError,
+        jobs::{Step, look},
+    },
+    store::{
+        self, Change,
+        lease::{AgentJob, Grant, Hearing, KeptOrder, Release, Standing},
+    },
+};
+
+/// How long a job rests whose owner is to make TXT records.
+const TXT_REST: Duration = Duration::minutes(1);
+/// The longest URL of a CA, and the longest name or value of a TXT record, in bytes; and the most records.
+const MAX_URL: usize = 2_048;
+const MAX_TXT: usize = 512;
+const MAX_RECORDS: usize = 4;
+
+/// Who reports of what.
+struct Told<'a> {
+    job: &'a AgentJob,
+    grant: &'a Grant,
+    hostname: &'a ManagedHostname,
+}
+
+impl Service {
+    /// Does what follows from a report, and says whether the job is still the agent's.
+    pub(crate) async fn report(
+        &self,
+        report: Report,
+        now: OffsetDateTime,
+    ) -> Result<ReportReply, ServiceError> {
+        let checked = self.check_issued(&report, now).await?;
+        let mut change = self.store.change(Call::system(now)).await?;
+        let Some(job) = store::lease::find(change.on(), report.job).await? else {
+            return Ok(reply(LeaseState::Lost));
+        };
+        match job.standing {
+            _ if job.fence != report.fence => return Ok(reply(LeaseState::Lost)),
+            Standing::Leased => {}
+            Standing::Free | Standing::Done => return Ok(reply(LeaseState::Ended)),
+            Standing::Cancelled => return Ok(reply(LeaseState::Lost)),
+        }
+        let Some(grant) = job.grant.clone() else { return Ok(reply(LeaseState::Lost)) };
+        let hostname = match look(change.on(), job.hostname).await {
+            Ok((hostname, Step::Issue)) => hostname,
+            Ok((_, Step::Cancel(reason))) => {
+                store::job::cancel(&mut change, job.hostname, reason).await?;
+                self.end_validation(&mut change, job.id).await?;
+                change.commit().await?;
+                return Ok(reply(LeaseState::Lost));
+            }
+            Err(ServiceError::Missing(Missing::Hostname)) => return Ok(reply(LeaseState::Lost)),
+            Err(error) => return Err(error),
+        };
+        store::lease::prolong(change.on(), job.id, now + self.agents.lease).await?;
+        let told = Told { job: &job, grant: &grant, hostname: &hostname };
+        let reply = self.take(&mut change, &told, report.news, checked).await?;
+        if reply.lease == LeaseState::Ended {
+            // What it kept from others, they may have now.
+            change.wake_jobs();
+        }
+        change.commit().await?;
+        Ok(reply)
+    }
+
+    /// Off the async threads, before the database is kept waiting: chains have signatures.
+    async fn check_issued(
+        &self,
+        report: &Report,
+        now: OffsetDateTime,
+    ) -> Result<Option<Result<Vec<SealedCertificate>, Trouble>>, ServiceError> {
+        let News::Issued { certificates } = &report.news else { return Ok(None) };
+        let mut connection = self.store.read_at_once().await?;
+        let job = store::lease::find(&mut connection, report.job).await?;
+        let Some((job, grant)) = job.and_then(|job| job.grant.clone().map(|grant| (job, grant)))
+        else {
+            return Ok(None);
+        };
+        let hostname = store::hostname::find(&mut connection, job.hostname).await?;
+        let Some(hostname) = hostname else { return Ok(None) };
+        let expected = Expected {
+            hostname: hostname.id,
+            names: hostname.names(),
+            authority: grant.authority,
+            group: self.group.id().to_owned(),
+            now,
+        };
+        let certificates = certificates.clone();
+        let checked = tokio::task::spawn_blocking(move || check(&certificates, &expected)).await;
+        checked.map(Some).map_err(|_| ServiceError::Interrupted)
+    }
+
+    async fn take(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        news: News,
+        checked: Option<Result<Vec<SealedCertificate>, Trouble>>,
+    ) -> Result<ReportReply, ServiceError> {
+        let held = reply(LeaseState::Held);
+        match news {
+            News::Alive => Ok(held),
+            News::AccountMade { account, .. } => {
+                let account = self.first_account(change, told, &account).await?;
+                Ok(ReportReply { account, ..held })
+            }
+            News::AccountRegistered { thumbprint, url, .. } => {
+                self.account_registered(change, told, (&thumbprint, &url)).await?;
+                Ok(held)
+            }
+            News::Validating { thumbprint, challenges } => {
+                let Some(account) = self.account_of(change, told).await? else {
+                    return Ok(reply(LeaseState::Lost));
+                };
+                if account.thumbprint != thumbprint {
+                    return Ok(reply(LeaseState::Lost));
+                }
+                let subject = (told.job.id, told.hostname);
+                let behind = self.begin_validation(change, subject, &thumbprint, &challenges);
+                Ok(ReportReply { waiting_for: behind.await?, ..held })
+            }
+            News::Ordered(order) => {
+                let kept = KeptOrder { authority: told.grant.authority.clone(), order };
+                if kept.order.url.len() <= MAX_URL {
+                    store::lease::keep_order(change.on(), told.job.id, &kept).await?;
+                }
+                Ok(held)
+            }
+            News::TxtWanted { records, order } => {
+                let kept = KeptOrder { authority: told.grant.authority.clone(), order };
+                self.rest(change, told, (&records, kept)).await?;
+                Ok(reply(LeaseState::Ended))
+            }
+            News::Issued { .. } => {
+                self.take_issued(change, told, checked).await?;
+                Ok(reply(LeaseState::Ended))
+            }
+            // Nobody leases one to be revoked by this number.
+            News::Revoked => Ok(reply(LeaseState::Lost)),
+            News::Failed { trouble } => {
+                self.take_failure(change, told, &trouble).await?;
+                Ok(reply(LeaseState::Ended))
+            }
+        }
+    }
+
+    async fn account_of(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+    ) -> Result<Option<Account>, ServiceError> {
+        let name = &told.grant.authority;
+        let Some(authority) = self.authorities.find(name) else { return Ok(None) };
+        Ok(store::account::find(change.on(), name, &authority.config.directory).await?)
+    }
+
+    /// Keeps an account whose key was made, unless there is one, and answers the one that counts.
+    async fn first_account(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        made: &Account,
+    ) -> Result<Option<Account>, ServiceError> {
+        let name = &told.grant.authority;
+        let Some(authority) = self.authorities.find(name) else { return Ok(None) };
+        if made.key.key_id == self.group.id() {
+            let place = (name, authority.config.directory.as_str());
+            store::account::keep_first(change.on(), place, made).await?;
+        }
+        self.account_of(change, told).await
+    }
+
+    async fn account_registered(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        (thumbprint, url): (&Thumbprint, &str),
+    ) -> Result<(), ServiceError> {
+        let name = &told.grant.authority;
+        let known = self.account_of(change, told).await?;
+        let is_new = known.is_some_and(|known| {
+            known.thumbprint == *thumbprint && known.url.as_deref() != Some(url)
+        });
+        if !is_new || url.len() > MAX_URL {
+            return Ok(());
+        }
+        store::account::keep_url(change.on(), name, thumbprint, url).await?;
+        let mut budgets = self.budgets(change.on(), &[String::new()]).await?;
+        budgets.ledger.charge(name, &Bucket::NewAccounts, change.now());
+        store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
+        tracing::info!(authority = %name, account = url, "registered with a CA");
+        Ok(())
+    }
+
+    /// Lets a job rest until its owner has made the TXT records, which are shown to them.
+    async fn rest(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        (records, order): (&[TxtRecord], KeptOrder),
+    ) -> Result<(), ServiceError> {
+        let fits = |one: &&TxtRecord| one.name.len() <= MAX_TXT && one.value.len() <= MAX_TXT;
+        let records: Vec<TxtRecord> =
+            records.iter().filter(fits).take(MAX_RECORDS).cloned().collect();
+        let job = told.job;
+        let release = Release {
+            history: job.history,
+            failed_methods: &job.failed_methods,
+            replacing: job.replacing,
+            order: Some(&order).filter(|kept| kept.order.url.len() <= MAX_URL),
+            next_at: change.now() + TXT_REST,
+            failed: None,
+            hearing: Hearing::Again,
+        };
+        store::lease::release(change.on(), job.id, &release).await?;
+        store::lease::keep_txt(change.on(), job.id, &records).await?;
+        self.end_validation(change, job.id).await
+    }
+
+    async fn take_issued(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        checked: Option<Result<Vec<SealedCertificate>, Trouble>>,
+    ) -> Result<(), ServiceError> {
+        let subject = (told.job, told.grant);
+        match checked {
+            Some(Ok(_)) if told.grant.rehearsal_of.is_some() => {
+                self.keep_rehearsal(change, subject, told.hostname).await
+            }
+            Some(Ok(certificates)) if is_for(&certificates, told.hostname) => {
+                self.keep_authorities(change, subject, told.hostname, &certificates).await
+            }
+            Some(Err(trouble)) => self.take_failure(change, told, &trouble).await,
+            // The hostname changed since it was looked at.
+            Some(Ok(_)) | None => self.take_failure(change, told, &Trouble::LeaseLost).await,
+        }
+    }
+
+    async fn take_failure(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        trouble: &Trouble,
+    ) -> Result<(), ServiceError> {
+        let Told { job, grant, hostname } = told;
+        let (authority, pop, hearing) = (&grant.authority, grant.pop.as_str(), Hearing::Again);
+        self.fail(change, &Failed { job, hostname, authority, pop, trouble, hearing }).await
+    }
+}
+
+/// Whether each has its key for every name that the hostname has now.
+fn is_for(certificates: &[SealedCertificate], hostname: &ManagedHostname) -> bool {
+    let names = hostname.names();
+    let has_all = |one: &SealedCertificate| one.keys.iter().map(|key| &key.name).eq(names.iter());
+    certificates.iter().all(has_all)
+}
+
+fn reply(lease: LeaseState) -> ReportReply {
+    ReportReply { lease, account: None, waiting_for: Vec::new() }
+}

@@ -1,0 +1,401 @@
+//! Jobs of agents: those that may be leased next, and those that are.
+
+use std::collections::BTreeMap;
+
+use landfall_issuance::schedule::History;
+use landfall_model::{
+    AuthorityName, Fence, HostnameId, PropertyId,
+    issuance::{ChallengeMethod, OpenOrder},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::{
+    Connection, StoreError, from_json, from_sql,
+    job::{JobId, Wait},
+    time_from_sql, to_json,
+};
+
+/// The most properties whose new names are looked at for one lease.
+const PROPERTIES: i64 = 16;
+
+/// A job of agents that is open.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentJob {
+    pub(crate) id: JobId,
+    pub(crate) hostname: HostnameId,
+    pub(crate) property: PropertyId,
+    pub(crate) fence: Fence,
+    pub(crate) standing: Standing,
+    pub(crate) next_at: OffsetDateTime,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) history: History,
+    /// The methods that failed, the latest last.
+    pub(crate) failed_methods: Vec<ChallengeMethod>,
+    pub(crate) replacing: Replacing,
+    /// An order that may still be good.
+    pub(crate) order: Option<KeptOrder>,
+    /// Of the last lease.
+    pub(crate) grant: Option<Grant>,
+}
+
+/// Whether an agent has a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is open, and nobody's.
+    Free,
+    /// It is open, and an agent's.
+    Leased,
+    /// It was done.
+    Done,
+    /// It is no longer to be done.
+    Cancelled,
+}
+
+/// Whether orders say which certificate they replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replacing {
+    Said,
+    Unsaid,
+}
+
+/// What a job was leased for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) authority: AuthorityName,
+    /// The CA that the attempt rehearses for, at a staging environment.
+    pub(crate) rehearsal_of: Option<AuthorityName>,
+    pub(crate) drawn: Drawn,
+    /// The PoP whose agent has it.
+    pub(crate) pop: String,
+    pub(crate) agent: String,
+}
+
+/// Whether a CA's limits were drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drawn {
+    Yes,
+    No,
+}
+
+/// An order that may still be good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptOrder {
+    pub(crate) authority: AuthorityName,
+    pub(crate) order: OpenOrder,
+}
+
+const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until, next_at, created_at, \
+     failures, hitches, rehearsed, failed_methods, without_replaces, open_order, authority, \
+     rehearsal_of, counted, pop, agent";
+
+/// The jobs that may be leased at `now`, at most `limit` of each kind and CA that owners chose: those
+/// whose certificates end first, renewals that are due for longest, and of new names some of each of many
+/// properties, which take turns from `first` on.
+pub(crate) async fn candidates(
+    on: &mut Connection,
+    now: OffsetDateTime,
+    (choices, limit): (&[String], u32),
+    first: PropertyId,
+) -> Result<Vec<AgentJob>, StoreError> {
+    const FREE: &str = "state = 0 AND issuer = 0 AND leased_until IS NULL";
+    let query = format!(
+        "WITH RECURSIVE turn (lane, choice, property, count) AS ( \
+             SELECT l.value, c.value, (SELECT property_id FROM job WHERE {FREE} \
+                 AND lane = l.value AND choice = c.value AND property_id >= ?4 \
+                 ORDER BY property_id LIMIT 1), 1 \
+             FROM json_each('[1, 2]') AS l, json_each(?1) AS c \
+             UNION ALL \
+             SELECT lane, choice, (SELECT property_id FROM job WHERE {FREE} \
+                 AND job.lane = turn.lane AND job.choice = turn.choice \
+                 AND property_id > turn.property ORDER BY property_id LIMIT 1), count + 1 \
+             FROM turn WHERE property IS NOT NULL AND count < ?5), \
+         found (id) AS ( \
+             SELECT (SELECT group_concat(id) FROM (SELECT id FROM job WHERE {FREE} \
+                 AND job.lane = turn.lane AND job.choice = turn.choice \
+                 AND property_id = turn.property AND next_at <= ?2 ORDER BY next_at LIMIT ?3)) \
+             FROM turn WHERE property IS NOT NULL \
+             UNION ALL \
+             SELECT (SELECT group_concat(id) FROM (SELECT id FROM job WHERE {FREE} AND lane = 0 \
+                 AND choice = c.value AND next_at <= ?2 ORDER BY next_at LIMIT ?3)) \
+             FROM json_each(?1) AS c \
+             UNION ALL \
+             SELECT (SELECT group_concat(id) FROM (SELECT id, next_at FROM job WHERE {FREE} \
+                 AND choice = c.value AND deadline IS NOT NULL \
+                 ORDER BY deadline LIMIT ?3) WHERE next_at <= ?2) \
+             FROM json_each(?1) AS c) \
+         SELECT DISTINCT {COLUMNS} FROM job WHERE id IN ( \
+             SELECT one.value FROM found, json_each('[' || found.id || ']') AS one \
+             WHERE found.id IS NOT NULL)"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(to_json(&choices)?)
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .bind(first.0)
+        .bind(PROPERTIES)
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for jobs of agents"))?;
+    rows.iter().map(read).collect()
+}
+
+/// The newest property: the highest number that one has.
+pub(crate) async fn newest_property(on: &mut Connection) -> Result<PropertyId, StoreError> {
+    let id = sqlx::query_scalar::<_, Option<i64>>("SELECT max(id) FROM property").fetch_one(on);
+    let id = id.await.map_err(StoreError::on("look for the newest property"))?;
+    Ok(PropertyId(id.unwrap_or(0)))
+}
+
+/// When the first job of agents is due that nobody has; none where there is none.
+pub(crate) async fn first_due(on: &mut Connection) -> Result<Option<OffsetDateTime>, StoreError> {
+    let due = sqlx::query_scalar::<_, Option<i64>>(
+        "SELECT next_at FROM job WHERE state = 0 AND issuer = 0 AND leased_until IS NULL \
+         ORDER BY next_at LIMIT 1",
+    )
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::on("look for jobs of agents"))?;
+    due.flatten().map(time_from_sql).transpose()
+}
+
+/// A job of agents, whatever its state.
+pub(crate) async fn find(on: &mut Connection, job: JobId) -> Result<Option<AgentJob>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM job WHERE id = ? AND issuer = 0");
+    let row = sqlx::query(AssertSqlSafe(query)).bind(job.0).fetch_optional(on).await;
+    row.map_err(StoreError::on("read a job"))?.as_ref().map(read).transpose()
+}
+
+/// Gives an agent a job that is nobody's, and says under which number.
+pub(crate) async fn begin(
+    on: &mut Connection,
+    job: JobId,
+    grant: &Grant,
+    until: OffsetDateTime,
+) -> Result<Option<Fence>, StoreError> {
+    let fence = sqlx::query_scalar::<_, i64>(
+        "UPDATE job SET fence = fence + 1, leased_until = ?, authority = ?, rehearsal_of = ?, \
+         counted = ?, pop = ?, agent = ?, waits_for = NULL \
+         WHERE id = ? AND state = 0 AND issuer = 0 AND leased_until IS NULL RETURNING fence",
+    )
+    .bind(until.unix_timestamp())
+    .bind(grant.authority.as_str())
+    .bind(grant.rehearsal_of.as_ref().map(AuthorityName::as_str))
+    .bind(i64::from(grant.drawn == Drawn::Yes))
+    .bind(&grant.pop)
+    .bind(&grant.agent)
+    .bind(job.0)
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::on("lease a job"))?;
+    fence.map(|fence| from_sql(fence, "fence").map(Fence)).transpose()
+}
+
+/// Lets a lease last on.
+pub(crate) async fn prolong(
+    on: &mut Connection,
+    job: JobId,
+    until: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET leased_until = ? WHERE id = ? AND leased_until IS NOT NULL")
+        .bind(until.unix_timestamp())
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("prolong a lease"))?;
+    Ok(())
+}
+
+/// What a lease ends with that did not do the job.
+#[derive(Debug)]
+pub(crate) struct Release<'a> {
+    /// How it has gone so far.
+    pub(crate) history: History,
+    pub(crate) failed_methods: &'a [ChallengeMethod],
+    pub(crate) replacing: Replacing,
+    pub(crate) order: Option<&'a KeptOrder>,
+    pub(crate) next_at: OffsetDateTime,
+    /// When the attempt failed, and what is shown of it; none where it did not fail.
+    pub(crate) failed: Option<(OffsetDateTime, &'a str)>,
+    /// What the agent may still say of it.
+    pub(crate) hearing: Hearing,
+}
+
+/// What an agent may say of a job that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// Again what it said: it may not have heard the answer.
+    Again,
+    /// Nothing: its time is over.
+    Never,
+}
+
+/// Ends a lease, and says when the job is due next.
+pub(crate) async fn release(
+    on: &mut Connection,
+    job: JobId,
+    release: &Release<'_>,
+) -> Result<(), StoreError> {
+    let (at, words) = release.failed.unzip();
+    sqlx::query(
+        "UPDATE job SET leased_until = NULL, failures = ?1, hitches = ?2, rehearsed = ?3, \
+         lane = iif(deadline IS NOT NULL, 0, iif(?1 > 0, 2, 1)), failed_methods = ?4, \
+         without_replaces = ?5, open_order = ?6, next_at = ?7, txt = iif(?6 IS NULL, NULL, txt), \
+         attempted_at = ifnull(?8, attempted_at), attempts = attempts + iif(?8 IS NULL, 0, 1), \
+         error = ifnull(?9, error), fence = fence + ?10, waits_for = NULL WHERE id = ?11",
+    )
+    .bind(i64::from(release.history.failures))
+    .bind(i64::from(release.history.hitches))
+    .bind(i64::from(release.history.rehearsed))
+    .bind(to_json(&release.failed_methods)?)
+    .bind(i64::from(release.replacing == Replacing::Unsaid))
+    .bind(release.order.map(to_json).transpose()?)
+    .bind(release.next_at.unix_timestamp())
+    .bind(at.map(OffsetDateTime::unix_timestamp))
+    .bind(words)
+    .bind(i64::from(release.hearing == Hearing::Never))
+    .bind(job.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("end a lease"))?;
+    Ok(())
+}
+
+/// Keeps what a job waits for, and until when it is not looked at; none: it is looked at each time.
+pub(crate) async fn keep_wait(
+    on: &mut Connection,
+    job: JobId,
+    wait: &Wait,
+    until: Option<OffsetDateTime>,
+) -> Result<(), StoreError> {
+    let text = to_json(wait)?;
+    sqlx::query(
+        "UPDATE job SET waits_for = ?1, next_at = ifnull(?2, next_at) \
+         WHERE id = ?3 AND (waits_for IS NOT ?1 OR ?2 IS NOT NULL)",
+    )
+    .bind(text)
+    .bind(until.map(OffsetDateTime::unix_timestamp))
+    .bind(job.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep what a job waits for"))?;
+    Ok(())
+}
+
+/// Keeps an order that was made, and the TXT records that it needs of the owner.
+pub(crate) async fn keep_order(
+    on: &mut Connection,
+    job: JobId,
+    order: &KeptOrder,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET open_order = ? WHERE id = ?")
+        .bind(to_json(order)?)
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("keep an order"))?;
+    Ok(())
+}
+
+/// Keeps the TXT records that a hostname's owner is to make; JSON.
+pub(crate) async fn keep_txt(
+    on: &mut Connection,
+    job: JobId,
+    records: &[landfall_issuance::protocol::TxtRecord],
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET txt = ? WHERE id = ?")
+        .bind(to_json(&records)?)
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("keep TXT records"))?;
+    Ok(())
+}
+
+/// At most `limit` jobs whose lease has run out.
+pub(crate) async fn expired(
+    on: &mut Connection,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<AgentJob>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM job WHERE leased_until <= ? AND state = 0 \
+         ORDER BY leased_until LIMIT ?"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for leases that ran out"))?;
+    rows.iter().map(read).collect()
+}
+
+/// How many jobs are leased, by their CA and by their property.
+pub(crate) async fn running(
+    on: &mut Connection,
+) -> Result<(BTreeMap<AuthorityName, u32>, BTreeMap<PropertyId, u32>), StoreError> {
+    let rows = sqlx::query(
+        "SELECT authority, property_id, count(*) FROM job WHERE leased_until IS NOT NULL \
+         GROUP BY authority, property_id",
+    )
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("count leases"))?;
+    let (mut by_authority, mut by_property) = (BTreeMap::new(), BTreeMap::new());
+    for row in &rows {
+        let count =
+            u32::try_from(row.get::<i64, _>(2)).map_err(|_| StoreError::Corrupt("count"))?;
+        if let Some(name) = authority(row.get(0))? {
+            *by_authority.entry(name).or_default() += count;
+        }
+        *by_property.entry(PropertyId(row.get(1))).or_default() += count;
+    }
+    Ok((by_authority, by_property))
+}
+
+fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
+    let count = |index: usize| {
+        u32::try_from(row.get::<i64, _>(index)).map_err(|_| StoreError::Corrupt("count"))
+    };
+    let leased_until: Option<i64> = row.get(5);
+    let order: Option<&str> = row.get(13);
+    Ok(AgentJob {
+        id: JobId(row.get(0)),
+        hostname: HostnameId(row.get(1)),
+        property: PropertyId(row.get(2)),
+        fence: Fence(from_sql(row.get(3), "fence")?),
+        standing: match (row.get::<i64, _>(4), leased_until) {
+            (0, None) => Standing::Free,
+            (0, Some(_)) => Standing::Leased,
+            (1, _) => Standing::Done,
+            _ => Standing::Cancelled,
+        },
+        next_at: time_from_sql(row.get(6))?,
+        created_at: time_from_sql(row.get(7))?,
+        history: History { failures: count(8)?, hitches: count(9)?, rehearsed: count(10)? },
+        failed_methods: from_json(row.get(11), "methods")?,
+        replacing: match row.get::<i64, _>(12) {
+            0 => Replacing::Said,
+            _ => Replacing::Unsaid,
+        },
+        order: order.map(|order| from_json(order, "order")).transpose()?,
+        grant: read_grant(row)?,
+    })
+}
+
+fn read_grant(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
+    let Some(name) = authority(row.get(14))? else { return Ok(None) };
+    Ok(Some(Grant {
+        authority: name,
+        rehearsal_of: authority(row.get(15))?,
+        drawn: if row.get::<i64, _>(16) == 0 { Drawn::No } else { Drawn::Yes },
+        pop: row.get::<Option<String>, _>(17).unwrap_or_default(),
+        agent: row.get::<Option<String>, _>(18).unwrap_or_default(),
+    }))
+}
+
+fn authority(name: Option<&str>) -> Result<Option<AuthorityName>, StoreError> {
+    name.map(str::parse).transpose().map_err(|_| StoreError::Corrupt("CA's name"))
+}

@@ -1,0 +1,130 @@
+//! When CAs want certificates renewed.
+
+use landfall_model::{AuthorityName, HostnameId, issuance::RenewalAdvice};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::{Connection, StoreError, from_json, time_from_sql, to_json};
+
+/// A certificate that an agent obtained, as far as its renewal goes by it.
+#[derive(Clone, Debug)]
+pub(crate) struct Renewable {
+    pub(crate) hostname: HostnameId,
+    pub(crate) authority: AuthorityName,
+    /// What the CA knows it by (RFC 9773 section 4.1).
+    pub(crate) ari_id: Option<String>,
+    /// The first bytes of its fingerprint.
+    pub(crate) seed: u64,
+    pub(crate) not_before: OffsetDateTime,
+    pub(crate) not_after: OffsetDateTime,
+    pub(crate) issued_at: OffsetDateTime,
+    pub(crate) advice: Option<RenewalAdvice>,
+    pub(crate) polled_at: Option<OffsetDateTime>,
+}
+
+impl Renewable {
+    /// As the rules of renewals take it.
+    pub(crate) fn as_served(&self) -> landfall_issuance::renewal::Certificate<'_> {
+        landfall_issuance::renewal::Certificate {
+            hostname: self.hostname,
+            seed: self.seed,
+            not_before: self.not_before,
+            not_after: self.not_after,
+            issued_at: self.issued_at,
+            advice: self.advice.as_ref(),
+        }
+    }
+}
+
+const COLUMNS: &str = "hostname_id, authority, ari_id, fingerprint, not_before, not_after, \
+     created_at, advice, polled_at";
+
+/// A hostname's certificates that agents obtained, the first to end first.
+pub(crate) async fn of(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<Renewable>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM certificate WHERE hostname_id = ? AND issuer = 3 ORDER BY not_after"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query)).bind(hostname.0).fetch_all(on).await;
+    rows.map_err(StoreError::on("read certificates"))?.iter().map(read).collect()
+}
+
+/// At most `limit` certificates about which CAs are to be asked at `now`.
+pub(crate) async fn to_ask(
+    on: &mut Connection,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<Renewable>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM certificate WHERE poll_at <= ? AND issuer = 3 \
+         ORDER BY poll_at LIMIT ?"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for certificates to ask about"))?;
+    rows.iter().map(read).collect()
+}
+
+/// Keeps when a certificate's CA is asked next.
+pub(crate) async fn put_off(
+    on: &mut Connection,
+    certificate: &Renewable,
+    poll_at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE certificate SET poll_at = ? WHERE hostname_id = ? AND ari_id = ?")
+        .bind(poll_at.unix_timestamp())
+        .bind(certificate.hostname.0)
+        .bind(&certificate.ari_id)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("keep when a CA is asked"))?;
+    Ok(())
+}
+
+/// Keeps what a CA said, when the certificate is then renewed, and when the CA is asked next.
+pub(crate) async fn keep(
+    on: &mut Connection,
+    certificate: &Renewable,
+    (renew_at, poll_at): (OffsetDateTime, OffsetDateTime),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE certificate SET advice = ?, polled_at = ?, renew_at = ?, poll_at = ? \
+         WHERE hostname_id = ? AND ari_id = ?",
+    )
+    .bind(certificate.advice.as_ref().map(to_json).transpose()?)
+    .bind(certificate.polled_at.map(OffsetDateTime::unix_timestamp))
+    .bind(renew_at.unix_timestamp())
+    .bind(poll_at.unix_timestamp())
+    .bind(certificate.hostname.0)
+    .bind(&certificate.ari_id)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep when a CA wants a renewal"))?;
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<Renewable, StoreError> {
+    let authority: &str = row.get(1);
+    let advice: Option<&str> = row.get(7);
+    Ok(Renewable {
+        hostname: HostnameId(row.get(0)),
+        authority: authority.parse().map_err(|_| StoreError::Corrupt("CA's name"))?,
+        ari_id: row.get(2),
+        seed: seed(row.get(3)),
+        not_before: time_from_sql(row.get(4))?,
+        not_after: time_from_sql(row.get(5))?,
+        issued_at: time_from_sql(row.get(6))?,
+        advice: advice.map(|advice| from_json(advice, "advice")).transpose()?,
+        polled_at: row.get::<Option<i64>, _>(8).map(time_from_sql).transpose()?,
+    })
+}
+
+/// The first bytes of a fingerprint.
+pub(crate) fn seed(fingerprint: &[u8]) -> u64 {
+    fingerprint.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}

@@ -1,0 +1,21 @@
+//! Takes back what agents have not reported on in time.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::every;
+use crate::{api::problem::chain, service::Service};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Takes back leases that ran out. Never ends.
+pub(crate) async fn take_back(service: Service) {
+    let mut ticks = every(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = service.take_back(OffsetDateTime::now_utc()).await {
+            tracing::warn!(error = %chain(&error), "cannot take back leases that ran out");
+        }
+    }
+}

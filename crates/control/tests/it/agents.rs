@@ -1,0 +1,336 @@
+//! Agents lease jobs, report on them, and what they obtain is served.
+
+use std::fs;
+
+use landfall_feed::{
+    protocol::Ack,
+    record::Body,
+    seal::{GroupKeyFiles, GroupPublicKey, sha256},
+};
+use landfall_model::{Epoch, HostPattern, SealContext};
+use rcgen::{KeyPair, PublicKeyData};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::{
+    support::{
+        Plane, Pop, answer, database, eventually, hostname_record, responder::Responder, with_json,
+    },
+    upload::{ca, leaf},
+};
+
+const NAME: &str = "www.shop.test";
+const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+
+struct Scene {
+    plane: Plane,
+    pop: Pop,
+    hostname: String,
+    _dns: Responder,
+}
+
+/// A control plane with two CAs, and a hostname that is active.
+async fn scene(issuance: Value) -> Scene {
+    let dns = Responder::start().await;
+    let mut settings = json!({
+        "certificate_authorities": ["own", "other"],
+        "authority": {
+            "own": {"directory": "https://ca.test/directory", "contact": ["mailto:ops@ca.test"]},
+            "other": {"directory": "https://other.test/directory"},
+        },
+    });
+    for (key, value) in issuance.as_object().unwrap() {
+        settings[key] = value.clone();
+    }
+    let plane = Plane::start_with(json!({
+        "dns": {"resolvers": [dns.address.to_string()], "zone_servers": false, "timeout": "2s"},
+        "issuance": settings,
+    }))
+    .await;
+    let pop = plane.pop("pop-1").await;
+    pop.epoch().await;
+    dns.point(NAME, "192.0.2.1");
+    let property = plane.property("shop").await;
+    let hostname = plane.hostname(&property, NAME).await;
+    eventually(async || (plane.get(&hostname).await.1["status"] == "Active").then_some(())).await;
+    Scene { plane, pop, hostname, _dns: dns }
+}
+
+async fn ask(pop: &Pop, path: &str, body: Value) -> Value {
+    let (status, reply) = answer(with_json(pop.request(Method::POST, path), &body)).await;
+    assert!(status.is_success(), "{reply}");
+    reply
+}
+
+async fn lease(pop: &Pop, agent: &str, wait: u64) -> Vec<Value> {
+    let body = json!({"agent": agent, "free": 8, "wait": wait});
+    let reply = ask(pop, "/agent/v1/lease", body).await;
+    reply["tasks"].as_array().unwrap().clone()
+}
+
+/// Whether there is no certificate to be issued.
+async fn has_no_job(pop: &Pop) -> bool {
+    lease(pop, "agent-2", 0).await.iter().all(|task| task["task"] != "issue")
+}
+
+/// Leases the one job that there is.
+async fn lease_one(pop: &Pop) -> Value {
+    let tasks = lease(pop, "agent-1", 10).await;
+    assert_eq!((tasks.len(), &tasks[0]["task"]), (1, &json!("issue")), "{tasks:?}");
+    tasks[0].clone()
+}
+
+async fn report(pop: &Pop, task: &Value, news: Value) -> Value {
+    let body = json!({"job": task["job"], "fence": task["fence"], "news": news});
+    ask(pop, "/agent/v1/report", body).await
+}
+
+fn group(plane: &Plane) -> GroupPublicKey {
+    GroupPublicKey::parse(&fs::read_to_string(plane.dir.path().join("group.pub")).unwrap()).unwrap()
+}
+
+/// Makes and registers an account.
+async fn register(plane: &Plane, pop: &Pop, task: &Value) {
+    let authority = task["authority"]["name"].as_str().unwrap().parse().unwrap();
+    let context = SealContext::AccountKey { authority: &authority, thumbprint: THUMBPRINT };
+    let key = group(plane).seal(context, b"key").unwrap();
+    let account = json!({"key": key, "thumbprint": THUMBPRINT});
+    let made = json!({"news": "account_made", "authority": authority, "account": account});
+    let reply = report(pop, task, made).await;
+    assert_eq!(reply["account"]["thumbprint"], THUMBPRINT, "{reply}");
+    let url = "https://ca.test/account/1";
+    let registered = json!({"news": "account_registered", "authority": authority,
+        "thumbprint": THUMBPRINT, "url": url});
+    assert_eq!(report(pop, task, registered).await["lease"], "held");
+}
+
+/// What a CA issues for the names, its key sealed to the group.
+fn issued(group: &GroupPublicKey, name: &str) -> Value {
+    let pattern: HostPattern = name.parse().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let authority = ca("Own CA");
+    let mut params = leaf(name);
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = OffsetDateTime::now_utc() - time::Duration::HOUR;
+    params.not_after = OffsetDateTime::now_utc() + time::Duration::days(90);
+    let leaf = params.signed_by(&key, &authority).unwrap();
+    let spki_sha256 = sha256(&key.subject_public_key_info());
+    let context = SealContext::PrivateKey { hostname: &pattern, spki_sha256: &spki_sha256 };
+    let sealed = group.seal(context, &key.serialize_der()).unwrap();
+    let chain = [leaf.der().to_vec(), authority.der().to_vec()];
+    let chain = chain.map(|der| data_encoding::BASE64.encode(&der));
+    let certificate = json!({"chain": chain, "keys": [{"name": name, "key": sealed}]});
+    json!({"news": "issued", "certificates": [certificate]})
+}
+
+fn failed(kind: &str, detail: &str, step: &str) -> Value {
+    let problem = json!({"trouble": "problem", "step": step, "status": 403, "kind": kind,
+        "detail": detail});
+    json!({"news": "failed", "trouble": problem})
+}
+
+async fn explain(plane: &Plane, hostname: &str) -> Value {
+    plane.get(&format!("{hostname}/explain")).await.1
+}
+
+async fn execute(plane: &Plane, statement: &'static str) {
+    let mut database = database(plane.dir.path()).await;
+    sqlx::query(statement).execute(&mut database).await.unwrap();
+}
+
+async fn validations(pop: &Pop) -> Vec<bool> {
+    let records = pop.records(pop.epoch().await, 0).await;
+    let found = records.iter().filter(|record| record.id == format!("validation/{NAME}"));
+    found.map(|record| matches!(record.body, Body::Validation(_))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_leased_once_and_what_is_issued_is_served_and_explained() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    assert_eq!(task["names"], json!([NAME]));
+    assert_eq!(task["methods"], json!(["http-01", "tls-alpn-01"]));
+    assert_eq!(task["authority"]["directory"], "https://ca.test/directory");
+    assert_eq!(task["pops"], json!([{"name": "pop-1", "addresses": ["192.0.2.1"]}]));
+    assert!(lease(&pop, "agent-2", 0).await.is_empty());
+    assert_eq!(explain(&plane, &hostname).await["jobs"][0]["waitingFor"], "issuance");
+
+    register(&plane, &pop, &task).await;
+    let epoch = pop.epoch().await;
+    let validating = json!({"news": "validating", "thumbprint": THUMBPRINT, "challenges": []});
+    let reply = report(&pop, &task, validating.clone()).await;
+    assert_eq!(reply["waiting_for"], json!(["pop-1"]), "{reply}");
+    assert_eq!(validations(&pop).await, [true]);
+    let head = pop.page(epoch, 0, "").await.header().to;
+    let ack =
+        Ack { epoch: Epoch(epoch), applied: head, digest: Default::default(), rejected: vec![] };
+    pop.ack(&ack).await;
+    let reply = report(&pop, &task, validating).await;
+    assert_eq!(reply, json!({"lease": "held"}));
+    assert_eq!(
+        pop.page(epoch, 0, "").await.header().to,
+        head,
+        "what is known is not published anew"
+    );
+
+    let issued = issued(&group(&plane), NAME);
+    for _ in 0..2 {
+        assert_eq!(report(&pop, &task, issued.clone()).await["lease"], "ended");
+    }
+    let records = pop.records(epoch, 0).await;
+    assert_eq!(hostname_record(&records, NAME).certificates.len(), 1);
+    assert_eq!(validations(&pop).await, [false]);
+    let body = explain(&plane, &hostname).await;
+    assert_eq!(body["hostname"]["certificates"][0]["source"], "authority");
+    assert_eq!(body["hostname"]["certificateState"], "pending_deployment");
+    assert_eq!(body["jobs"][0]["state"], "done");
+    assert_eq!(body["attempts"][0]["authority"], "own");
+    assert_eq!(body["attempts"][0]["class"], Value::Null);
+    assert!(has_no_job(&pop).await);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_ran_out_is_anothers_and_its_agent_has_lost_it() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({"lease": "2s"})).await;
+    let first = lease_one(&pop).await;
+    let body = eventually(async || {
+        let body = explain(&plane, &hostname).await;
+        (body["attempts"][0]["class"] == "lease_lost").then_some(body)
+    })
+    .await;
+    assert_eq!(body["jobs"][0]["waitingFor"], "next_attempt", "{body}");
+    assert_eq!(report(&pop, &first, json!({"news": "alive"})).await["lease"], "lost");
+    execute(&plane, "UPDATE job SET next_at = 0").await;
+    let second = lease_one(&pop).await;
+    assert!(second["fence"].as_u64() > first["fence"].as_u64());
+    let late = issued(&group(&plane), NAME);
+    assert_eq!(report(&pop, &first, late).await["lease"], "lost");
+    assert!(explain(&plane, &hostname).await["hostname"]["certificates"][0].is_null());
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_shown_in_the_cas_words_and_another_ca_is_asked_where_one_refuses() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    let words = "The ACME server refuses to issue for \"shop.test\"";
+    let refused = failed("rejectedIdentifier", words, "order");
+    for _ in 0..2 {
+        assert_eq!(report(&pop, &task, refused.clone()).await["lease"], "ended");
+    }
+    let body = explain(&plane, &hostname).await;
+    assert_eq!(body["attempts"].as_array().unwrap().len(), 1, "{body}");
+    assert_eq!(body["attempts"][0]["class"], "name_refused");
+    assert_eq!(body["attempts"][0]["error"], words);
+    assert_eq!(body["jobs"][0]["failedAttempts"], 1);
+    assert!(body["nextAttemptAt"].is_string());
+    assert!(lease(&pop, "agent-1", 0).await.is_empty());
+
+    execute(&plane, "UPDATE job SET next_at = 0").await;
+    let task = lease_one(&pop).await;
+    assert_eq!(task["authority"]["name"], "other");
+    assert_eq!(report(&pop, &task, refused).await["lease"], "ended");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_to_another_group_or_for_other_names_is_not_kept() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let stranger = GroupPublicKey::parse(&GroupKeyFiles::generate().unwrap().public).unwrap();
+    let cases = [
+        (issued(&stranger, NAME), "upload"),
+        (issued(&group(&plane), "other.shop.test"), "bad_chain"),
+    ];
+    for (issued, class) in cases {
+        execute(&plane, "UPDATE job SET next_at = 0").await;
+        execute(&plane, "DELETE FROM hold").await;
+        let task = lease_one(&pop).await;
+        assert_eq!(report(&pop, &task, issued).await["lease"], "ended");
+        let body = explain(&plane, &hostname).await;
+        assert_eq!(body["attempts"][0]["class"], class, "{body}");
+        assert!(body["hostname"]["certificates"][0].is_null(), "{body}");
+    }
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_hostname_that_is_gone_or_has_a_certificate_is_lost() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    let pair = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+    let upload = json!({
+        "certificate": pair.cert.pem(),
+        "privateKey": pair.signing_key.serialize_pem(),
+    });
+    let (status, _) = plane.post(&format!("{hostname}/certificate"), &upload).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(report(&pop, &task, json!({"news": "alive"})).await["lease"], "lost");
+    plane.delete(&format!("{hostname}/certificate")).await;
+    let task = lease_one(&pop).await;
+    register(&plane, &pop, &task).await;
+    let validating = json!({"news": "validating", "thumbprint": THUMBPRINT, "challenges": []});
+    report(&pop, &task, validating).await;
+    plane.delete(&hostname).await;
+    assert_eq!(report(&pop, &task, json!({"news": "alive"})).await["lease"], "lost");
+    eventually(async || (validations(&pop).await == [false]).then_some(())).await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_when_its_ca_wants_it_and_says_what_it_replaces() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    let issued = issued(&group(&plane), NAME);
+    assert_eq!(report(&pop, &task, issued).await["lease"], "ended");
+
+    execute(&plane, "UPDATE certificate SET poll_at = 0").await;
+    let tasks = lease(&pop, "agent-1", 0).await;
+    assert_eq!((tasks.len(), &tasks[0]["task"]), (1, &json!("ask_renewal")), "{tasks:?}");
+    assert!(lease(&pop, "agent-2", 0).await.is_empty());
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let advice = json!({"start": now - 7_200, "end": now + 3_600, "ask_again_at": now + 600});
+    let body = json!({"hostname": tasks[0]["hostname"], "certificate": tasks[0]["certificate"],
+        "advice": advice});
+    ask(&pop, "/agent/v1/renewal", body).await;
+
+    execute(&plane, "UPDATE certificate SET renew_at = min(renew_at, unixepoch() - 1)").await;
+    let plane = plane.restart(async |_| {}).await;
+    let pop = pop.at(&plane);
+    let task = eventually(async || lease(&pop, "agent-1", 1).await.pop()).await;
+    assert_eq!(task["task"], "issue");
+    assert_eq!(task["replaces"], tasks[0]["certificate"], "{task}");
+    assert_eq!(
+        explain(&plane, &hostname).await["hostname"]["certificateState"],
+        "pending_deployment"
+    );
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owners_txt_records_are_shown_and_the_order_goes_on() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    let record = json!({"name": format!("_acme-challenge.{NAME}"), "value": "abc"});
+    let order = json!({"url": "https://ca.test/order/1", "key_type": "ecdsa"});
+    let wanted = json!({"news": "txt_wanted", "records": [record], "order": order});
+    assert_eq!(report(&pop, &task, wanted).await["lease"], "ended");
+    let body = explain(&plane, &hostname).await;
+    assert_eq!(body["jobs"][0]["txtRecords"], json!([record]));
+    assert_eq!(body["jobs"][0]["waitingFor"], "owner_records");
+    assert!(body["summary"].as_str().unwrap().contains("the value abc"), "{body}");
+    execute(&plane, "UPDATE job SET next_at = 0").await;
+    assert_eq!(lease_one(&pop).await["order"], order);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_without_a_pops_token_is_an_agent() {
+    let plane = Plane::start().await;
+    for path in ["/agent/v1/lease", "/agent/v1/report", "/agent/v1/renewal"] {
+        let (status, _) = answer(with_json(plane.request(Method::POST, path), &json!({}))).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    plane.stop().await;
+}
