@@ -2,27 +2,29 @@
 
 use landfall_model::{
     Fence, KeyType,
-    issuance::{Assignment, PopTarget},
+    issuance::{Assignment, PopTarget, TxtRecords},
 };
 
 use super::{Service, candidate::Candidate};
 use crate::{
-    service::ServiceError,
-    store::{self, Connection, lease::Grant},
+    service::{ServiceError, properties},
+    store::{self, Change, lease::Grant},
 };
 
 impl Service {
     /// What an agent is told of a job that it has. `None` where the CA is no longer configured.
     pub(super) async fn assignment(
         &self,
-        on: &mut Connection,
+        change: &mut Change,
         candidate: &Candidate,
         (grant, fence): (&Grant, Fence),
         pops: &[PopTarget],
     ) -> Result<Option<Assignment>, ServiceError> {
         let name = &grant.authority;
         let Some(authority) = self.authorities.find(name) else { return Ok(None) };
-        let account = store::account::find(on, name, &authority.config.directory).await?;
+        let owner = properties::find(change, candidate.job.property).await?;
+        let target = self.system_hostname(&owner.name)?;
+        let account = store::account::find(change.on(), name, &authority.config.directory).await?;
         let account = account.filter(|account| account.key.key_id == self.group.id());
         let order = candidate.job.order.as_ref().filter(|order| order.authority == *name);
         Ok(Some(Assignment {
@@ -36,6 +38,9 @@ impl Service {
             methods: candidate.methods.clone(),
             replaces: candidate.replaces(name),
             order: order.map(|kept| kept.order.clone()),
+            records: TxtRecords::ByOwner,
+            target,
+            system_domain: self.system_domain.clone(),
             pops: pops.to_vec(),
         }))
     }

@@ -141,7 +141,7 @@ impl Service {
         let until = change.now() + self.agents.lease;
         let fence = store::lease::begin(change.on(), candidate.job.id, grant, until).await?;
         let Some(fence) = fence else { return Ok(None) };
-        let assignment = self.assignment(change.on(), candidate, (grant, fence), pops).await?;
+        let assignment = self.assignment(change, candidate, (grant, fence), pops).await?;
         self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
         Ok(assignment.map(|assignment| Task::Issue(Box::new(assignment))))
     }

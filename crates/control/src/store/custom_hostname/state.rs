@@ -36,7 +36,7 @@ pub(super) const CERTIFICATE: &str = "(SELECT CASE \
      WHEN record.revision <= fleet.applied AND record.rejected = 0 THEN CASE \
          WHEN first.not_after - fleet.now \
                   < min(fleet.notice, (first.not_after - first.not_before) / 3.0) \
-              AND (first.issuer <> 0 OR gone.left_at IS NOT NULL) THEN 'pending_expiration' \
+              AND (first.issuer NOT IN (0, 3) OR gone.left_at IS NOT NULL) THEN 'pending_expiration' \
          ELSE 'active' END \
      WHEN record.changed_at + fleet.deployment_time < fleet.now THEN 'deployment_timed_out' \
      ELSE 'pending_deployment' END \

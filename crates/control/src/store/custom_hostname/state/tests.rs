@@ -38,23 +38,27 @@ const LEFT: [&str; 3] = [
 ];
 const JOBS: [&str; 4] = [
     "",
-    "INSERT INTO job (hostname_id, issuer, state, attempts, next_at, created_at) \
-     VALUES (?, 1, 0, 3, 0, 0)",
-    "INSERT INTO job (hostname_id, issuer, state, attempts, next_at, created_at) \
-     VALUES (?, 1, 0, 4, 0, 0)",
-    "INSERT INTO job (hostname_id, issuer, state, attempts, next_at, created_at) \
-     VALUES (?, 1, 1, 4, 0, 0)",
+    "INSERT INTO job \
+     (hostname_id, property_id, issuer, lane, choice, state, attempts, next_at, created_at) \
+     VALUES (?, 1, 1, 1, '', 0, 3, 0, 0)",
+    "INSERT INTO job \
+     (hostname_id, property_id, issuer, lane, choice, state, attempts, next_at, created_at) \
+     VALUES (?, 1, 1, 1, '', 0, 4, 0, 0)",
+    "INSERT INTO job \
+     (hostname_id, property_id, issuer, lane, choice, state, attempts, next_at, created_at) \
+     VALUES (?, 1, 1, 1, '', 1, 4, 0, 0)",
 ];
 /// Revision and age in seconds of the feed record: PoPs have applied revision 50, and rejected
 /// another.
 const RECORDS: [Option<(i64, i64)>; 5] =
     [None, Some((50, 9)), Some((51, 9)), Some((51, 9_000)), Some((REJECTED, 9))];
 /// Issuer, type of key and days left of certificates with a life of 90 days.
-const CERTIFICATES: [&[(i64, i64, i64)]; 8] = [
+const CERTIFICATES: [&[(i64, i64, i64)]; 9] = [
     &[],
     &[(0, 0, 60)],
     &[(0, 0, 10)],
     &[(1, 0, 60)],
+    &[(3, 0, 10)],
     &[(1, 1, 10)],
     &[(1, 0, -1), (1, 1, 60)],
     &[(2, 0, 60)],
