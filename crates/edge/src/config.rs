@@ -7,6 +7,7 @@
 mod access_log;
 mod check;
 mod http;
+mod issuance;
 mod limits;
 mod raw;
 mod traces;
@@ -20,6 +21,7 @@ use landfall_model::{Hostname, Network};
 
 pub use access_log::{AccessLogSettings, RawAccessLog, RawSample, Sink};
 pub use http::{Http, RawHttp};
+pub use issuance::{Issuance, RawIssuance};
 pub use limits::{AdmissionLimits, FrameLimits, Limits, Pace, Rate};
 pub use raw::{
     RawEdgeConfig, RawFeed, RawKeys, RawLimits, RawListen, RawServer, RawState, RawStore,
@@ -53,6 +55,8 @@ pub struct EdgeConfig {
     pub upstream: Upstream,
     /// Where traces are sent; `None` where there are none.
     pub tracing: Option<Tracing>,
+    /// How certificates are obtained; `None` where that is left to others.
+    pub issuance: Option<Issuance>,
     /// The process.
     pub server: ServerSettings,
 }

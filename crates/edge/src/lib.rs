@@ -25,6 +25,7 @@ mod cut;
 mod error;
 mod front;
 pub mod identity;
+pub mod issuance;
 mod keepalive;
 mod kept;
 pub mod metrics;
@@ -52,13 +53,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
+use prometheus::Registry;
 
 pub use access_log::AccessLogError;
-use config::EdgeConfig;
+use config::{EdgeConfig, Issuance};
 pub use error::EdgeError;
+use issuance::IssuanceService;
+use landfall_certstore::GroupKeys;
 use metrics::Metrics;
 use readiness::Readiness;
-use server::Parts;
+use server::{EdgeServer, Parts};
 use sync::{Poller, Started};
 
 /// Serves until a signal ends it. Blocks.
@@ -69,12 +73,33 @@ pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
     install_crypto();
     let readiness = Arc::new(Readiness::default());
     let metrics = Arc::new(Metrics::new()?);
-    let Started { resolver, properties, challenges, poller } =
+    let Started { resolver, properties, challenges, poller, keys } =
         sync::start(config, Arc::clone(&readiness), &metrics).map_err(EdgeError::Sync)?;
+    let registry = metrics.registry().clone();
     let parts = Parts { resolver, properties, challenges, readiness, metrics };
     let mut server = server::build(config, parts)?;
     server.add_background("feed", poller);
+    if let Some(settings) = &config.issuance {
+        add_issuance(&mut server, config, settings, keys, &registry);
+    }
     server.run()
+}
+
+/// Adds the agent. Where there can be none, the edge serves without.
+fn add_issuance(
+    server: &mut EdgeServer,
+    config: &EdgeConfig,
+    settings: &Issuance,
+    keys: Arc<GroupKeys>,
+    registry: &Registry,
+) {
+    match IssuanceService::new(config, settings, keys, registry) {
+        Ok(service) => server.add_background("issuance", service),
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, source, "no certificates are obtained here");
+        }
+    }
 }
 
 #[async_trait]

@@ -81,6 +81,8 @@ pub struct Started {
     pub challenges: Arc<Challenges>,
     /// To be run for as long as the edge lives.
     pub poller: Poller,
+    /// What opens secrets.
+    pub keys: Arc<GroupKeys>,
 }
 
 /// Reads the secrets, opens the last-known-good database and makes the store. Names are served from
@@ -94,7 +96,7 @@ pub fn start(
     metrics: &Metrics,
 ) -> Result<Started, SyncError> {
     let keys = Arc::new(group_keys(&config.group_key_files)?);
-    let client = FeedClient::new(client_config(config)?).map_err(SyncError::Client)?;
+    let client = client(config)?;
     let opened = lkg::open(&config.state_directory).map_err(SyncError::State)?;
     if let Some(path) = &opened.set_aside {
         tracing::error!(
@@ -115,12 +117,13 @@ pub fn start(
     let properties = Arc::new(Properties::default());
     let challenges = Arc::new(Challenges::default());
     let published = (Arc::clone(&properties), Arc::clone(&challenges));
-    let mut applier = Applier::new(opened, publisher, published, keys, Arc::clone(&sync_metrics));
+    let held = Arc::clone(&keys);
+    let mut applier = Applier::new(opened, publisher, published, held, Arc::clone(&sync_metrics));
     applier.load_others().map_err(SyncError::State)?;
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
     let downloads = Downloads::new(config.state_directory.join("snapshot"));
     let poller = Poller::new(client, applier, readiness, sync_metrics, downloads);
-    Ok(Started { resolver, properties, challenges, poller })
+    Ok(Started { resolver, properties, challenges, poller, keys })
 }
 
 fn group_keys(files: &[PathBuf]) -> Result<GroupKeys, SyncError> {
@@ -134,6 +137,14 @@ fn group_keys(files: &[PathBuf]) -> Result<GroupKeys, SyncError> {
     let path = || files.first().cloned().unwrap_or_default();
     GroupKeys::parse(texts.iter().map(|text| text.as_str()))
         .map_err(|source| SyncError::GroupKey { path: path(), source })
+}
+
+/// Whom the control plane is asked by.
+///
+/// # Errors
+/// [`SyncError`].
+pub(crate) fn client(config: &EdgeConfig) -> Result<FeedClient, SyncError> {
+    FeedClient::new(client_config(config)?).map_err(SyncError::Client)
 }
 
 fn client_config(config: &EdgeConfig) -> Result<ClientConfig, SyncError> {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{
+    agreement::{PrivateKey, X25519},
+    digest,
+};
 use data_encoding::BASE64URL_NOPAD;
 use landfall_model::{
     SealContext, Sealed,
@@ -42,6 +45,9 @@ pub enum SealError {
     /// Not the text form of a group public key.
     #[error("not a group public key: expected a line `{PUBLIC_KEY_PREFIX} <id> <base64url>`")]
     PublicKey,
+    /// Not the text form of a group private key. Shows nothing of it.
+    #[error("not a group private key: expected a line `{PRIVATE_KEY_PREFIX} <id> <base64url>`")]
+    PrivateKey,
     /// The system's cryptography failed.
     #[error("the cryptographic library refused to make or use a group key")]
     Crypto,
@@ -64,6 +70,29 @@ impl GroupPublicKey {
             return Err(SealError::PublicKey);
         }
         Ok(Self { id: id.to_owned(), key: HpkePublicKey(key) })
+    }
+
+    /// The public half of the text of a private key file.
+    ///
+    /// # Errors
+    /// [`SealError::PrivateKey`].
+    pub fn of_private(text: &str) -> Result<Self, SealError> {
+        let mut words = text.split_whitespace();
+        let (Some(PRIVATE_KEY_PREFIX), Some(id), Some(secret), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(SealError::PrivateKey);
+        };
+        let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).map(Zeroizing::new);
+        let secret = secret.map_err(|_| SealError::PrivateKey)?;
+        let secret = PrivateKey::from_private_key(&X25519, &secret);
+        let secret = secret.map_err(|_| SealError::PrivateKey)?;
+        let public = secret.compute_public_key().map_err(|_| SealError::PrivateKey)?;
+        let key = public.as_ref().to_vec();
+        let is_own = id == key_id(&key);
+        is_own
+            .then(|| Self { id: id.to_owned(), key: HpkePublicKey(key) })
+            .ok_or(SealError::PrivateKey)
     }
 
     /// The key's id.
@@ -127,6 +156,19 @@ mod tests {
         let sealed = public.seal(context, &secret).unwrap();
         assert_eq!(sealed.key_id, files.id);
         assert!(!sealed.ciphertext.windows(8).any(|w| w == &secret[..8]));
+    }
+
+    #[test]
+    fn derives_the_public_half_of_a_private_key() {
+        let files = GroupKeyFiles::generate().unwrap();
+        let derived = GroupPublicKey::of_private(&files.private).unwrap();
+        let public = GroupPublicKey::parse(&files.public).unwrap();
+        assert_eq!((derived.id, derived.key.0), (public.id, public.key.0));
+        let other = GroupKeyFiles::generate().unwrap();
+        let mixed = files.private.replace(&files.id, &other.id);
+        for bad in [mixed.as_str(), &files.public, ""] {
+            assert_eq!(GroupPublicKey::of_private(bad).unwrap_err(), SealError::PrivateKey);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From the file to what is meant: every problem is found before any is reported.
 
+mod issuance;
 mod limits;
 mod traces;
 mod upstream;
@@ -46,6 +47,7 @@ impl RawEdgeConfig {
         let access_log = self.access_log.check(base, &mut checker.problems);
         let upstream = checker.upstream(self.upstream);
         let tracing = checker.tracing(self.tracing);
+        let issuance = checker.issuance(self.issuance);
         let server = checker.server(self.server, state_directory.as_deref());
         let found = (listen, feed, state_directory, http, server);
         match (checker.problems.is_empty(), found) {
@@ -62,6 +64,7 @@ impl RawEdgeConfig {
                     access_log,
                     upstream,
                     tracing,
+                    issuance,
                     server,
                 })
             }

@@ -12,7 +12,7 @@ use super::{RawAccessLog, RawHttp};
 pub use limits::RawLimits;
 pub use upstream::RawUpstream;
 
-use super::RawTracing;
+use super::{RawIssuance, RawTracing};
 
 /// The whole of `edge.toml`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,6 +40,8 @@ pub struct RawEdgeConfig {
     pub upstream: RawUpstream,
     /// `[tracing]`
     pub tracing: RawTracing,
+    /// `[issuance]`
+    pub issuance: RawIssuance,
     /// `[server]`
     pub server: RawServer,
 }

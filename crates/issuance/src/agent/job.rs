@@ -1,5 +1,7 @@
 //! What is done with each kind of task.
 
+use std::sync::Arc;
+
 use landfall_dns::Verifier;
 use landfall_model::{Der, HostnameId, issuance::Assignment};
 use time::OffsetDateTime;
@@ -27,7 +29,7 @@ pub(super) struct Shop<C, V> {
     pub(super) connector: Connector,
     pub(super) prober: Prober,
     pub(super) settings: AgentSettings,
-    pub(super) metrics: AgentMetrics,
+    pub(super) metrics: Arc<AgentMetrics>,
 }
 
 impl<C: ControlPlane, V: Vault> Shop<C, V> {

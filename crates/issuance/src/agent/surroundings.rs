@@ -1,6 +1,6 @@
 //! What an agent needs of where it runs.
 
-use std::{error::Error, future::Future};
+use std::{error::Error, future::Future, sync::Arc};
 
 use landfall_model::{SealContext, Sealed};
 use zeroize::Zeroizing;
@@ -57,6 +57,20 @@ pub trait Vault: Send + Sync + 'static {
         sealed: &Sealed,
         context: SealContext<'_>,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError>;
+}
+
+impl<V: Vault> Vault for Arc<V> {
+    fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, VaultError> {
+        (**self).seal(context, secret)
+    }
+
+    fn open(
+        &self,
+        sealed: &Sealed,
+        context: SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        (**self).open(sealed, context)
+    }
 }
 
 /// Why a secret can't be sealed or opened.

@@ -38,7 +38,7 @@ impl<C: ControlPlane, V: Vault> Agent<C, V> {
         vault: V,
         verifier: Verifier,
         settings: AgentSettings,
-        metrics: AgentMetrics,
+        metrics: Arc<AgentMetrics>,
     ) -> Self {
         let prober = Prober {
             http_port: settings.http_port,

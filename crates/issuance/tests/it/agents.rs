@@ -1,6 +1,6 @@
 //! The agent with a real CA, real DNS, PoPs on this machine and a control plane that is scripted.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use landfall_dns::{DnsConfig, Verifier, ZoneServers};
 use landfall_issuance::{
@@ -65,7 +65,7 @@ impl Shop {
             ..DnsConfig::default()
         };
         let verifier = Verifier::new(&config).unwrap();
-        let metrics = AgentMetrics::new(&Registry::new()).unwrap();
+        let metrics = Arc::new(AgentMetrics::new(&Registry::new()).unwrap());
         let settings = self.settings.clone();
         let agent = Agent::new(self.script.clone(), vault, verifier, settings, metrics);
         Running(tokio::spawn(async move { match agent.run().await {} }))

@@ -1,0 +1,224 @@
+//! The issuance agent within the edge: a service with a thread of its own, which serving knows nothing
+//! of. Whatever becomes of it, the edge serves.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use landfall_certstore::GroupKeys;
+use landfall_dns::Verifier;
+use landfall_feed::{
+    client::{FeedClient, FeedError},
+    seal::{GroupPublicKey, SealError},
+    secret_file::{self, SecretFileError},
+};
+use landfall_issuance::{
+    agent::{Agent, AgentMetrics, ControlError, ControlPlane, Vault, VaultError},
+    protocol::{
+        LEASE_PATH, LeaseReply, LeaseRequest, RENEWAL_PATH, REPORT_PATH, RenewalReport, Report,
+        ReportReply,
+    },
+};
+use landfall_model::{SealContext, Sealed};
+use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
+use prometheus::Registry;
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::{EdgeConfig, Issuance},
+    sync::{self, SyncError},
+};
+
+/// The largest reply, in bytes: tasks carry their CAs' roots and every PoP's addresses.
+const MAX_REPLY: usize = 8 << 20;
+/// After the agent could not be made, or panicked. It is in no hurry.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Why there is no agent. The edge serves without it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuanceError {
+    /// The group key can't be read.
+    #[error("the group key can't be read")]
+    Secret(#[from] SecretFileError),
+    /// Nothing can be sealed to the group key.
+    #[error("nothing can be sealed to the group key")]
+    Seal(#[from] SealError),
+    /// There is no group key.
+    #[error("there is no group key")]
+    NoGroupKey,
+    /// The control plane can't be asked.
+    #[error("the control plane can't be asked")]
+    Client(#[source] Box<SyncError>),
+    /// A metric was not registered.
+    #[error("cannot register the agent's metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the agent for as long as the edge runs.
+pub struct IssuanceService {
+    settings: Issuance,
+    control: Arc<FeedClient>,
+    vault: Arc<FleetVault>,
+    metrics: Arc<AgentMetrics>,
+}
+
+impl IssuanceService {
+    /// Prepares the agent; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`IssuanceError`].
+    pub fn new(
+        config: &EdgeConfig,
+        settings: &Issuance,
+        keys: Arc<GroupKeys>,
+        registry: &Registry,
+    ) -> Result<Self, IssuanceError> {
+        // What is new is sealed to the first of the keys.
+        let path = config.group_key_files.first().ok_or(IssuanceError::NoGroupKey)?;
+        let sealing = GroupPublicKey::of_private(&secret_file::read(path)?)?;
+        let control =
+            sync::client(config).map_err(|error| IssuanceError::Client(Box::new(error)))?;
+        Ok(Self {
+            settings: settings.clone(),
+            control: Arc::new(control),
+            vault: Arc::new(FleetVault { keys, sealing }),
+            metrics: Arc::new(AgentMetrics::new(registry)?),
+        })
+    }
+
+    /// Works until it panics, or can't begin.
+    async fn work(&self) {
+        let verifier = match Verifier::new(&self.settings.dns) {
+            Ok(verifier) => verifier,
+            Err(error) => {
+                tracing::error!(%error, "no certificates are obtained here: DNS can't be checked");
+                return;
+            }
+        };
+        let agent = Agent::new(
+            Control(Arc::clone(&self.control)),
+            Arc::clone(&self.vault),
+            verifier,
+            self.settings.agent.clone(),
+            Arc::clone(&self.metrics),
+        );
+        match AssertUnwindSafe(agent.run()).catch_unwind().await {
+            Ok(never) => match never {},
+            Err(_) => tracing::error!("the issuance agent panicked; starting it again"),
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for IssuanceService {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let work = async {
+            loop {
+                self.work().await;
+                sleep(PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            // Its leases run out, and others go on.
+            _ = shutdown.changed() => {}
+        }
+    }
+}
+
+/// The control plane by the PoP API.
+struct Control(Arc<FeedClient>);
+
+impl Control {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &(impl Serialize + Sync),
+        wait: Duration,
+    ) -> Result<T, ControlError> {
+        self.0.post(path, message, wait, MAX_REPLY).await.map_err(|error| {
+            if is_passing(&error) {
+                ControlError::Unreachable(Box::new(error))
+            } else {
+                ControlError::Refused(Box::new(error))
+            }
+        })
+    }
+}
+
+/// Whether the same may be taken later.
+fn is_passing(error: &FeedError) -> bool {
+    if let FeedError::Status { status } = error {
+        return status.is_server_error() || status.as_u16() == 429;
+    }
+    // A token may be about to be replaced.
+    matches!(
+        error,
+        FeedError::Unreachable(_) | FeedError::Timeout(_) | FeedError::Unauthorized { .. }
+    )
+}
+
+impl ControlPlane for Control {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseReply, ControlError> {
+        self.post(LEASE_PATH, request, Duration::from_secs(request.wait)).await
+    }
+
+    async fn report(&self, report: &Report) -> Result<ReportReply, ControlError> {
+        self.post(REPORT_PATH, report, Duration::ZERO).await
+    }
+
+    async fn renewal(&self, report: &RenewalReport) -> Result<(), ControlError> {
+        // What the answer says is nothing.
+        let IgnoredAny = self.post(RENEWAL_PATH, report, Duration::ZERO).await?;
+        Ok(())
+    }
+}
+
+/// The fleet's group keys: they open what was sealed to any of them, and what is new is sealed to the
+/// first, whose public half is derived here and taken from nobody.
+#[derive(Debug)]
+struct FleetVault {
+    keys: Arc<GroupKeys>,
+    sealing: GroupPublicKey,
+}
+
+impl Vault for FleetVault {
+    fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, VaultError> {
+        self.sealing.seal(context, secret).map_err(|error| VaultError(Box::new(error)))
+    }
+
+    fn open(
+        &self,
+        sealed: &Sealed,
+        context: SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.keys.unseal(sealed, context).map_err(|error| VaultError(Box::new(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_feed::seal::GroupKeyFiles;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_here_opens_here_for_the_same_purpose_alone() {
+        let files = GroupKeyFiles::generate().unwrap();
+        let keys = Arc::new(GroupKeys::parse([files.private.as_str()]).unwrap());
+        let sealing = GroupPublicKey::of_private(&files.private).unwrap();
+        assert_eq!(sealing.id(), files.id);
+        let vault = FleetVault { keys, sealing };
+        let authority = "pebble".parse().unwrap();
+        let context = |thumbprint| SealContext::AccountKey { authority: &authority, thumbprint };
+        let sealed = vault.seal(context("one"), b"secret").unwrap();
+        assert_eq!(*vault.open(&sealed, context("one")).unwrap(), b"secret");
+        assert!(vault.open(&sealed, context("other")).is_err());
+    }
+}
