@@ -31,8 +31,30 @@ use crate::{DEADLINE, free_ports, wait_until};
 pub struct Authority {
     address: SocketAddr,
     zones: Vec<(String, String)>,
+    update_key: Option<UpdateKey>,
     folder: TempDir,
     process: Option<Child>,
+}
+
+/// Who may change TXT records of every zone by RFC 2136, signed by TSIG with HMAC-SHA256.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateKey {
+    /// What the key is called.
+    pub name: &'static str,
+    /// Its base64.
+    pub secret: &'static str,
+}
+
+impl UpdateKey {
+    /// The sections of knot's configuration that come before its zones.
+    fn sections(self) -> String {
+        format!(
+            "key:\n  - id: {name}\n    algorithm: hmac-sha256\n    secret: {}\nacl:\n  - id: update\n    \
+             action: update\n    key: {name}\n    update-type: [TXT]\n",
+            self.secret,
+            name = self.name
+        )
+    }
 }
 
 impl Authority {
@@ -42,13 +64,25 @@ impl Authority {
     /// # Panics
     /// Where knot is not installed, or refuses a zone.
     pub async fn start(zones: &[(&str, &str)]) -> Self {
+        Self::start_with(zones, None).await
+    }
+
+    /// As [`Self::start`]; who has the key may change TXT records until the server is started again.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_updatable(zones: &[(&str, &str)], key: UpdateKey) -> Self {
+        Self::start_with(zones, Some(key)).await
+    }
+
+    async fn start_with(zones: &[(&str, &str)], update_key: Option<UpdateKey>) -> Self {
         let [port] = free_ports();
         let owned = |(name, records): &(&str, &str)| (format!("{name}."), (*records).to_owned());
         let mut zones: Vec<_> = zones.iter().map(owned).collect();
         zones.push((".".to_owned(), String::new()));
         let folder = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Self { address, zones, folder, process: None };
+        let mut server = Self { address, zones, update_key, folder, process: None };
         server.resume().await;
         server
     }
@@ -82,17 +116,23 @@ impl Authority {
         let folder = self.folder.path();
         let mut config = format!(
             "server:\n    listen: {}@{}\n    rundir: {folder}\ndatabase:\n    storage: {folder}/db\n\
-             log:\n  - target: stderr\n    any: warning\nzone:\n",
+             log:\n  - target: stderr\n    any: warning\n{}zone:\n",
             self.address.ip(),
             self.address.port(),
+            self.update_key.map(UpdateKey::sections).unwrap_or_default(),
             folder = folder.display()
         );
+        // Changes by RFC 2136 go to the journal.
+        let (journal, acl) = match self.update_key {
+            Some(_) => ("changes", "    acl: update\n"),
+            None => ("none", ""),
+        };
         for (place, (name, records)) in self.zones.iter().enumerate() {
             fs::write(folder.join(format!("{place}.zone")), zone_file(name, records)).unwrap();
             let signing = if records.contains(";signed") { "on" } else { "off" };
             config += &format!(
                 "  - domain: {name}\n    storage: {}\n    file: {place}.zone\n    \
-                 zonefile-sync: -1\n    journal-content: none\n    dnssec-signing: {signing}\n",
+                 zonefile-sync: -1\n    journal-content: {journal}\n    dnssec-signing: {signing}\n{acl}",
                 folder.display()
             );
         }

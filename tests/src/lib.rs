@@ -41,7 +41,7 @@ pub mod tools;
 mod wait;
 
 pub use api::{Answer, Api};
-pub use dns::{Authority, RecursiveResolver};
+pub use dns::{Authority, RecursiveResolver, UpdateKey};
 pub use feed::{Recorder, Said, ScriptedFeed};
 pub use gate::GatedOrigin;
 pub use issued::Issued;

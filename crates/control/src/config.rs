@@ -1,6 +1,7 @@
 //! The control plane's config file: what it may say, and what it means once checked.
 
 mod api;
+mod challenge_zone;
 mod issuance;
 mod limits;
 mod verification;
@@ -15,6 +16,8 @@ use serde::Deserialize;
 
 pub use api::RawApi;
 pub(crate) use api::{ApiConfig, ConnectionLimits, RateLimits};
+pub(crate) use challenge_zone::{ChallengeZoneConfig, Publication, ServedConfig, UpdateConfig};
+pub use challenge_zone::{RawChallengeZone, RawTsigAlgorithm, RawUpdate};
 pub(crate) use issuance::{AuthorityConfig, ExternalAccountConfig, IssuanceConfig};
 pub use issuance::{RawAuthority, RawExternalAccount, RawIssuance};
 pub(crate) use limits::Limits;
@@ -46,6 +49,8 @@ pub struct RawControlConfig {
     pub verification: RawVerification,
     /// Who issues certificates for hostnames.
     pub issuance: RawIssuance,
+    /// The zone that `_acme-challenge` of customers' names leads to.
+    pub challenge_zone: RawChallengeZone,
     /// When a PoP counts as healthy.
     pub pops: RawPops,
     /// What a property may have.
@@ -152,6 +157,7 @@ pub struct ControlConfig {
     pub(crate) origins: OriginPolicy,
     pub(crate) limits: Limits,
     pub(crate) verification: VerificationConfig,
+    pub(crate) challenge_zone: Option<ChallengeZoneConfig>,
 }
 
 /// For what the internal CA issues, and for how long.
@@ -219,6 +225,7 @@ impl RawControlConfig {
         let feed = check_feed(&self.feed, &mut problems);
         let origins = check_origins(&self.origins, &mut problems);
         let limits = limits::check(&self.limits, &mut problems);
+        let challenge_zone = challenge_zone::check(&self.challenge_zone, base, &mut problems);
         let agents = issuance::check(&self.issuance, base, &mut problems);
         let raw = (&self.dns, &self.verification, &self.pops);
         let verification = verification::check(raw, system_domain.as_ref(), &mut problems);
@@ -238,6 +245,7 @@ impl RawControlConfig {
                     origins,
                     limits,
                     verification,
+                    challenge_zone,
                 })
             }
             _ => Err(problems),

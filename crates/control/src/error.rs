@@ -6,7 +6,10 @@ use landfall_dns::DnsError;
 use landfall_feed::{seal::SealError, secret_file::SecretFileError, sign::KeyError};
 use landfall_model::Hostname;
 
-use crate::{authority::AuthorityFileError, ca::CaError, store::StoreError, token::RandomError};
+use crate::{
+    authority::AuthorityFileError, ca::CaError, challenge_zone::TsigKeyError, store::StoreError,
+    token::RandomError,
+};
 
 /// Why the control plane, or a command on its database, did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,27 @@ pub enum ControlError {
         /// The system's reason.
         #[source]
         source: io::Error,
+    },
+    /// An address of the zone of challenges.
+    #[error(
+        "cannot listen for DNS on {address} (`challenge_zone.listen`): ports below 1024 need the capability \
+         CAP_NET_BIND_SERVICE, and an address that nothing else listens on, such as a local resolver"
+    )]
+    ListenDns {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The key for the operator's DNS server.
+    #[error("{} is not the key for DNS updates (`challenge_zone.update.tsig_secret_file`)", path.display())]
+    TsigKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: TsigKeyError,
     },
     /// A task that runs for as long as the server does came to an end.
     #[error("the task `{task}` ended unexpectedly")]

@@ -13,6 +13,7 @@ mod authority;
 mod ca;
 mod call;
 mod certificate;
+mod challenge_zone;
 mod cloudflare;
 pub mod config;
 mod error;
@@ -36,6 +37,7 @@ mod verification;
 
 pub use authority::AuthorityFileError;
 pub use ca::CaError;
+pub use challenge_zone::TsigKeyError;
 pub use error::ControlError;
 pub use landfall_feed::{protocol::AckState, sign::VerifyingKey};
 pub use landfall_model::{AuthorityName, Epoch, PropertyId, Revision, config::Problem};

@@ -150,6 +150,11 @@ impl Metrics {
         })
     }
 
+    /// What parts that aren't always there register themselves with.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Counts a request that was refused for its key.
     pub(crate) fn refused(&self, problem: &Problem) {
         self.refused.with_label_values(&[problem.code()]).inc();

@@ -15,6 +15,7 @@ use crate::{
     api::{
         self, App, SharedApp, import::Imports, key_uses::KeyUses, lists::Lists, throttle::Throttle,
     },
+    challenge_zone::Publisher,
     config::{ChecksAtATime, ControlConfig, VerificationConfig},
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
@@ -26,6 +27,7 @@ use crate::{
         verification::results::{Finished, Results},
     },
     state::{self, ServerLock},
+    store::Store,
     tasks,
     verification::Lane,
 };
@@ -38,6 +40,7 @@ pub struct Control {
     app: SharedApp,
     builder: SnapshotBuilder,
     finished: mpsc::Receiver<Finished>,
+    zone: Option<Publisher>,
     stop: watch::Sender<bool>,
     config: ControlConfig,
     server_lock: ServerLock,
@@ -67,6 +70,7 @@ impl Control {
         let address = listener.local_addr().map_err(failed)?;
         let metrics = Metrics::new()?;
         let signing_key = Arc::new(state.signing_key);
+        let zone = bind_zone(&config, &state.store, &metrics).await?;
         let (builder, snapshots) = SnapshotBuilder::new(
             state.store.clone(),
             Arc::clone(&signing_key),
@@ -115,12 +119,17 @@ impl Control {
         });
         // Before an edge can ask: its first snapshot has them.
         tasks::ticket_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
-        Ok(Self { listener, address, app, builder, finished, stop, config, server_lock })
+        Ok(Self { listener, address, app, builder, finished, zone, stop, config, server_lock })
     }
 
     /// Where it listens: the real port where port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the zone of challenges is served, if it is: real ports where port 0 was asked for.
+    pub fn dns_addresses(&self) -> Vec<SocketAddr> {
+        self.zone.as_ref().map(Publisher::addresses).unwrap_or_default()
     }
 
     #[cfg(test)]
@@ -157,6 +166,9 @@ impl Control {
         spawn(&mut background, "keep verifications", results);
         let service = self.app.service.clone();
         spawn(&mut background, "keep checks in time", tasks::schedule::keep(service));
+        if let Some(publisher) = self.zone {
+            spawn(&mut background, "publish DNS challenges", publisher.run());
+        }
         spawn_lanes(&mut background, &self.app.service, &self.config.verification);
 
         let router = api::router(Arc::clone(&self.app));
@@ -175,6 +187,15 @@ impl Control {
         store.close().await;
         ended
     }
+}
+
+async fn bind_zone(
+    config: &ControlConfig,
+    store: &Store,
+    metrics: &Metrics,
+) -> Result<Option<Publisher>, ControlError> {
+    let Some(zone) = &config.challenge_zone else { return Ok(None) };
+    Publisher::bind(zone, store.clone(), metrics.registry()).await.map(Some)
 }
 
 fn spawn(

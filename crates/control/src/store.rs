@@ -12,6 +12,7 @@ pub(crate) mod budget;
 pub(crate) mod certificate;
 pub(crate) mod change;
 pub(crate) mod custom_hostname;
+pub(crate) mod dns_challenge;
 pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod held_name;

@@ -9,6 +9,7 @@ mod ask;
 mod caa;
 mod conclusion;
 mod config;
+mod delegation;
 mod evidence;
 mod exchange;
 mod expectation;
@@ -26,6 +27,7 @@ mod zone;
 
 pub use caa::{CaaAnswer, Issuer};
 pub use config::{DnsConfig, DnsError, ZoneServers, canonical_resolver};
+pub use delegation::Delegation;
 pub use evidence::{
     AddressEvidence, AddressOwner, CaaEvidence, CaaVerdict, Conflict, DomainValidation, Evidence,
     Finding, HttpTokenEvidence, HttpTokenSlug, LookupEvidence, LookupOutcome, TxtTokenEvidence,

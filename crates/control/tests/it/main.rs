@@ -11,6 +11,8 @@ mod api;
 #[cfg(test)]
 mod certificate_pairs;
 #[cfg(test)]
+mod challenge_zone;
+#[cfg(test)]
 mod cloudflare;
 #[cfg(test)]
 mod cloudflare_list;

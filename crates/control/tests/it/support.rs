@@ -39,6 +39,7 @@ pub(crate) struct Plane {
     pub(crate) dir: TempDir,
     pub(crate) config: ControlConfig,
     pub(crate) address: SocketAddr,
+    pub(crate) dns: Vec<SocketAddr>,
     pub(crate) client: Client,
     key: Zeroizing<String>,
     stop: oneshot::Sender<()>,
@@ -84,14 +85,14 @@ impl Plane {
 
     async fn run(dir: TempDir, config: ControlConfig, key: Zeroizing<String>) -> Self {
         let control = Control::bind(config.clone()).await.unwrap();
-        let address = control.address();
+        let (address, dns) = (control.address(), control.dns_addresses());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             let _ = stopped.await;
         };
         let task = tokio::spawn(control.serve(shutdown));
         let client = Client::builder().no_proxy().timeout(DEADLINE).build().unwrap();
-        Self { dir, config, address, client, key, stop, task }
+        Self { dir, config, address, dns, client, key, stop, task }
     }
 
     /// Stops in an orderly way, lets `meanwhile` happen, and starts anew in the same folder.

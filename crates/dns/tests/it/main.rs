@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod delegation;
 mod faults;
 mod resolvers;
 mod scripted;

@@ -44,6 +44,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("instant-acme", &["landfall-issuance"]),
     ("psl", &["landfall-dns"]),
     ("hickory-server", &["landfall"]),
+    ("hickory-proto", &["landfall-control"]),
     ("anyhow", &["landfall"]),
     ("clap", &["landfall"]),
 ];

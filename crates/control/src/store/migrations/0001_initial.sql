@@ -381,6 +381,35 @@ CREATE TABLE validation (
 CREATE INDEX validation_job ON validation (job_id);
 CREATE INDEX validation_over ON validation (until);
 
+-- TXT records in the zone of challenges. A row outlives its job and its hostname until the record is gone
+-- from where it was published.
+CREATE TABLE dns_challenge (
+    -- The hostname's public id: the record's label in the zone.
+    label  TEXT    NOT NULL,
+    value  TEXT    NOT NULL,
+    -- The job that it proves something for.
+    job_id INTEGER NOT NULL,
+    -- 0: to be published, 1: published, 2: to be removed.
+    state  INTEGER NOT NULL,
+    -- When it is removed, if nobody asks for that before.
+    until  INTEGER NOT NULL,
+    PRIMARY KEY (label, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dns_challenge_job ON dns_challenge (job_id);
+CREATE INDEX dns_challenge_open ON dns_challenge (state) WHERE state <> 1;
+CREATE INDEX dns_challenge_over ON dns_challenge (until);
+
+-- Counts what is still to be published or removed: the serial of the zone, and how a change is noticed.
+CREATE TABLE dns_serial (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    serial INTEGER NOT NULL
+) STRICT;
+INSERT INTO dns_serial (id, serial) VALUES (1, 1);
+CREATE TRIGGER dns_challenge_added AFTER INSERT ON dns_challenge
+BEGIN UPDATE dns_serial SET serial = serial + 1; END;
+CREATE TRIGGER dns_challenge_changed AFTER UPDATE OF state ON dns_challenge WHEN NEW.state <> 1
+BEGIN UPDATE dns_serial SET serial = serial + 1; END;
+
 -- What happened to a hostname, for its owner.
 CREATE TABLE event (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
