@@ -1,3 +1,5 @@
+mod enrolment;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -9,9 +11,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
+use self::enrolment::{Place, edge, must, set, write};
 use crate::{
     api::{Answer, Api},
-    node::{Node, run_landfall},
+    node::Node,
     ports::free_ports,
     tools::{self, Ran},
     wait::{DEADLINE, wait_until},
@@ -48,9 +51,18 @@ pub struct LabBuilder {
     environment: Vec<(String, String)>,
     edge_disk: Option<String>,
     edge_descriptors: Option<u32>,
+    pop_ports: Option<[u16; 2]>,
 }
 
 impl LabBuilder {
+    /// Has each edge listen at its PoP's own address, 127.0.0.2 and on, at these ports, which all
+    /// share: where a CA that follows DNS finds it.
+    #[must_use]
+    pub fn at_pop_addresses(mut self, http: u16, https: u16) -> Self {
+        self.pop_ports = Some([http, https]);
+        self
+    }
+
     /// Gives every edge a disk of its own of this size for its state, as in `"6m"`, which
     /// [`Node::fill_disk`] fills. It is gone with the process.
     #[must_use]
@@ -128,7 +140,8 @@ impl LabBuilder {
         let node = with_environment(Node::new("control", &["control", "--config", control], path));
         let mut edges = Vec::new();
         for number in 0..self.edges {
-            let mut edge = edge(number, path, control_address, &self.edge).await;
+            let place = Place::of(number, self.pop_ports);
+            let mut edge = edge((number, &place), path, control_address, &self.edge).await;
             edge.node = with_environment(edge.node);
             if let Some(size) = &self.edge_disk {
                 edge.node = edge.node.on_disk(&path.join(format!("edge{number}")), size);
@@ -170,6 +183,7 @@ impl Lab {
             environment: Vec::new(),
             edge_disk: None,
             edge_descriptors: None,
+            pop_ports: None,
         }
     }
 
@@ -375,71 +389,6 @@ impl Lab {
         let own = ["s_client", "-connect", &address, "-servername", hostname];
         tools::run("openssl", &[&own[..], &["-CAfile", text(&root)], args].concat()).await
     }
-}
-
-async fn edge(
-    number: usize,
-    folder: &Path,
-    control: SocketAddr,
-    settings: &[(String, Value)],
-) -> Edge {
-    let name = format!("edge{number}");
-    let path = folder.join(format!("{name}.toml"));
-    let pop_address = format!("127.0.0.{}", number + 1);
-    let control_config = folder.join("control.toml");
-    let add = ["pop", "add", &name, "--address", &pop_address, "--config", text(&control_config)];
-    let added = must(&add).await;
-    let token_file = format!("{name}.token");
-    tools::write_private(&folder.join(&token_file), &added.stdout);
-
-    let addresses = free_ports::<3>().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let [https, http, admin] = addresses;
-    let mut config = Table::new();
-    set(&mut config, "listen.https", vec![https.to_string()].into());
-    set(&mut config, "listen.http", vec![http.to_string()].into());
-    set(&mut config, "listen.admin", admin.to_string().into());
-    set(&mut config, "feed.url", format!("http://{control}").into());
-    set(&mut config, "feed.token_file", token_file.into());
-    set(&mut config, "feed.signing_keys", vec![signing_key(&added)].into());
-    set(&mut config, "keys.group_key_files", vec!["keys/group.key"].into());
-    set(&mut config, "state.directory", name.as_str().into());
-    set(&mut config, "upstream.allow_networks", vec!["127.0.0.0/8"].into());
-    set(&mut config, "server.drain", "500ms".into());
-    write(&path, config, settings);
-    Edge { node: Node::new(&name, &["edge", "--config", text(&path)], folder), https, http, admin }
-}
-
-/// From the lines that `pop add` tells the operator to put into the edge's config.
-fn signing_key(added: &Ran) -> String {
-    let line = added.stderr.lines().find(|line| line.starts_with("signing_keys"));
-    let key = line.and_then(|line| line.split('"').nth(1));
-    key.unwrap_or_else(|| panic!("no signing key in {}", added.stderr)).to_owned()
-}
-
-/// Sets a dotted key, with its tables.
-fn set(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), value);
-        }
-        Some((head, rest)) => {
-            let inner = table.entry(head).or_insert_with(|| Table::new().into());
-            set(inner.as_table_mut().expect("a key of a table"), rest, value);
-        }
-    }
-}
-
-fn write(path: &Path, mut config: Table, settings: &[(String, Value)]) {
-    for (key, value) in settings {
-        set(&mut config, key, value.clone());
-    }
-    fs::write(path, config.to_string()).unwrap();
-}
-
-async fn must(args: &[&str]) -> Ran {
-    let ran = Ran::from(run_landfall(args).await);
-    assert!(ran.status.success(), "landfall {args:?}: {}", ran.all());
-    ran
 }
 
 async fn wait_until_ready(who: &str, address: SocketAddr) {

@@ -13,6 +13,7 @@ mod demo;
 mod ending;
 mod faults;
 mod hostile_feed;
+mod issuance;
 mod resumption;
 mod scarcity;
 mod sdk;

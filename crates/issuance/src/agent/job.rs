@@ -46,6 +46,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
 
     async fn issue(&self, job: &Assignment, asked: Instant) {
         let Some(hostname) = job.names.first() else { return };
+        let begun = Instant::now();
         let authority = &job.authority.name;
         tracing::info!(%hostname, job = job.job.0, %authority, "a certificate job begins");
         let lease = Lease::new(&self.control, (job.job, job.fence), job.lease_seconds, asked);
@@ -72,10 +73,10 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
             Ok(()) => Outcome::Done,
             Err(stop) => self.give_up(&lease, stop, &setting).await,
         };
-        self.metrics.came_to(authority, outcome, asked.elapsed());
+        self.metrics.came_to(authority, outcome, begun.elapsed());
         tracing::info!(
             %hostname, job = job.job.0, %authority, ?outcome,
-            seconds = asked.elapsed().as_secs_f64(), "a certificate job ends here"
+            seconds = begun.elapsed().as_secs_f64(), "a certificate job ends here"
         );
     }
 
@@ -100,6 +101,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
     }
 
     async fn revoke(&self, job: &Revocation, asked: Instant) {
+        let begun = Instant::now();
         let lease = Lease::new(&self.control, (job.job, job.fence), job.lease_seconds, asked);
         let done = tokio::select! {
             biased;
@@ -114,7 +116,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         };
         let heard = lease.end(news).await;
         let outcome = if heard.is_ok() { outcome } else { Outcome::Lost };
-        self.metrics.came_to(authority, outcome, asked.elapsed());
+        self.metrics.came_to(authority, outcome, begun.elapsed());
         tracing::info!(job = job.job.0, %authority, ?outcome, "a revocation ends here");
     }
 
