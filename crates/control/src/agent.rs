@@ -79,11 +79,12 @@ async fn look(app: &App, agent: Agent<'_>, free: u32) -> Result<Vec<Task>, Probl
 
 async fn report(
     State(app): State<SharedApp>,
+    Extension(pop): Extension<PopId>,
     request: Request,
 ) -> Result<Json<ReportReply>, Problem> {
     const EXPECTED: &str = "an agent's report";
     let report: Report = read_secret_json(request, app.limits.max_body, EXPECTED).await?;
-    let reply = app.service.report(report, OffsetDateTime::now_utc()).await;
+    let reply = app.service.report(pop, report, OffsetDateTime::now_utc()).await;
     reply.map(Json).map_err(|error| refused(&error))
 }
 

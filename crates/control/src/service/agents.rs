@@ -41,6 +41,7 @@ pub(crate) struct AgentRules {
     rules: Rules,
     /// Questions to CAs when they want certificates renewed.
     questions: Buckets<()>,
+    lull: lease::Lull,
     pub(crate) metrics: IssuanceMetrics,
 }
 
@@ -54,6 +55,7 @@ impl AgentRules {
             lease: config.lease,
             rules: config.rules,
             questions: Buckets::new(quota, 1),
+            lull: lease::Lull::default(),
             metrics,
         }
     }

@@ -79,6 +79,27 @@ pub(crate) enum Drawn {
     No,
 }
 
+/// Jobs that were looked for.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) jobs: Vec<AgentJob>,
+    /// Those whose rows mean nothing: they must not keep others from being done.
+    pub(crate) unreadable: Vec<(JobId, StoreError)>,
+}
+
+impl Found {
+    fn read(rows: &[SqliteRow]) -> Self {
+        let mut found = Self::default();
+        for row in rows {
+            match read(row) {
+                Ok(job) => found.jobs.push(job),
+                Err(error) => found.unreadable.push((JobId(row.get(0)), error)),
+            }
+        }
+        found
+    }
+}
+
 /// An order that may still be good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptOrder {
@@ -98,7 +119,7 @@ pub(crate) async fn candidates(
     now: OffsetDateTime,
     (choices, limit): (&[String], u32),
     first: PropertyId,
-) -> Result<Vec<AgentJob>, StoreError> {
+) -> Result<Found, StoreError> {
     const FREE: &str = "state = 0 AND issuer = 0 AND leased_until IS NULL";
     let query = format!(
         "WITH RECURSIVE turn (lane, choice, property, count) AS ( \
@@ -138,7 +159,7 @@ pub(crate) async fn candidates(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("look for jobs of agents"))?;
-    rows.iter().map(read).collect()
+    Ok(Found::read(&rows))
 }
 
 /// The newest property: the highest number that one has.
@@ -318,7 +339,7 @@ pub(crate) async fn expired(
     on: &mut Connection,
     now: OffsetDateTime,
     limit: u32,
-) -> Result<Vec<AgentJob>, StoreError> {
+) -> Result<Found, StoreError> {
     let query = format!(
         "SELECT {COLUMNS} FROM job WHERE leased_until <= ? AND state = 0 \
          ORDER BY leased_until LIMIT ?"
@@ -329,7 +350,22 @@ pub(crate) async fn expired(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("look for leases that ran out"))?;
-    rows.iter().map(read).collect()
+    Ok(Found::read(&rows))
+}
+
+/// Takes a job from whoever has it, and lets nobody have it until then.
+pub(crate) async fn set_aside(
+    on: &mut Connection,
+    job: JobId,
+    until: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET leased_until = NULL, fence = fence + 1, next_at = ? WHERE id = ?")
+        .bind(until.unix_timestamp())
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("set a job aside"))?;
+    Ok(())
 }
 
 /// How many jobs are leased, by their CA and by their property.

@@ -334,3 +334,35 @@ async fn nobody_without_a_pops_token_is_an_agent() {
     }
     plane.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_pops_report_changes_nothing() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let other = plane.pop("pop-2").await;
+    let task = lease_one(&pop).await;
+    let refused = failed("rejectedIdentifier", "no", "order");
+    assert_eq!(report(&other, &task, refused).await["lease"], "lost");
+    assert_eq!(report(&other, &task, issued(&group(&plane), NAME)).await["lease"], "lost");
+    assert_eq!(explain(&plane, &hostname).await["attempts"], json!([]));
+    assert_eq!(report(&pop, &task, json!({"news": "alive"})).await["lease"], "held");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_row_means_nothing_keeps_no_other_from_being_done() {
+    let Scene { plane, pop, _dns: dns, .. } = scene(json!({})).await;
+    execute(&plane, "UPDATE job SET failed_methods = 'nonsense'").await;
+    dns.point("two.test", "192.0.2.1");
+    let property = plane.property("second").await;
+    plane.hostname(&property, "two.test").await;
+    let task = lease_one(&pop).await;
+    assert_eq!(task["names"], json!(["two.test"]));
+    execute(&plane, "UPDATE job SET open_order = 'nonsense', leased_until = 1").await;
+    let is_taken_back = async || {
+        let mut rows = database(plane.dir.path()).await;
+        let leased = "SELECT count(*) FROM job WHERE leased_until IS NOT NULL";
+        sqlx::query_scalar::<_, i64>(leased).fetch_one(&mut rows).await.unwrap() == 0
+    };
+    eventually(async || is_taken_back().await.then_some(())).await;
+    plane.stop().await;
+}

@@ -3,7 +3,7 @@
 use landfall_issuance::failure::Trouble;
 use time::OffsetDateTime;
 
-use super::{Service, failure::Failed};
+use super::{Service, failure::Failed, lease::set_aside};
 use crate::{
     call::Call,
     service::{Missing, ServiceError, jobs::look},
@@ -24,11 +24,13 @@ impl Service {
         let expired = store::lease::expired(&mut connection, now, 1).await?;
         let is_shown = store::validation::any_overdue(&mut connection, now).await?;
         drop(connection);
-        if expired.is_empty() && !is_shown {
+        if expired.jobs.is_empty() && expired.unreadable.is_empty() && !is_shown {
             return Ok(0);
         }
         let mut change = self.store.change(Call::system(now)).await?;
         let expired = store::lease::expired(change.on(), now, AT_ONCE).await?;
+        set_aside(&mut change, expired.unreadable).await?;
+        let expired = expired.jobs;
         for job in &expired {
             self.take_back_one(&mut change, job).await?;
         }

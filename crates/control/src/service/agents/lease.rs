@@ -1,5 +1,10 @@
 //! Who gets which job.
 
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
 use landfall_issuance::{
     hold::Held,
     ledger::{Bucket, Counting},
@@ -16,7 +21,7 @@ use crate::{
     hostname::deployment::Fleet,
     service::ServiceError,
     store::{
-        self, Change,
+        self, Change, StoreError,
         job::Wait,
         lease::{Drawn, Grant},
     },
@@ -27,6 +32,31 @@ use crate::{
 const LOOKED_AT: u32 = 8;
 /// How long a job is left alone that no CA may do: the operator has to add one.
 const WITHOUT_AUTHORITY: Duration = Duration::minutes(10);
+
+/// How long a job is left alone whose row means nothing.
+const UNREADABLE: Duration = Duration::hours(1);
+/// How long nobody looks for jobs after a look that found none that may be leased, unless one is made:
+/// many PoPs ask, and each look is a transaction.
+const LULL: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Whether it is too early to look for jobs again.
+#[derive(Debug, Default)]
+pub(super) struct Lull(Mutex<Option<(u64, Instant)>>);
+
+impl Lull {
+    /// Whether nothing was found a moment ago, and `made` jobs had been made then as now.
+    fn lasts(&self, made: u64, now: Instant) -> bool {
+        self.lock().is_some_and(|(then, until)| then == made && now < until)
+    }
+
+    fn begin(&self, made: u64, now: Instant) {
+        *self.lock() = Some((made, now + LULL));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What all leases of one call have in common.
 struct Round<'a> {
@@ -45,12 +75,16 @@ impl Service {
     ) -> Result<Vec<Task>, ServiceError> {
         let free = free.min(MAX_TASKS);
         let mut tasks = Vec::new();
+        let made = *self.store.follow_jobs().borrow();
+        if free == 0 || self.agents.lull.lasts(made, Instant::now()) {
+            return Ok(tasks);
+        }
         let mut connection = self.store.read().await?;
         let first_due = store::lease::first_due(&mut connection).await?;
         let asks = store::renewal::to_ask(&mut connection, now, 1).await?;
         drop(connection);
         let is_due = first_due.is_some_and(|due| due <= now);
-        if free == 0 || (!is_due && asks.is_empty()) {
+        if !is_due && asks.is_empty() {
             return Ok(tasks);
         }
         let mut change = self.store.change(Call::system(now)).await?;
@@ -63,7 +97,9 @@ impl Service {
         let left = free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
         tasks.extend(self.questions(&mut change, left).await?);
         change.commit().await?;
-        if !tasks.is_empty() {
+        if tasks.is_empty() {
+            self.agents.lull.begin(made, Instant::now());
+        } else {
             tracing::debug!(pop, agent = agent.id.0, tasks = tasks.len(), "an agent has work");
         }
         Ok(tasks)
@@ -120,13 +156,23 @@ impl Service {
         let first = PropertyId(i64::from(random_number()?) * newest.0 / i64::from(u16::MAX) + 1);
         let limit = free.clamp(1, LOOKED_AT);
         let mut found = Vec::new();
-        let mut jobs = store::lease::candidates(change.on(), now, (&choices, limit), first).await?;
-        let lowest = PropertyId(0);
-        jobs.extend(store::lease::candidates(change.on(), now, (&choices, limit), lowest).await?);
+        let mut jobs = Vec::new();
+        for from in [first, PropertyId(0)] {
+            let some = store::lease::candidates(change.on(), now, (&choices, limit), from).await?;
+            set_aside(change, some.unreadable).await?;
+            jobs.extend(some.jobs);
+        }
         jobs.sort_by_key(|job| job.id);
         jobs.dedup_by_key(|job| job.id);
         for job in jobs {
-            found.extend(self.candidate(change, job).await?);
+            let id = job.id;
+            match self.candidate(change, job).await {
+                Ok(candidate) => found.extend(candidate),
+                Err(ServiceError::Store(error @ StoreError::Corrupt(_))) => {
+                    set_aside(change, vec![(id, error)]).await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
     }
@@ -145,6 +191,19 @@ impl Service {
         self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
         Ok(assignment.map(|assignment| Task::Issue(Box::new(assignment))))
     }
+}
+
+/// Lets nobody have jobs for a while whose rows mean nothing: all others go on.
+pub(super) async fn set_aside(
+    change: &mut Change,
+    unreadable: Vec<(JobId, StoreError)>,
+) -> Result<(), ServiceError> {
+    let until = change.now() + UNREADABLE;
+    for (job, error) in unreadable {
+        tracing::error!(job = job.0, %error, "a job can't be read, and is set aside");
+        store::lease::set_aside(change.on(), job, until).await?;
+    }
+    Ok(())
 }
 
 fn grant(round: &Round<'_>, authority: &AuthorityName, stage: &Stage, counting: Counting) -> Grant {

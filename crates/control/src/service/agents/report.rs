@@ -25,6 +25,7 @@ use crate::{
         self, Change,
         lease::{AgentJob, Grant, Hearing, KeptOrder, Release, Standing},
     },
+    token::PopId,
 };
 
 /// How long a job rests whose owner is to make TXT records.
@@ -42,9 +43,10 @@ struct Told<'a> {
 }
 
 impl Service {
-    /// Does what follows from a report, and says whether the job is still the agent's.
+    /// Does what follows from a report of a PoP's agent, and says whether the job is still the agent's.
     pub(crate) async fn report(
         &self,
+        pop: PopId,
         report: Report,
         now: OffsetDateTime,
     ) -> Result<ReportReply, ServiceError> {
@@ -59,7 +61,9 @@ impl Service {
             Standing::Free | Standing::Done => return Ok(reply(LeaseState::Ended)),
             Standing::Cancelled => return Ok(reply(LeaseState::Lost)),
         }
-        let Some(grant) = job.grant.clone() else { return Ok(reply(LeaseState::Lost)) };
+        let pop = store::pop::name(change.on(), pop).await?;
+        let grant = job.grant.clone().filter(|grant| Some(&grant.pop) == pop.as_ref());
+        let Some(grant) = grant else { return Ok(reply(LeaseState::Lost)) };
         let hostname = match look(change.on(), job.hostname).await {
             Ok((hostname, Step::Issue)) => hostname,
             Ok((_, Step::Cancel(reason))) => {
