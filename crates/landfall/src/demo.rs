@@ -1,4 +1,5 @@
-//! `landfall demo`: a control plane, an edge, two origins and a DNS server on this machine, with nothing to set up.
+//! `landfall demo`: a control plane, an edge, two origins, a DNS server and, where pebble is installed, a CA
+//! on this machine, with nothing to set up.
 //!
 //! The control plane and the edge are child processes with config files of their own, which run
 //! as well without the demo. All state is in one folder and is used again at the next start.
@@ -10,7 +11,9 @@ mod dns;
 mod enrolment;
 mod error;
 mod files;
+mod issuer;
 mod origins;
+mod pebble;
 mod ports;
 mod probe;
 
@@ -27,7 +30,9 @@ use self::{
     dns::{Dns, Sockets},
     enrolment::Enrolment,
     files::Files,
+    issuer::Issuer,
     origins::Origins,
+    pebble::Pebble,
     ports::Ports,
 };
 pub(crate) use self::{error::DemoError, ports::Reserved};
@@ -68,12 +73,17 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let reserved = Reserved::bind(args)?;
     let ports = reserved.ports();
     say(&format!("Landfall demo, in {}", files.folder().display()));
-    let enrolment = enrolment::prepare(&files, &ports).await?;
+    let issuer = Issuer::find().await;
+    say(&issuer.explanation());
+    let enrolment = enrolment::prepare(&files, &ports, &issuer).await?;
+    if let Issuer::Pebble(_) = issuer {
+        Pebble::prepare(&files, &ports)?;
+    }
     let sockets = reserved.into_dns();
 
     let mut children = Children::default();
     let result = tokio::select! {
-        result = session((&files, &ports, &enrolment), sockets, &mut children) => result,
+        result = session((&files, &ports, &enrolment, &issuer), sockets, &mut children) => result,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
@@ -84,19 +94,22 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<(), DemoError> {
 
 /// Never ends well: a caller drops it.
 async fn session(
-    (files, ports, enrolment): (&Files, &Ports, &Enrolment),
+    (files, ports, enrolment, issuer): (&Files, &Ports, &Enrolment, &Issuer),
     sockets: Sockets,
     children: &mut Children,
 ) -> Result<(), DemoError> {
+    if let Issuer::Pebble(pebble) = issuer {
+        children.start_command("pebble", pebble.command(files, ports), files)?;
+    }
     children.start("control", files)?;
     children.start("edge", files)?;
     let api = Api::new(SocketAddr::new(LOOPBACK, ports.api), enrolment.api_key.as_str())?;
     let mut origins = Origins::default();
     let mut dns = tokio::select! {
-        result = set_up(&api, (files, ports), sockets, &mut origins) => result?,
+        result = set_up(&api, (files, ports, issuer), sockets, &mut origins) => result?,
         ended = children.any_ended() => return Err(ended),
     };
-    files.describe(ports, enrolment)?;
+    files.describe(ports, enrolment, issuer)?;
     explain(files, ports);
     tokio::select! {
         ended = children.any_ended() => Err(ended),
@@ -108,11 +121,15 @@ async fn session(
 /// Creates properties and hostnames where they are missing, and waits until all are served.
 async fn set_up(
     api: &Api,
-    (files, ports): (&Files, &Ports),
+    (files, ports, issuer): (&Files, &Ports, &Issuer),
     sockets: Sockets,
     origins: &mut Origins,
 ) -> Result<Dns, DemoError> {
     api.wait_until_live().await?;
+    if let Issuer::Pebble(_) = issuer {
+        Pebble::keep_root(files, ports).await?;
+    }
+    files.write_roots()?;
     let mut known = api.properties().await?;
     for site in &SITES {
         let property = ensure_property(api, site, &mut known, origins).await?;
@@ -127,6 +144,7 @@ async fn set_up(
     // Not before an edge serves: hostnames are verified against the PoPs that are healthy.
     customer::move_in(api, &property, hostname, &dns).await?;
     wait_until_served(&customer::SITE, files, ports).await?;
+    customer::tell_issuer(api, &property).await?;
     Ok(dns)
 }
 
@@ -153,13 +171,13 @@ async fn ensure_property(
 }
 
 async fn wait_until_served(site: &Site, files: &Files, ports: &Ports) -> Result<(), DemoError> {
-    probe::wait_until_served(site, ports.https, &files.root_certificate()).await?;
+    probe::wait_until_served(site, ports.https, &files.roots()).await?;
     say(&format!("  served: https://{}:{}/", site.visit, ports.https));
     Ok(())
 }
 
 fn explain(files: &Files, ports: &Ports) {
-    let ca = files.root_certificate();
+    let ca = files.roots();
     let (ca, https, api) = (ca.display(), ports.https, ports.api);
     say("\nTry:");
     for site in &SITES {

@@ -15,6 +15,20 @@ pub enum PebbleVersion {
     V2_4,
 }
 
+impl PebbleVersion {
+    /// Its executable.
+    ///
+    /// # Panics
+    /// Where it can't be installed.
+    pub async fn program(self) -> String {
+        let name = match self {
+            Self::Newest => "pebble",
+            Self::V2_4 => "pebble-2.4",
+        };
+        format!("{}/root/usr/bin/pebble", install(name).await)
+    }
+}
+
 /// What a pebble is started with.
 pub struct PebbleBuilder {
     version: PebbleVersion,
@@ -146,11 +160,7 @@ impl PebbleBuilder {
     /// # Panics
     /// Where it can't be installed or does not come up.
     pub async fn start(self) -> Pebble {
-        let name = match self.version {
-            PebbleVersion::Newest => "pebble",
-            PebbleVersion::V2_4 => "pebble-2.4",
-        };
-        let program = format!("{}/root/usr/bin/pebble", install(name).await);
+        let program = self.version.program().await;
         let [listen, management] = free_ports();
         let mut server = Server::new(format!("https://localhost:{listen}/dir"));
         server.root.write_identity(server.path());

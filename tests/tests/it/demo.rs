@@ -4,11 +4,13 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use landfall_tests::{
-    DEADLINE, Node, run_landfall,
+    DEADLINE, Node,
+    acme::PebbleVersion,
+    run_landfall,
     tools::{self, Ran},
     wait_until,
 };
@@ -24,7 +26,11 @@ fn demo(folder: &Path) -> Node {
 }
 
 async fn start(folder: &Path) -> (Node, Value) {
-    let mut node = demo(folder);
+    start_with(folder, "/usr/sbin:/usr/bin:/sbin:/bin").await
+}
+
+async fn start_with(folder: &Path, path: &str) -> (Node, Value) {
+    let mut node = demo(folder).environment("PATH", path);
     // What an earlier start said is not what this one says.
     node.clear_log();
     node.start();
@@ -90,6 +96,45 @@ async fn serves_a_customers_hostname_once_its_dns_leads_here_and_after_another_s
 
     assert!(!node.log().contains("PendingValidation"), "{}", node.log());
     assert!(curl(&demo, CUSTOMER).await.starts_with("origin: shop\n"));
+    assert!(node.stop().await.success());
+}
+
+/// Whether a hostname is served under a certificate of pebble.
+async fn is_by_pebble(demo: &Value, hostname: &str) -> bool {
+    let args = ["s_client", "-connect", demo["https"].as_str().unwrap(), "-servername", hostname];
+    let shown = tools::run("openssl", &args).await.all();
+    shown.lines().any(|line| line.starts_with("issuer=") && line.contains("Pebble"))
+}
+
+#[tokio::test]
+async fn a_customers_hostname_gets_its_certificate_from_pebble_where_that_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = PathBuf::from(PebbleVersion::Newest.program().await);
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+
+    let (mut node, demo) = start_with(folder.path(), &path).await;
+
+    assert_eq!(demo["issuer"], "pebble");
+    let log = node.log();
+    assert!(log.contains("certificates of a real CA, by ACME: /"), "{log}");
+    assert!(log.contains("its certificate is of CN=Pebble Intermediate CA"), "{log}");
+    assert!(curl(&demo, "www.customer.test").await.starts_with("origin: shop\n"));
+    assert!(is_by_pebble(&demo, "www.customer.test").await);
+    assert!(!is_by_pebble(&demo, "shop.demo.localhost").await);
+    assert!(node.stop().await.success());
+
+    // Pebble has forgotten the account and its own root.
+    let (mut node, demo) = start_with(folder.path(), &path).await;
+    assert!(curl(&demo, "www.customer.test").await.starts_with("origin: shop\n"));
+    let key = format!("X-API-Key: {}", demo["api_key"].as_str().unwrap());
+    let url = format!("http://{}/api/Property/1/hostname", demo["api"].as_str().unwrap());
+    let body = r#"{"name": "mine.customer.test"}"#;
+    tools::run("curl", &["-sS", "--fail", "-H", &key, "--json", body, &url]).await.expect_success();
+    wait_until("a hostname that is added is served", DEADLINE, async || {
+        is_by_pebble(&demo, "mine.customer.test").await.then_some(())
+    })
+    .await;
+    assert!(curl(&demo, "mine.customer.test").await.starts_with("origin: shop\n"));
     assert!(node.stop().await.success());
 }
 
@@ -195,7 +240,7 @@ async fn says_which_of_its_processes_ended_and_stops_the_other() {
     let status = node.ended(DEADLINE).await;
 
     assert_eq!(status.code(), Some(1));
-    assert!(node.log().contains("`landfall control` ended"), "{}", node.log());
+    assert!(node.log().contains("the demo's `control` ended"), "{}", node.log());
     let https = demo["https"].as_str().unwrap();
     assert!(TcpStream::connect(https).is_err());
 }

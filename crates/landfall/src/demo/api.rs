@@ -47,6 +47,13 @@ pub(super) struct Hostname {
     pub(super) name: String,
     pub(super) status: HostnameStatus,
     pub(super) record: Option<Record>,
+    pub(super) certificates: Vec<Certificate>,
+}
+
+/// What a hostname is served with.
+#[derive(Deserialize)]
+pub(super) struct Certificate {
+    pub(super) issuer: String,
 }
 
 /// Where a hostname stands.

@@ -1,4 +1,4 @@
-//! The demo's processes: the same executable, with other subcommands.
+//! The demo's processes: the same executable, with other subcommands, and a CA.
 
 use std::{future, path::PathBuf, process::ExitStatus, process::Stdio, time::Duration};
 
@@ -34,18 +34,33 @@ impl Children {
     /// [`DemoError::Start`] and [`DemoError::File`].
     pub(super) fn start(&mut self, name: &'static str, files: &Files) -> Result<(), DemoError> {
         let failed = |source| DemoError::Start { name, source };
-        let process = Command::new(std::env::current_exe().map_err(failed)?)
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command
             .args(["--log-format", "text", "--exit-with-parent"])
             .arg(std::process::id().to_string())
             .args([name, "--config"])
-            .arg(files.config(name))
+            .arg(files.config(name));
+        self.start_command(name, command, files)
+    }
+
+    /// Starts another program, which ends with the demo by itself where that is killed.
+    ///
+    /// # Errors
+    /// [`DemoError::Start`] and [`DemoError::File`].
+    pub(super) fn start_command(
+        &mut self,
+        name: &'static str,
+        mut command: Command,
+        files: &Files,
+    ) -> Result<(), DemoError> {
+        let process = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(files.create_log(name)?)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(failed)?;
+            .map_err(|source| DemoError::Start { name, source })?;
         self.0.push(Running { name, process, log: files.log(name) });
         Ok(())
     }

@@ -61,6 +61,18 @@ pub(super) async fn move_in(
     Ok(())
 }
 
+/// Says who signed the hostname's certificate.
+///
+/// # Errors
+/// Those of the API.
+pub(super) async fn tell_issuer(api: &Api, property: &Property) -> Result<(), DemoError> {
+    let hostname = api.find_hostname(property, SITE.pattern).await?;
+    if let Some(certificate) = hostname.iter().flat_map(|known| &known.certificates).next() {
+        say(&format!("  its certificate is of {}", certificate.issuer));
+    }
+    Ok(())
+}
+
 fn show(hostname: &Hostname) {
     say(&format!("  {}: {:?}", hostname.name, hostname.status));
     if let Some(record) = &hostname.record {

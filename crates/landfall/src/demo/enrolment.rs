@@ -9,7 +9,7 @@ use landfall_edge::config::RawEdgeConfig;
 use zeroize::Zeroizing;
 
 use super::{
-    DemoError, LOOPBACK,
+    DemoError, Issuer, LOOPBACK,
     files::{self, Files},
     ports::Ports,
 };
@@ -30,15 +30,19 @@ pub(super) struct Enrolment {
 ///
 /// # Errors
 /// [`DemoError::File`], [`DemoError::Control`], and [`DemoError::Config`] for a config that is wrong.
-pub(super) async fn prepare(files: &Files, ports: &Ports) -> Result<Enrolment, DemoError> {
+pub(super) async fn prepare(
+    files: &Files,
+    ports: &Ports,
+    issuer: &Issuer,
+) -> Result<Enrolment, DemoError> {
     let keys = files.create_folder("keys")?;
     if files.read("keys/group.pub")?.is_none() {
         admin::init_group_keys(&keys).map_err(|error| failed("make the group key", error))?;
     }
-    files.write("control.toml", &files::control_config(ports))?;
+    files.write("control.toml", &files::control_config(ports, issuer))?;
     let config = ConfigFile::read(&files.config("control"))?.load(RawControlConfig::check)?;
     let signing_key = enrol_pop(files, &config).await?;
-    files.write("edge.toml", &files::edge_config(ports, signing_key.trim()))?;
+    files.write("edge.toml", &files::edge_config(ports, issuer, signing_key.trim()))?;
     ConfigFile::read(&files.config("edge"))?.load(RawEdgeConfig::check)?;
     Ok(Enrolment { api_key: make_api_key(files, &config).await? })
 }

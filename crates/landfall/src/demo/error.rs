@@ -20,6 +20,13 @@ pub(crate) enum DemoError {
         #[source]
         source: io::Error,
     },
+    /// The system has no port left.
+    #[error("no port is free")]
+    NoFreePort {
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// Another demo runs in the folder.
     #[error("{} is in use by another demo; choose another one with --dir", folder.display())]
     FolderInUse {
@@ -57,18 +64,18 @@ pub(crate) enum DemoError {
         source: io::Error,
     },
     /// A process could not be started.
-    #[error("cannot start `landfall {name}`")]
+    #[error("cannot start the demo's `{name}`")]
     Start {
-        /// The subcommand.
+        /// The subcommand, or the program.
         name: &'static str,
         /// The system's reason.
         #[source]
         source: io::Error,
     },
     /// A process ended by itself.
-    #[error("`landfall {name}` ended ({status}); the end of {}:\n{tail}", log.display())]
+    #[error("the demo's `{name}` ended ({status}); the end of {}:\n{tail}", log.display())]
     ChildEnded {
-        /// The subcommand.
+        /// The subcommand, or the program.
         name: &'static str,
         /// How it ended.
         status: ExitStatus,
@@ -129,6 +136,13 @@ pub(crate) enum DemoError {
         status: reqwest::StatusCode,
         /// The beginning of the body.
         body: String,
+    },
+    /// The CA's own certificate could not be made.
+    #[error("cannot make a certificate for the demo's pebble")]
+    Identity {
+        /// The reason.
+        #[source]
+        source: rcgen::Error,
     },
     /// The HTTP client could not be made.
     #[error("cannot make an HTTP client")]

@@ -9,7 +9,9 @@ use std::{
 
 use serde::Serialize;
 
-use super::{DemoError, Enrolment, LOOPBACK, Ports, SITES, SYSTEM_DOMAIN, customer};
+use super::{
+    DemoError, Enrolment, Issuer, LOOPBACK, Ports, SITES, SYSTEM_DOMAIN, customer, pebble::Pebble,
+};
 
 /// The most bytes of a log that are repeated when its process ends.
 const MAX_TAIL: usize = 2_000;
@@ -29,7 +31,10 @@ struct Description<'a> {
     admin: String,
     dns: String,
     api_key: &'a str,
+    /// The roots of all that the edge shows.
     ca: PathBuf,
+    /// Who issues for customers' hostnames: `internal` or `pebble`.
+    issuer: &'static str,
     hostnames: Vec<&'static str>,
     edge_config: PathBuf,
     control_config: PathBuf,
@@ -67,9 +72,18 @@ impl Files {
         self.folder.join(format!("{name}.log"))
     }
 
-    /// The root of the internal CA, as PEM.
-    pub(super) fn root_certificate(&self) -> PathBuf {
-        self.folder.join("control").join("internal-ca.pem")
+    /// The roots of all that the edge shows, as PEM: of the internal CA and of pebble.
+    pub(super) fn roots(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// Writes [`Self::roots`], once the control plane has run.
+    ///
+    /// # Errors
+    /// [`DemoError::File`].
+    pub(super) fn write_roots(&self) -> Result<(), DemoError> {
+        let internal = self.read("control/internal-ca.pem")?.unwrap_or_default();
+        self.write("ca.pem", &format!("{internal}{}", Pebble::roots(self)?))
     }
 
     /// `demo.json`
@@ -133,7 +147,12 @@ impl Files {
     ///
     /// # Errors
     /// [`DemoError::File`].
-    pub(super) fn describe(&self, ports: &Ports, enrolment: &Enrolment) -> Result<(), DemoError> {
+    pub(super) fn describe(
+        &self,
+        ports: &Ports,
+        enrolment: &Enrolment,
+        issuer: &Issuer,
+    ) -> Result<(), DemoError> {
         let at = |port| format!("{LOOPBACK}:{port}");
         let description = Description {
             https: at(ports.https),
@@ -142,7 +161,8 @@ impl Files {
             admin: at(ports.admin),
             dns: at(ports.dns),
             api_key: enrolment.api_key.as_str(),
-            ca: self.root_certificate(),
+            ca: self.roots(),
+            issuer: issuer.name(),
             hostnames: SITES.iter().chain([&customer::SITE]).map(|site| site.pattern).collect(),
             edge_config: self.config("edge"),
             control_config: self.config("control"),
@@ -154,7 +174,7 @@ impl Files {
 }
 
 /// The control plane's config.
-pub(super) fn control_config(ports: &Ports) -> String {
+pub(super) fn control_config(ports: &Ports, issuer: &Issuer) -> String {
     format!(
         "# Written by `landfall demo` at each start.
 system_domain = \"{SYSTEM_DOMAIN}\"
@@ -176,17 +196,15 @@ allow_networks = [\"{LOOPBACK}\"]
 [dns]
 resolvers = [\"{LOOPBACK}:{}\"]
 zone_servers = false
-
-# No public CA can reach the demo.
-[internal_ca]
-external_hostnames = \"verified\"
-",
-        ports.api, ports.dns
+{}",
+        ports.api,
+        ports.dns,
+        issuer.control_section(ports)
     )
 }
 
 /// The edge's config.
-pub(super) fn edge_config(ports: &Ports, signing_key: &str) -> String {
+pub(super) fn edge_config(ports: &Ports, issuer: &Issuer, signing_key: &str) -> String {
     format!(
         "# Written by `landfall demo` at each start.
 [listen]
@@ -210,8 +228,12 @@ allow_networks = [\"{LOOPBACK}\"]
 
 [server]
 drain = \"1s\"
-",
-        ports.https, ports.http, ports.admin, ports.api
+{}",
+        ports.https,
+        ports.http,
+        ports.admin,
+        ports.api,
+        issuer.edge_section(ports)
     )
 }
 

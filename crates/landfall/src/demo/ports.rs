@@ -13,13 +13,16 @@ pub(super) struct Ports {
     pub(super) api: u16,
     pub(super) admin: u16,
     pub(super) dns: u16,
+    /// Of the CA, where there is one.
+    pub(super) ca: u16,
+    pub(super) ca_management: u16,
 }
 
 /// Ports that are held until this is dropped, so that no two are the same.
 pub(crate) struct Reserved {
     ports: Ports,
     dns: Sockets,
-    _listeners: [TcpListener; 4],
+    _listeners: [TcpListener; 6],
 }
 
 impl Reserved {
@@ -32,13 +35,23 @@ impl Reserved {
         let (http, http_listener) = bind("--http-port", args.http_port)?;
         let (api, api_listener) = bind("--api-port", args.api_port)?;
         let (admin, admin_listener) = bind("--admin-port", args.admin_port)?;
+        // Nobody has to know them.
+        let (ca, ca_listener) = bind_any()?;
+        let (ca_management, management_listener) = bind_any()?;
         let (flag, port) = ("--dns-port", args.dns_port);
         let bound = Sockets::bind(port);
         let (dns, sockets) = bound.map_err(|source| DemoError::Port { flag, port, source })?;
         Ok(Self {
-            ports: Ports { https, http, api, admin, dns },
+            ports: Ports { https, http, api, admin, dns, ca, ca_management },
             dns: sockets,
-            _listeners: [https_listener, http_listener, api_listener, admin_listener],
+            _listeners: [
+                https_listener,
+                http_listener,
+                api_listener,
+                admin_listener,
+                ca_listener,
+                management_listener,
+            ],
         })
     }
 
@@ -56,6 +69,13 @@ impl Reserved {
 fn bind(flag: &'static str, port: u16) -> Result<(u16, TcpListener), DemoError> {
     let failed = |source| DemoError::Port { flag, port, source };
     let listener = TcpListener::bind(SocketAddr::new(LOOPBACK, port)).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((port, listener))
+}
+
+fn bind_any() -> Result<(u16, TcpListener), DemoError> {
+    let failed = |source| DemoError::NoFreePort { source };
+    let listener = TcpListener::bind(SocketAddr::new(LOOPBACK, 0)).map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     Ok((port, listener))
 }

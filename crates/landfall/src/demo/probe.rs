@@ -14,17 +14,17 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Waits until the edge answers for the site with its origin's name, under a certificate of the
-/// root at `root`.
+/// Waits until the edge answers for the site with its origin's name, under a certificate of one
+/// of the roots at `roots`.
 ///
 /// # Errors
 /// [`DemoError::Deadline`] with what was seen last.
 pub(super) async fn wait_until_served(
     site: &Site,
     port: u16,
-    root: &Path,
+    roots: &Path,
 ) -> Result<(), DemoError> {
-    let client = client(site.visit, port, root)?;
+    let client = client(site.visit, port, roots)?;
     let url = format!("https://{}:{port}/", site.visit);
     let expected = format!("origin: {}\n", site.property);
     let start = Instant::now();
@@ -42,12 +42,12 @@ pub(super) async fn wait_until_served(
     }
 }
 
-fn client(hostname: &str, port: u16, root: &Path) -> Result<Client, DemoError> {
-    let read = |source| DemoError::File { operation: "read", path: root.to_owned(), source };
-    let pem = fs::read(root).map_err(read)?;
-    let client = Certificate::from_pem(&pem).and_then(|root| {
+fn client(hostname: &str, port: u16, roots: &Path) -> Result<Client, DemoError> {
+    let read = |source| DemoError::File { operation: "read", path: roots.to_owned(), source };
+    let pem = fs::read(roots).map_err(read)?;
+    let client = Certificate::from_pem_bundle(&pem).and_then(|roots| {
         Client::builder()
-            .tls_certs_only([root])
+            .tls_certs_only(roots)
             .resolve(hostname, SocketAddr::new(LOOPBACK, port))
             .timeout(REQUEST_TIMEOUT)
             .no_proxy()
