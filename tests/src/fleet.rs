@@ -1,15 +1,19 @@
 //! Edges at addresses of their own, with DNS that leads to them and a CA that follows it.
 
-use std::path::PathBuf;
+mod builder;
 
-use reqwest::{Certificate, Client};
+use std::{future::ready, iter::once, net::SocketAddr, path::PathBuf};
+
+use reqwest::{
+    Certificate, Client, ClientBuilder,
+    dns::{Addrs, Name, Resolve, Resolving},
+};
 use tempfile::TempDir;
-use toml::Value;
 
+pub use self::builder::{FleetBuilder, PreparedFleet};
 use crate::{
-    Answer, Authority, DEADLINE, Lab, LabBuilder, RecursiveResolver,
-    acme::{Pebble, PebbleBuilder},
-    free_ports,
+    Answer, Authority, DEADLINE, Lab, RecursiveResolver,
+    acme::Pebble,
     tools::{self, Ran},
     wait_until,
 };
@@ -47,176 +51,10 @@ pub struct Fleet {
     _roots: TempDir,
 }
 
-/// What a [`Fleet`] has before it is started.
-pub struct FleetBuilder {
-    edges: usize,
-    zones: Vec<(String, String)>,
-    resolver: String,
-    pebble: PebbleBuilder,
-    ports: [u16; 2],
-    control: Vec<(String, Value)>,
-    edge: Vec<(String, Value)>,
-}
-
-/// A [`Fleet`] whose DNS and CA run, and whose control plane and edges don't yet.
-pub struct PreparedFleet {
-    /// What DNS says.
-    pub dns: Authority,
-    /// Asks it for everything.
-    pub resolver: RecursiveResolver,
-    /// The CA.
-    pub pebble: Pebble,
-    lab: LabBuilder,
-    edges: usize,
-    roots: TempDir,
-}
-
-impl FleetBuilder {
-    /// One zone more, with these records; see [`Authority`].
-    #[must_use]
-    pub fn zone(mut self, name: &str, records: &str) -> Self {
-        self.zones.push((name.to_owned(), records.to_owned()));
-        self
-    }
-
-    /// More of the resolver's configuration, as in a `stub-zone:`; see [`RecursiveResolver`].
-    #[must_use]
-    pub fn resolver_setting(mut self, lines: &str) -> Self {
-        self.resolver += lines;
-        self.resolver += "\n";
-        self
-    }
-
-    /// Changes what the CA is started with. Its ports and its DNS are those of the fleet.
-    #[must_use]
-    pub fn pebble(self, change: impl FnOnce(PebbleBuilder) -> PebbleBuilder) -> Self {
-        Self { pebble: change(self.pebble), ..self }
-    }
-
-    /// Sets a key of control.toml, as in `("issuance.method", "tls-alpn-01")`.
-    #[must_use]
-    pub fn control_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.control.push((key.to_owned(), value.into()));
-        self
-    }
-
-    /// Sets a key of every edge.toml, as in `("issuance.jobs", 2)`.
-    #[must_use]
-    pub fn edge_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.edge.push((key.to_owned(), value.into()));
-        self
-    }
-
-    /// The ports that all edges share, for HTTP and for HTTPS.
-    pub fn ports(&self) -> [u16; 2] {
-        self.ports
-    }
-
-    /// Starts DNS and the CA.
-    ///
-    /// # Panics
-    /// Where one of them does not come up.
-    pub async fn prepare(self) -> PreparedFleet {
-        let zones: Vec<_> = self.zones.iter().map(|(name, own)| (&**name, &**own)).collect();
-        let dns = Authority::start(&zones).await;
-        let forgetful = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n";
-        let resolver =
-            RecursiveResolver::start(&dns, &format!("{forgetful}{}", self.resolver)).await;
-        let [http, https] = self.ports;
-        let pebble = self.pebble.dns(resolver.address()).validation_ports(http, https);
-        let pebble = pebble.start().await;
-        let lab = Lab::builder().edges(self.edges).at_pop_addresses(http, https);
-        let (zone_port, loopback) = (i64::from(dns.address().port()), vec!["127.0.0.0/8"]);
-        let resolvers = vec![resolver.address().to_string()];
-        let mut lab = lab
-            .control_setting("system_domain", FLEET_DOMAIN)
-            .control_setting("dns.resolvers", resolvers.clone())
-            .control_setting("dns.zone_port", zone_port)
-            .control_setting("verification.allow_networks", loopback.clone())
-            .edge_setting("issuance.enabled", true)
-            .edge_setting("issuance.resolvers", resolvers)
-            .edge_setting("issuance.zone_port", zone_port)
-            .edge_setting("issuance.allow_networks", loopback)
-            .edge_setting("issuance.http_port", i64::from(http))
-            .edge_setting("issuance.tls_port", i64::from(https));
-        for (key, value) in self.control {
-            lab = lab.control_setting(&key, value);
-        }
-        for (key, value) in self.edge {
-            lab = lab.edge_setting(&key, value);
-        }
-        let roots = tempfile::tempdir().unwrap();
-        PreparedFleet { dns, resolver, pebble, lab, edges: self.edges, roots }
-    }
-
-    /// Starts everything, with pebble as the only CA, and waits until it is ready.
-    ///
-    /// # Panics
-    /// Where something does not come up.
-    pub async fn start(self) -> Fleet {
-        let prepared = self.prepare().await;
-        let own = prepared.pebble.authority();
-        let directory = own.directory.clone();
-        prepared.authorities(&[("pebble", &directory, &own.roots.unwrap())]).start().await
-    }
-}
-
-impl PreparedFleet {
-    /// The CAs that issue, the preferred one first: of each its name, the URL of its directory, and the
-    /// roots that it is verified with (PEM).
-    ///
-    /// # Panics
-    /// Where the roots can't be written.
-    #[must_use]
-    pub fn authorities(mut self, authorities: &[(&str, &str, &str)]) -> Self {
-        let mut names = Vec::new();
-        for &(name, directory, roots) in authorities {
-            let file = self.roots.path().join(format!("{name}.pem"));
-            std::fs::write(&file, roots).unwrap();
-            let key = |field| format!("issuance.authority.{name}.{field}");
-            let file = file.to_str().unwrap();
-            self.lab = self.lab.control_setting(&key("directory"), directory);
-            self.lab = self.lab.control_setting(&key("roots_file"), file);
-            names.push(name);
-        }
-        self.lab = self.lab.control_setting("issuance.certificate_authorities", names);
-        self
-    }
-
-    /// Sets a key of control.toml.
-    #[must_use]
-    pub fn control_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.lab = self.lab.control_setting(key, value);
-        self
-    }
-
-    /// Starts the control plane and the edges, and waits until they are ready.
-    ///
-    /// # Panics
-    /// Where something does not come up.
-    pub async fn start(self) -> Fleet {
-        let Self { dns, resolver, pebble, lab, edges, roots } = self;
-        Fleet { lab: lab.start().await, dns, resolver, pebble, edges, _roots: roots }
-    }
-}
-
 impl Fleet {
     /// Describes a fleet with the defaults of everything.
     pub fn builder(edges: usize) -> FleetBuilder {
-        let addresses: String =
-            (0..edges).map(|edge| format!("* A 127.0.0.{}\n", edge + 2)).collect();
-        FleetBuilder {
-            edges,
-            zones: vec![
-                (FLEET_DOMAIN.to_owned(), addresses),
-                (CUSTOMER_ZONE.to_owned(), String::new()),
-            ],
-            resolver: String::new(),
-            pebble: Pebble::builder(),
-            ports: free_ports(),
-            control: Vec::new(),
-            edge: Vec::new(),
-        }
+        FleetBuilder::new(edges)
     }
 
     /// So many edges and the defaults of everything, running and ready.
@@ -232,17 +70,21 @@ impl Fleet {
         self.edges
     }
 
-    /// A client of one edge that trusts this root alone (PEM), and keeps its connections.
+    /// A client to be built, for which every name is at one edge, and which trusts this root alone (PEM).
     ///
     /// # Panics
     /// Where that is no root.
-    pub fn client(&self, number: usize, hostname: &str, root: &str) -> Client {
-        let client = Client::builder()
+    pub fn client(&self, number: usize, root: &str) -> ClientBuilder {
+        Client::builder()
             .tls_certs_only([Certificate::from_pem(root.as_bytes()).expect("the root is PEM")])
-            .resolve(hostname, self.lab.https(number))
+            .dns_resolver(At(self.lab.https(number)))
             .timeout(DEADLINE)
-            .no_proxy();
-        client.build().expect("a client can be made")
+            .no_proxy()
+    }
+
+    /// Where an edge serves a hostname: a URL without a path.
+    pub fn url(&self, number: usize, hostname: &str) -> String {
+        format!("https://{hostname}:{}", self.lab.https(number).port())
     }
 
     /// Asks an edge over TLS, on a new connection, and checks its certificate against pebble's root.
@@ -258,8 +100,8 @@ impl Fleet {
         hostname: &str,
         path: &str,
     ) -> Result<Answer, reqwest::Error> {
-        let client = self.client(number, hostname, &self.pebble.root(0).await);
-        let url = format!("https://{hostname}:{}{path}", self.lab.https(number).port());
+        let client = self.client(number, &self.pebble.root(0).await).build()?;
+        let url = format!("{}{path}", self.url(number, hostname));
         Answer::read(client.get(url).send().await?).await
     }
 
@@ -301,7 +143,7 @@ impl Fleet {
         let root = self.write_root().await;
         let address = self.lab.https(number);
         let resolve = format!("{hostname}:{}:{}", address.port(), address.ip());
-        let url = format!("https://{hostname}:{}/", address.port());
+        let url = self.url(number, hostname);
         let own = ["-sS", "--cacert", root.to_str().unwrap(), "--resolve", &resolve];
         tools::run("curl", &[&own, args, &[&url]].concat()).await
     }
@@ -311,5 +153,15 @@ impl Fleet {
         let file = self.lab.folder().join("pebble-root.pem");
         std::fs::write(&file, self.pebble.root(0).await).unwrap();
         file
+    }
+}
+
+/// All names are at this address.
+struct At(SocketAddr);
+
+impl Resolve for At {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(once(self.0));
+        Box::pin(ready(Ok(addresses)))
     }
 }

@@ -1,3 +1,7 @@
 //! Certificates of a real CA, obtained by the edges themselves for hostnames whose DNS leads to them.
 
+mod authorities;
+mod batch;
+mod methods;
+mod renewal;
 mod seed;
