@@ -101,7 +101,7 @@ async fn hostnames_that_are_activated_at_once_are_all_served_and_no_request_of_o
         let served = first_served(&clients, &fleet, &names).await;
         let times = served.values().map(|at| at.duration_since(added)).collect();
         let (median, worst) = median_and_worst(times);
-        println!(
+        eprintln!(
             "{count} hostnames: from the import to served by three PoPs, median {median:.1?}, worst {worst:.1?}"
         );
         stop.store(true, Ordering::Relaxed);
@@ -114,7 +114,7 @@ async fn hostnames_that_are_activated_at_once_are_all_served_and_no_request_of_o
     );
 
     let requests = answered.load(Ordering::Relaxed);
-    println!("{requests} requests of others meanwhile, no failure");
+    eprintln!("{requests} requests of others meanwhile, no failure");
     assert!(requests > 100);
     let orders = fleet.pebble.log().matches("Issued certificate").count() - issued;
     assert_eq!(orders, count, "one certificate for each");
