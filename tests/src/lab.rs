@@ -128,6 +128,11 @@ impl LabBuilder {
         set(&mut config, "state.directory", "control".into());
         set(&mut config, "keys.group_public_key_file", "keys/group.pub".into());
         set(&mut config, "origins.allow_networks", vec!["127.0.0.0/8"].into());
+        // Edges with ports of their own are not where their PoPs' addresses say.
+        set(&mut config, "watch.handshakes", self.pop_ports.is_some().into());
+        if let Some([_, https]) = self.pop_ports {
+            set(&mut config, "watch.port", i64::from(https).into());
+        }
         write(&control_config, config, &self.control);
 
         let control = text(&control_config);

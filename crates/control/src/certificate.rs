@@ -15,6 +15,8 @@ use landfall_model::{
 };
 use time::OffsetDateTime;
 
+use crate::{store::sighting::Miss, watch::pop_set::PopSet};
+
 /// Who made a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CertificateIssuer {
@@ -43,6 +45,18 @@ pub(crate) struct CertificateSummary {
     pub(crate) serves: Vec<HostPattern>,
     /// When it was issued or uploaded here.
     pub(crate) created_at: OffsetDateTime,
+    pub(crate) sighted: Sighted,
+}
+
+/// What handshakes with PoPs have shown of a certificate.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sighted {
+    /// When one first showed it; none while none has.
+    pub(crate) at: Option<OffsetDateTime>,
+    /// The PoPs that have shown it.
+    pub(crate) by: PopSet,
+    /// What some others showed when they were last looked at.
+    pub(crate) misses: Vec<Miss>,
 }
 
 /// A certificate with its sealed key, ready to be kept and published.

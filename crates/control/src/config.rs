@@ -5,6 +5,7 @@ mod challenge_zone;
 mod issuance;
 mod limits;
 mod verification;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ pub(crate) use limits::Limits;
 pub use limits::RawLimits;
 pub(crate) use verification::{ChecksAtATime, Schedule, VerificationConfig};
 pub use verification::{RawDns, RawPops, RawVerification};
+pub use watch::RawWatch;
+pub(crate) use watch::WatchConfig;
 
 /// The file as it is written. Every key has a default or is reported by [`Self::check`].
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,6 +56,8 @@ pub struct RawControlConfig {
     pub challenge_zone: RawChallengeZone,
     /// When a PoP counts as healthy.
     pub pops: RawPops,
+    /// How it is seen that PoPs serve what they should.
+    pub watch: RawWatch,
     /// What a property may have.
     pub limits: RawLimits,
 }
@@ -158,6 +163,7 @@ pub struct ControlConfig {
     pub(crate) limits: Limits,
     pub(crate) verification: VerificationConfig,
     pub(crate) challenge_zone: Option<ChallengeZoneConfig>,
+    pub(crate) watch: WatchConfig,
 }
 
 /// For what the internal CA issues, and for how long.
@@ -226,6 +232,7 @@ impl RawControlConfig {
         let origins = check_origins(&self.origins, &mut problems);
         let limits = limits::check(&self.limits, &mut problems);
         let challenge_zone = challenge_zone::check(&self.challenge_zone, base, &mut problems);
+        let watch = watch::check(&self.watch, &mut problems);
         let agents = issuance::check(&self.issuance, base, &mut problems);
         let raw = (&self.dns, &self.verification, &self.pops);
         let verification = verification::check(raw, system_domain.as_ref(), &mut problems);
@@ -246,6 +253,7 @@ impl RawControlConfig {
                     limits,
                     verification,
                     challenge_zone,
+                    watch,
                 })
             }
             _ => Err(problems),

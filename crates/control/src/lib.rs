@@ -34,6 +34,7 @@ mod store;
 mod tasks;
 mod token;
 mod verification;
+mod watch;
 
 pub use authority::AuthorityFileError;
 pub use ca::CaError;

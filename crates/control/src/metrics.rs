@@ -1,7 +1,9 @@
 //! What the control plane counts. Labels are bounded: never a hostname or a property.
 
 pub(crate) mod issuance;
+pub(crate) mod standing;
 pub(crate) mod verification;
+pub(crate) mod watch;
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ use crate::{
     config::{ChecksAtATime, ControlConfig, VerificationConfig},
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
-    metrics::Metrics,
+    metrics::{Metrics, watch::WatchMetrics},
     pops_seen::PopsSeen,
     refusals::Refusals,
     service::{
@@ -30,6 +30,7 @@ use crate::{
     store::Store,
     tasks,
     verification::Lane,
+    watch::Watch,
 };
 use connections::Connections;
 
@@ -70,6 +71,7 @@ impl Control {
         let address = listener.local_addr().map_err(failed)?;
         let metrics = Metrics::new()?;
         let signing_key = Arc::new(state.signing_key);
+        let watch = WatchMetrics::register(metrics.registry()).map_err(ControlError::Metrics)?;
         let zone = bind_zone(&config, &state.store, &metrics).await?;
         let (builder, snapshots) = SnapshotBuilder::new(
             state.store.clone(),
@@ -91,6 +93,7 @@ impl Control {
             ca: Arc::new(state.ca),
             authorities: Arc::new(state.authorities),
             agents: Arc::new(AgentRules::of(&config.agents, metrics.issuance.clone())),
+            watch: Arc::new(Watch::new(config.watch, watch)),
             group: state.group,
             system_domain: config.system_domain.clone(),
             issuance: config.issuance,
@@ -166,6 +169,9 @@ impl Control {
         spawn(&mut background, "keep verifications", results);
         let service = self.app.service.clone();
         spawn(&mut background, "keep checks in time", tasks::schedule::keep(service));
+        if self.config.watch.handshakes {
+            spawn(&mut background, "look at PoPs", tasks::watch::look(self.app.service.clone()));
+        }
         if let Some(publisher) = self.zone {
             spawn(&mut background, "publish DNS challenges", publisher.run());
         }

@@ -15,6 +15,7 @@ mod jobs;
 pub(crate) mod keys;
 mod ownership;
 mod properties;
+mod sightings;
 mod sites;
 mod summary;
 mod tickets;
@@ -38,6 +39,7 @@ pub(crate) use explain::Explanation;
 pub(crate) use import::{ImportMode, Imported, Outcome};
 pub(crate) use jobs::Attempt;
 pub(crate) use properties::PropertyView;
+pub(crate) use sightings::Left;
 pub(crate) use verification::Verification;
 pub(crate) use view::HostnameView;
 pub(crate) use zones::CustomHostname;
@@ -48,6 +50,7 @@ use crate::{
     config::{IssuancePolicy, Limits, OriginPolicy},
     hostname::{HostnameSpec, ManagedHostname},
     store::{self, Change, Store, StoreError},
+    watch::Watch,
 };
 
 /// The most different TLS policies of one property's hostnames, the default apart. An edge has
@@ -71,6 +74,7 @@ pub(crate) struct Service {
     /// How long a PoP may ask for nothing before it is unhealthy.
     pub(crate) pop_unhealthy_after: Duration,
     pub(crate) verification: Verification,
+    pub(crate) watch: Arc<Watch>,
     /// The most valid keys for one property.
     pub(crate) keys_per_property: u32,
     pub(crate) limits: Limits,

@@ -6,6 +6,7 @@ pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod schedule;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 use std::time::Duration;
 

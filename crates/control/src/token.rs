@@ -15,7 +15,7 @@ const SECRET_LEN: usize = 24;
 const MAX_LEN: usize = 100;
 
 /// A PoP's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PopId(pub(crate) i64);
 
 /// An API key's row.

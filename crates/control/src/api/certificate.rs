@@ -63,6 +63,9 @@ pub(super) struct CertificateBody {
     /// When it was issued or uploaded here.
     #[serde(with = "time::serde::rfc3339")]
     added_at: OffsetDateTime,
+    /// When a PoP was first seen to serve it, in a handshake; missing while none has been.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    served_since: Option<OffsetDateTime>,
     /// Which of the hostname's names are served with it.
     #[schema(value_type = Vec<schema::HostnameName>)]
     serves: Vec<HostPattern>,
@@ -84,6 +87,7 @@ impl From<&CertificateSummary> for CertificateBody {
             not_before: summary.not_before,
             not_after: summary.not_after,
             added_at: summary.created_at,
+            served_since: summary.sighted.at,
             serves: summary.serves.clone(),
         }
     }

@@ -19,17 +19,15 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    hostname::{
-        deployment::{Published, Reach},
-        ownership::OwnershipEvidence,
-    },
-    service::Explanation,
+    hostname::{deployment::Reach, ownership::OwnershipEvidence},
+    service::{Explanation, HostnameView},
     store::{
         attempt::Attempt,
         event::Event,
         job::{JobStage, JobState},
         pop::{Pop, PopActivity},
     },
+    watch::Finding,
 };
 
 /// Where a hostname stands, in whole.
@@ -178,6 +176,11 @@ struct PopBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     applied_revision: Option<Revision>,
+    /// What it was seen to serve: `shown` where it is the hostname's own certificates; else what the last
+    /// handshake showed, `other_certificate`, `name_refused`, `unreachable` or `failed`; missing where it
+    /// was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshake: Option<&'static str>,
     /// Why it rejected the hostname.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -210,7 +213,7 @@ impl From<Explanation> for ExplanationBody {
         Self {
             summary,
             next_attempt_at,
-            pops: pops(&view.published),
+            pops: pops(&view),
             evidence: view.verification.as_ref().and_then(|state| state.evidence.clone()),
             hostname: view.into(),
             ownership_evidence: ownership,
@@ -246,7 +249,7 @@ impl JobBody {
     }
 }
 
-fn pops(published: &Published) -> Vec<PopBody> {
+fn pops(view: &HostnameView) -> Vec<PopBody> {
     let body = |(pop, activity, reach): (&Pop, PopActivity, Reach<'_>)| {
         let (state, applied_revision, reason) = match reach {
             Reach::Live => ("live", None, None),
@@ -259,10 +262,14 @@ fn pops(published: &Published) -> Vec<PopBody> {
             PopActivity::Unhealthy => "unhealthy",
             PopActivity::Off => "off",
         };
+        let handshake = match view.is_shown_by(pop) {
+            true => Some(Finding::Shown.name()),
+            false => view.miss_of(pop).map(Finding::name),
+        };
         let (name, last_seen_at) = (pop.name.clone(), pop.seen_at);
-        PopBody { name, activity, state, applied_revision, reason, last_seen_at }
+        PopBody { name, activity, state, handshake, applied_revision, reason, last_seen_at }
     };
-    published.reaches().map(body).collect()
+    view.published.reaches().map(body).collect()
 }
 
 impl From<Event> for EventBody {

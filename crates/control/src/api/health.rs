@@ -1,8 +1,11 @@
 //! `/livez`, `/readyz` and `/metrics`: for machines that watch; no credentials, nothing secret.
 
+use std::collections::BTreeMap;
+
 use axum::{extract::State, response::IntoResponse};
 use http::{StatusCode, header};
 use landfall_issuance::ledger::{Bucket, Ledger};
+use landfall_model::AuthorityName;
 use time::OffsetDateTime;
 
 use super::{App, SharedApp, problem::Problem};
@@ -80,21 +83,26 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
 }
 
-/// Sets what the database says of CAs: their limits of new orders, and what agents do.
+/// Sets what the database says of issuance: CAs' limits and holds, queues, and what is due.
 async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), StoreError> {
     let (authorities, now) = (&app.service.authorities, OffsetDateTime::now_utc());
     let mut ledger = Ledger::new(authorities.limits());
     ledger.load(store::budget::buckets(on, &[String::new()]).await?);
     let (running, _) = store::lease::running(on).await?;
-    let metrics = &app.metrics.issuance;
+    let outages = store::budget::outages(on).await?;
+    let metrics = &app.metrics.issuance.standing;
     for name in authorities.all.keys() {
-        let label = [name.as_str()];
-        if let Some(level) = ledger.level(name, &Bucket::NewOrders, now) {
-            metrics.orders_left.with_label_values(&label).set(i64::from(level.left));
-        }
-        let running = running.get(name).copied().unwrap_or(0);
-        metrics.running.with_label_values(&label).set(i64::from(running));
+        let level = ledger.level(name, &Bucket::NewOrders, now);
+        let count = |of: &BTreeMap<AuthorityName, u32>| of.get(name).copied().unwrap_or(0);
+        metrics.show_authority(name, level, (count(&running), count(&outages)));
     }
+    metrics.show_holds(&store::budget::holds(on, &[String::new()]).await?, now);
+    let mut choices = vec![String::new()];
+    choices.extend(authorities.order.iter().map(AuthorityName::to_string));
+    metrics.show(&store::counts::read(on, now, &choices).await?, now);
+    let first_look = store::sighting::first_due(on).await?;
+    let age = first_look.map_or(0, |first| (now - first).whole_seconds());
+    app.service.watch.metrics.show_due(age);
     Ok(())
 }
 

@@ -81,16 +81,19 @@ pub(super) struct HostnameBody {
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// On how many PoPs it is live.
+    /// On how many PoPs it is served.
     pops: PopsBody,
 }
 
-/// On how many PoPs of the fleet the hostname is live as it stands.
+/// On how many PoPs of the fleet the hostname is served as it stands.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Pops)]
 struct PopsBody {
-    /// On so many.
+    /// So many have acknowledged it.
     live: u32,
+    /// So many have shown its certificates in a handshake. Those that were added later are looked at for
+    /// the next certificate.
+    shown: u32,
     /// Of so many.
     total: u32,
 }
@@ -105,6 +108,7 @@ impl From<HostnameView> for HostnameBody {
     fn from(view: HostnameView) -> Self {
         let Deployment { live, total, .. } = view.deployment();
         let certificate_state = view.certificate_state().name();
+        let shown = view.shown();
         let record = view.required_record().map(RecordBody::from);
         let hostname = view.hostname;
         let (status, status_code) = match hostname.status {
@@ -130,7 +134,7 @@ impl From<HostnameView> for HostnameBody {
             certificate_state,
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),
             created_at: hostname.created_at,
-            pops: PopsBody { live, total },
+            pops: PopsBody { live, shown, total },
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) async fn handle(
     let ack: Ack = read_json(request, app.limits.max_body).await?;
     let kept = keep(&app.service.store, pop, bounded(ack)).await;
     let state = kept.map_err(|error| Problem::internal(&error))?;
+    app.service.watch.acknowledged.notify_one();
     Ok(Json(AckReply { state }))
 }
 

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     HostnameStatus, Title,
-    deployment::{Deployment, Extent},
+    deployment::{Deployment, Extent, Proof},
 };
 use crate::{
     certificate::{CertificateIssuer, CertificateSummary},
@@ -36,11 +36,12 @@ pub(crate) enum CertificateState {
     IssuanceTimedOut,
     /// It is there, and on its way to the PoPs.
     PendingDeployment,
-    /// It is there, and an active PoP does not have it after a quarter of an hour.
+    /// It is there, and after a quarter of an hour an active PoP does not have it, or no handshake has
+    /// shown it.
     DeploymentTimedOut,
     /// It is there, and is served once the property has the name.
     HoldingDeployment,
-    /// Every active PoP has it.
+    /// Every active PoP has it, and a handshake with one has shown it.
     Active,
     /// As [`Self::Active`], and its end is near while nothing renews it.
     PendingExpiration,
@@ -61,6 +62,7 @@ pub(crate) struct Situation<'a> {
     pub(crate) job: Option<&'a JobState>,
     pub(crate) certificates: &'a [CertificateSummary],
     pub(crate) deployment: Deployment,
+    pub(crate) proof: Proof,
     pub(crate) now: OffsetDateTime,
 }
 
@@ -172,14 +174,34 @@ impl Situation<'_> {
     }
 
     fn state_with(&self, first: &CertificateSummary) -> CertificateState {
-        match self.deployment.extent {
-            Extent::Everywhere if self.ends_unrenewed(first) => CertificateState::PendingExpiration,
-            Extent::Everywhere => CertificateState::Active,
-            Extent::Partial(since) if since + DEPLOYMENT_TIME < self.now => {
+        match (self.deployment.extent, self.unseen_since()) {
+            (Extent::Everywhere, Some(since)) if since + DEPLOYMENT_TIME < self.now => {
                 CertificateState::DeploymentTimedOut
             }
-            Extent::Partial(_) | Extent::NoActivePop | Extent::Unpublished => {
+            (Extent::Everywhere, Some(_)) => CertificateState::PendingDeployment,
+            (Extent::Everywhere, None) if self.ends_unrenewed(first) => {
+                CertificateState::PendingExpiration
+            }
+            (Extent::Everywhere, None) => CertificateState::Active,
+            (Extent::Partial(since), _) if since + DEPLOYMENT_TIME < self.now => {
+                CertificateState::DeploymentTimedOut
+            }
+            (Extent::Partial(_) | Extent::NoActivePop | Extent::Unpublished, _) => {
                 CertificateState::PendingDeployment
+            }
+        }
+    }
+
+    /// Since when there has been a certificate of its own that no PoP has been seen to serve; none where
+    /// each has, or where that is not asked for.
+    fn unseen_since(&self) -> Option<OffsetDateTime> {
+        let is_unseen = |own: &&CertificateSummary| {
+            own.issuer != CertificateIssuer::Inherited && own.sighted.at.is_none()
+        };
+        match self.proof {
+            Proof::Acknowledgement => None,
+            Proof::Handshake => {
+                self.certificates.iter().filter(is_unseen).map(|own| own.created_at).max()
             }
         }
     }

@@ -19,6 +19,16 @@ pub(crate) struct Fleet {
     pub(crate) pops: Vec<Pop>,
     /// How long a PoP may ask for nothing before it is unhealthy.
     pub(crate) unhealthy_after: Duration,
+    pub(crate) proof: Proof,
+}
+
+/// What it takes for a certificate to count as served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// That every active PoP has acknowledged it.
+    Acknowledgement,
+    /// That besides a handshake with one has shown it.
+    Handshake,
 }
 
 impl Fleet {
@@ -135,7 +145,10 @@ mod tests {
     use landfall_feed::protocol::AckState;
 
     use super::*;
-    use crate::store::pop::{PopAck, Traffic};
+    use crate::{
+        store::pop::{PopAck, Traffic},
+        token::PopId,
+    };
 
     const NOW: i64 = 1_800_000_000;
 
@@ -150,6 +163,7 @@ mod tests {
             reason: "the key does not open".to_owned(),
         };
         Pop {
+            id: PopId(1),
             name: "pop".to_owned(),
             addresses: Vec::new(),
             traffic,
@@ -172,7 +186,8 @@ mod tests {
             revision: Revision(*revision),
             at: at(NOW - 60 + index as i64),
         };
-        let fleet = Arc::new(Fleet { at: at(NOW), epoch: Epoch(3), pops, unhealthy_after });
+        let (at_now, proof) = (at(NOW), Proof::Acknowledgement);
+        let fleet = Arc::new(Fleet { at: at_now, epoch: Epoch(3), pops, unhealthy_after, proof });
         Published { fleet, records: revisions.iter().enumerate().map(record).collect() }
     }
 

@@ -1,6 +1,8 @@
 //! What is counted of agents and CAs. CAs are labels by their configured names, of which there are few.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+
+use super::standing::StandingMetrics;
 
 /// From seconds, as the tests' CAs take, to the day that a limit may take.
 const BUCKETS: [f64; 12] =
@@ -19,21 +21,13 @@ pub(crate) struct IssuanceMetrics {
     pub(crate) questions: IntCounterVec,
     /// From when a certificate was asked for until it was published.
     pub(crate) issuance_seconds: Histogram,
-    /// What the limit of new orders leaves, by CA.
-    pub(crate) orders_left: IntGaugeVec,
-    /// Jobs that agents have, by CA.
-    pub(crate) running: IntGaugeVec,
+    pub(crate) standing: StandingMetrics,
 }
 
 impl IssuanceMetrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let gauges = |name: &str, help: &str| {
-            let family = IntGaugeVec::new(Opts::new(name, help), &["authority"])?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
@@ -65,11 +59,7 @@ impl IssuanceMetrics {
                 &["authority", "result"],
             )?,
             issuance_seconds,
-            orders_left: gauges(
-                "landfall_issuance_orders_left",
-                "New orders that the CA's limit leaves now.",
-            )?,
-            running: gauges("landfall_issuance_running", "Jobs that agents have, by CA.")?,
+            standing: StandingMetrics::register(registry)?,
         })
     }
 }

@@ -77,9 +77,19 @@ fn active(view: &HostnameView) -> String {
             "Its certificate is there, and no PoP is active: its operator has to look at the PoPs."
                 .to_owned()
         }
+        CertificateState::PendingDeployment if deployment.extent == Extent::Everywhere => {
+            format!(
+                "Its certificate is there and live on {reach}, and is looked for in handshakes."
+            )
+        }
         CertificateState::PendingDeployment | CertificateState::HoldingDeployment => {
             format!("Its certificate is there and live on {reach}: nothing is to be done.")
         }
+        CertificateState::DeploymentTimedOut if deployment.extent == Extent::Everywhere => format!(
+            "Its certificate is live on {reach}, and no handshake from the control plane has shown it\
+             {}: its operator has to look at the PoPs.",
+            misses(view)
+        ),
         CertificateState::DeploymentTimedOut => format!(
             "Its certificate is live on {reach}, and the others should have it by now: its operator \
              has to look at them."
@@ -103,6 +113,17 @@ fn active(view: &HostnameView) -> String {
         CertificateState::Expired | CertificateState::Inactive => {
             format!("Its certificate ended at {end}. {}", missing(open))
         }
+    }
+}
+
+/// What PoPs showed in its place, in brackets.
+fn misses(view: &HostnameView) -> String {
+    let misses = view.certificates.iter().flat_map(|own| &own.sighted.misses);
+    let misses: Vec<String> =
+        misses.map(|miss| format!("{}: {}", miss.pop, miss.finding.name())).collect();
+    match misses.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", misses.join(", ")),
     }
 }
 

@@ -117,8 +117,9 @@ mod tests {
         authority::Authorities,
         ca::InternalCa,
         config::{IssuancePolicy, IssuanceScope, OriginPolicy, RawControlConfig},
-        metrics::Metrics,
+        metrics::{Metrics, watch::WatchMetrics},
         service::{AgentRules, Verification, verification::results::Results},
+        watch::Watch,
     };
 
     const START: u64 = 40_000 * PERIOD;
@@ -201,6 +202,7 @@ mod tests {
         .unwrap();
         let config = raw.check(folder).unwrap();
         let metrics = Metrics::new().unwrap();
+        let watch = WatchMetrics::register(metrics.registry()).unwrap();
         let (results, _) = Results::channel();
         let verification = Verification::new(
             &config.verification,
@@ -216,6 +218,7 @@ mod tests {
             ca: Arc::new(InternalCa::parse(&key, &root).unwrap()),
             authorities: Arc::new(Authorities::load(&config.agents, &group).unwrap()),
             agents: Arc::new(AgentRules::of(&config.agents, metrics.issuance)),
+            watch: Arc::new(Watch::new(config.watch, watch)),
             group,
             system_domain: "edge.test".parse().unwrap(),
             issuance: IssuancePolicy { scope, lifetime: Duration::from_secs(3_600) },

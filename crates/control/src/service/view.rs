@@ -18,8 +18,10 @@ use crate::{
         self, Connection,
         hostname::PageIds,
         job::{JobStage, JobState},
+        pop::Pop,
         verification::VerificationState,
     },
+    watch::Finding,
 };
 
 /// A hostname with what belongs to it.
@@ -42,6 +44,24 @@ impl HostnameView {
         let deployment = self.published.deployment();
         let live = if self.certificates.is_empty() { 0 } else { deployment.live };
         Deployment { live, ..deployment }
+    }
+
+    /// Whether a PoP has been seen to serve its own certificates.
+    pub(crate) fn is_shown_by(&self, pop: &Pop) -> bool {
+        let is_shown = |own: &CertificateSummary| own.sighted.by.contains(pop.id);
+        !self.certificates.is_empty() && self.certificates.iter().all(is_shown)
+    }
+
+    /// What a PoP showed in the place of a certificate when it was last looked at, if it was.
+    pub(crate) fn miss_of(&self, pop: &Pop) -> Option<Finding> {
+        let mut misses = self.certificates.iter().flat_map(|own| &own.sighted.misses);
+        misses.find(|miss| miss.pop == pop.name).map(|miss| miss.finding)
+    }
+
+    /// On how many PoPs its certificates have been seen.
+    pub(crate) fn shown(&self) -> u32 {
+        let shown = self.published.fleet.pops.iter().filter(|pop| self.is_shown_by(pop));
+        u32::try_from(shown.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether all of its names have certificates of its own that last for more than the third of
@@ -68,6 +88,7 @@ impl HostnameView {
             job: self.job.as_ref(),
             certificates: &self.certificates,
             deployment: self.deployment(),
+            proof: self.published.fleet.proof,
             now: self.published.fleet.at,
         };
         situation.certificate_state()
@@ -104,7 +125,8 @@ impl Service {
     ) -> Result<Arc<Fleet>, ServiceError> {
         let epoch = store::feed::state(on).await?.epoch;
         let pops = store::pop::list(on).await?;
-        Ok(Arc::new(Fleet { at, epoch, pops, unhealthy_after: self.pop_unhealthy_after }))
+        let (unhealthy_after, proof) = (self.pop_unhealthy_after, self.watch.proof());
+        Ok(Arc::new(Fleet { at, epoch, pops, unhealthy_after, proof }))
     }
 
     /// Reads what belongs to a hostname.

@@ -5,10 +5,13 @@ use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, NameErr
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, hostname::PageIds, time_from_sql, to_json};
-use crate::certificate::{
-    CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, chain::split_der,
-    details::CertificateDetails,
+use super::{Connection, StoreError, from_json, hostname::PageIds, time_from_sql, to_json};
+use crate::{
+    certificate::{
+        CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, Sighted,
+        chain::split_der, details::CertificateDetails,
+    },
+    watch::pop_set::PopSet,
 };
 
 /// Keeps a certificate in the place of the hostname's other one with its type of key.
@@ -32,8 +35,8 @@ pub(crate) async fn put(
     sqlx::query(
         "INSERT INTO certificate \
          (hostname_id, key_type, issuer, fingerprint, not_before, not_after, renew_at, chain, \
-          spki_sha256, created_at, authority, ari_id, advice, polled_at, poll_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          spki_sha256, created_at, authority, ari_id, advice, polled_at, poll_at, look_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(hostname.0)
     .bind(key_type_to_sql(certificate.key_type))
@@ -50,6 +53,7 @@ pub(crate) async fn put(
     .bind(source.and_then(|source| source.advice.as_ref()).map(to_json).transpose()?)
     .bind(source.and_then(|source| source.advice.as_ref()).map(|_| now.unix_timestamp()))
     .bind(source.and_then(|source| source.poll_at).map(OffsetDateTime::unix_timestamp))
+    .bind(now.unix_timestamp())
     .execute(&mut *on)
     .await
     .map_err(StoreError::on("keep a certificate"))?;
@@ -121,10 +125,10 @@ pub(crate) async fn inherit(
     sqlx::query(
         "INSERT INTO certificate (hostname_id, key_type, issuer, fingerprint, not_before, \
              not_after, renew_at, chain, spki_sha256, created_at, authority, ari_id, advice, \
-             polled_at, poll_at) \
+             polled_at, poll_at, shown_at, shown_by, look_at) \
          SELECT ?2, key_type, iif(issuer = 1, 2, issuer), fingerprint, not_before, not_after, \
              renew_at, chain, spki_sha256, created_at, authority, ari_id, advice, polled_at, \
-             poll_at FROM certificate \
+             poll_at, shown_at, shown_by, look_at FROM certificate \
          WHERE hostname_id = ?1 AND NOT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = ?2) \
          AND EXISTS (SELECT 1 FROM certificate_key AS own WHERE own.hostname_id = ?1 \
              AND own.key_type = certificate.key_type \
@@ -209,7 +213,7 @@ const SUMMARY: &str = "SELECT hostname_id, key_type, issuer, fingerprint, not_be
      created_at, chain, (SELECT group_concat(name, ' ') FROM certificate_key AS own \
      WHERE own.hostname_id = certificate.hostname_id AND own.key_type = certificate.key_type \
      AND EXISTS (SELECT 1 FROM held_name AS held WHERE held.name = own.name \
-                 AND held.hostname_id = own.hostname_id)) \
+                 AND held.hostname_id = own.hostname_id)), shown_at, shown_by, missed \
      FROM certificate";
 
 /// The chain of a hostname's certificate with this type of key, the leaf first.
@@ -324,6 +328,8 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
     let fingerprint =
         fingerprint.try_into().map_err(|_| StoreError::Corrupt("certificate fingerprint"))?;
     let details = CertificateDetails::read(row.get(7));
+    let misses = row.get::<Option<&str>, _>(11).map(|misses| from_json(misses, "looks at PoPs"));
+    let misses = misses.transpose()?;
     let names: Option<&str> = row.get(8);
     let serves = names.unwrap_or_default().split_whitespace().map(str::parse).collect();
     let serves: Result<Vec<HostPattern>, NameError> = serves;
@@ -342,17 +348,22 @@ fn read_summary(row: &SqliteRow) -> Result<CertificateSummary, StoreError> {
         details: details.ok_or(StoreError::Corrupt("certificate"))?,
         serves: serves.map_err(|_| StoreError::Corrupt("certificate's name"))?,
         created_at: time_from_sql(row.get(6))?,
+        sighted: Sighted {
+            at: row.get::<Option<i64>, _>(9).map(time_from_sql).transpose()?,
+            by: PopSet::from_stored(row.get::<Option<&[u8]>, _>(10).unwrap_or_default()),
+            misses: misses.unwrap_or_default(),
+        },
     })
 }
 
-fn key_type_from_sql(number: i64) -> KeyType {
+pub(super) fn key_type_from_sql(number: i64) -> KeyType {
     match number {
         0 => KeyType::Ecdsa,
         _ => KeyType::Rsa,
     }
 }
 
-fn key_type_to_sql(key_type: KeyType) -> i64 {
+pub(super) fn key_type_to_sql(key_type: KeyType) -> i64 {
     match key_type {
         KeyType::Ecdsa => 0,
         KeyType::Rsa => 1,

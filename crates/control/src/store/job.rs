@@ -309,13 +309,14 @@ pub(crate) async fn due_after(
 /// What open jobs there are.
 pub(crate) async fn backlog(on: &mut Connection) -> Result<Backlog, StoreError> {
     let row = sqlx::query(
-        "SELECT (SELECT count(*) FROM job WHERE state = 0 AND issuer = ?1), \
-                (SELECT count(*) FROM job WHERE state = 0 AND issuer = ?2), \
-                (SELECT min(created_at) FROM job WHERE state = 0 AND issuer IN (0, 1)), \
+        "SELECT (SELECT count FROM tally WHERE kind = 'job' AND label = 3), \
+                (SELECT sum(count) FROM tally WHERE kind = 'job' AND label < 3), \
+                (SELECT min(first) FROM ( \
+                     SELECT min(created_at) AS first FROM job WHERE state = 0 AND issuer = 0 \
+                     UNION ALL \
+                     SELECT min(created_at) FROM job WHERE state = 0 AND issuer = 1)), \
                 (SELECT count(*) FROM job WHERE leased_until IS NOT NULL)",
     )
-    .bind(issuer_to_sql(JobIssuer::Internal))
-    .bind(issuer_to_sql(JobIssuer::Agents))
     .fetch_one(on)
     .await
     .map_err(StoreError::on("count jobs"))?;

@@ -13,6 +13,7 @@ use crate::token::{PopId, SecretHash};
 /// A PoP of the fleet.
 #[derive(Clone, Debug)]
 pub struct Pop {
+    pub(crate) id: PopId,
     /// Its name.
     pub name: String,
     /// The public addresses that customers' DNS leads to.
@@ -128,7 +129,7 @@ pub(crate) async fn name(on: &mut Connection, id: PopId) -> Result<Option<String
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     let rows = sqlx::query(
         "SELECT name, addresses, created_at, epoch, applied, state, rejected, pop_ack.seen_at, \
-         traffic, pop.seen_at \
+         traffic, pop.seen_at, pop.id \
          FROM pop LEFT JOIN pop_ack ON pop_ack.pop_id = pop.id ORDER BY name",
     )
     .fetch_all(on)
@@ -207,6 +208,7 @@ fn read(row: &SqliteRow) -> Result<Pop, StoreError> {
     let addresses: &str = row.get(1);
     let addresses: Result<Vec<IpAddr>, _> = addresses.split_whitespace().map(str::parse).collect();
     Ok(Pop {
+        id: PopId(row.get(10)),
         name: row.get(0),
         addresses: addresses.map_err(|_| StoreError::Corrupt("PoP address"))?,
         traffic: match row.get::<i64, _>(8) {

@@ -64,3 +64,5 @@ mod upload_refusals;
 mod verification;
 #[cfg(test)]
 mod verification_backlog;
+#[cfg(test)]
+mod watch;

@@ -3,7 +3,7 @@
 pub(crate) mod responder;
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     path::Path,
     sync::LazyLock,
     time::{Duration, Instant},
@@ -53,6 +53,8 @@ pub(crate) fn config(dir: &Path, changes: Value) -> ControlConfig {
         "api": {"listen": "127.0.0.1:0"},
         "state": {"directory": "state"},
         "keys": {"group_public_key_file": "group.pub"},
+        // Tests' PoPs read the feed, and serve nothing.
+        "watch": {"handshakes": false},
         "origins": {"allow_networks": ["127.0.0.0/8"]},
         // Nobody answers there: what is pending stays so, and a check takes its whole time.
         "dns": {"resolvers": [SILENT.local_addr().unwrap()]},
@@ -165,8 +167,11 @@ impl Plane {
     }
 
     pub(crate) async fn pop(&self, name: &str) -> Pop {
-        let addresses = ["192.0.2.1".parse().unwrap()];
-        let enrolment = admin::add_pop(&self.config, name, &addresses).await.unwrap();
+        self.pop_at(name, "192.0.2.1".parse().unwrap()).await
+    }
+
+    pub(crate) async fn pop_at(&self, name: &str, address: IpAddr) -> Pop {
+        let enrolment = admin::add_pop(&self.config, name, &[address]).await.unwrap();
         Pop { enrolment, client: self.client.clone(), base: self.url("") }
     }
 }

@@ -196,9 +196,13 @@ allow_networks = [\"{LOOPBACK}\"]
 [dns]
 resolvers = [\"{LOOPBACK}:{}\"]
 zone_servers = false
+
+[watch]
+port = {}
 {}",
         ports.api,
         ports.dns,
+        ports.https,
         issuer.control_section(ports)
     )
 }

@@ -2,7 +2,7 @@ use landfall_model::{Fingerprint, HostnameId, KeyType};
 
 use super::*;
 use crate::{
-    certificate::details::CertificateDetails,
+    certificate::{Sighted, details::CertificateDetails},
     store::job::{JobId, JobIssuer},
 };
 
@@ -21,6 +21,7 @@ fn certificate(issuer: CertificateIssuer, left: Duration) -> CertificateSummary 
         details: CertificateDetails::default(),
         serves: Vec::new(),
         created_at: NOW,
+        sighted: Sighted::default(),
     }
 }
 
@@ -62,6 +63,7 @@ struct Case {
     job: Option<JobState>,
     certificates: Vec<CertificateSummary>,
     extent: Extent,
+    proof: Proof,
 }
 
 /// Active, held, and with nothing else.
@@ -73,14 +75,15 @@ fn active() -> Case {
         job: None,
         certificates: Vec::new(),
         extent: EVERYWHERE,
+        proof: Proof::Acknowledgement,
     }
 }
 
 fn state(case: &Case) -> CertificateState {
-    let Case { status, title, left_at, ref job, ref certificates, extent } = *case;
+    let Case { status, title, left_at, ref job, ref certificates, extent, proof } = *case;
     let deployment = Deployment { live: 0, total: 2, extent };
     let job = job.as_ref();
-    Situation { status, title, left_at, job, certificates, deployment, now: NOW }
+    Situation { status, title, left_at, job, certificates, deployment, proof, now: NOW }
         .certificate_state()
 }
 
@@ -156,6 +159,34 @@ fn with_a_certificate_its_end_and_the_pops_decide() {
     ];
     for (index, (case, expected)) in table.iter().enumerate() {
         assert_eq!(state(case), *expected, "case {index}");
+    }
+}
+
+#[test]
+fn where_handshakes_count_each_certificate_has_to_be_seen_in_time() {
+    use CertificateState as State;
+    let seen = |own: CertificateSummary| CertificateSummary {
+        sighted: Sighted { at: Some(NOW), ..Sighted::default() },
+        ..own
+    };
+    let minutes_old = |minutes, own: CertificateSummary| CertificateSummary {
+        created_at: NOW - Duration::minutes(minutes),
+        ..own
+    };
+    let table = [
+        (vec![internal(60)], State::PendingDeployment),
+        (vec![minutes_old(14, uploaded(60))], State::PendingDeployment),
+        (vec![minutes_old(16, uploaded(60))], State::DeploymentTimedOut),
+        (vec![seen(minutes_old(16, uploaded(60)))], State::Active),
+        (vec![seen(uploaded(29))], State::PendingExpiration),
+        (vec![seen(uploaded(60)), minutes_old(16, uploaded(61))], State::DeploymentTimedOut),
+        (vec![seen(uploaded(60)), inherited(60)], State::Active),
+    ];
+    for (index, (certificates, expected)) in table.into_iter().enumerate() {
+        let case = Case { certificates, proof: Proof::Handshake, ..active() };
+        assert_eq!(state(&case), expected, "case {index}");
+        let case = Case { extent: Extent::Partial(NOW), ..case };
+        assert_eq!(state(&case), State::PendingDeployment, "case {index}, not everywhere");
     }
 }
 

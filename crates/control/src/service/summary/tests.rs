@@ -7,10 +7,10 @@ use time::Duration;
 
 use super::*;
 use crate::{
-    certificate::{CertificateSummary, details::CertificateDetails},
+    certificate::{CertificateSummary, Sighted, details::CertificateDetails},
     hostname::{
         HostnameOrigin, Issuance, ManagedHostname, Metadata,
-        deployment::{Fleet, Publication, Published},
+        deployment::{Fleet, Proof, Publication, Published},
         wish::CertificateWish,
     },
     store::{
@@ -18,6 +18,7 @@ use crate::{
         pop::{Pop, PopAck, Traffic},
         verification::VerificationState,
     },
+    token::PopId,
     verification::Lane,
 };
 
@@ -33,6 +34,7 @@ fn view(applied: u64) -> HostnameView {
         seen_at: NOW,
     };
     let pop = Pop {
+        id: PopId(1),
         name: "fra1".to_owned(),
         addresses: Vec::new(),
         traffic: Traffic::On,
@@ -41,7 +43,8 @@ fn view(applied: u64) -> HostnameView {
         ack: Some(ack),
     };
     let unhealthy_after = std::time::Duration::from_secs(120);
-    let fleet = Fleet { at: NOW, epoch: Epoch(1), pops: vec![pop], unhealthy_after };
+    let proof = Proof::Acknowledgement;
+    let fleet = Fleet { at: NOW, epoch: Epoch(1), pops: vec![pop], unhealthy_after, proof };
     let record = Publication { id: "hostname/a".to_owned(), revision: Revision(5), at: NOW };
     HostnameView {
         hostname: ManagedHostname {
@@ -87,6 +90,7 @@ fn with(issuer: CertificateIssuer, days: i64, applied: u64) -> HostnameView {
         details: CertificateDetails::default(),
         serves: Vec::new(),
         created_at: NOW,
+        sighted: Sighted::default(),
     };
     HostnameView { certificates: vec![certificate], ..view(applied) }
 }

@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::{
     hostname::{
         certificate_state::{DEPLOYMENT_TIME, EXPIRATION_NOTICE, QUICK_ATTEMPTS},
-        deployment::Fleet,
+        deployment::{Fleet, Proof},
     },
     store::{pop::PopActivity, to_sql},
 };
@@ -34,6 +34,9 @@ pub(super) const CERTIFICATE: &str = "(SELECT CASE \
          THEN 'holding_deployment' \
      WHEN fleet.applied IS NULL OR record.revision IS NULL THEN 'pending_deployment' \
      WHEN record.revision <= fleet.applied AND record.rejected = 0 THEN CASE \
+         WHEN fleet.by_handshake AND unseen.since + fleet.deployment_time < fleet.now \
+              THEN 'deployment_timed_out' \
+         WHEN fleet.by_handshake AND unseen.since IS NOT NULL THEN 'pending_deployment' \
          WHEN first.not_after - fleet.now \
                   < min(fleet.notice, (first.not_after - first.not_before) / 3.0) \
               AND (first.issuer NOT IN (0, 3) OR gone.left_at IS NOT NULL) THEN 'pending_expiration' \
@@ -43,6 +46,8 @@ pub(super) const CERTIFICATE: &str = "(SELECT CASE \
      FROM (SELECT 1) \
      LEFT JOIN (SELECT not_before, not_after, issuer FROM certificate \
           WHERE hostname_id = hostname.id AND issuer <> 2 ORDER BY not_after, key_type LIMIT 1) AS first \
+     LEFT JOIN (SELECT max(created_at) AS since FROM certificate \
+          WHERE hostname_id = hostname.id AND issuer <> 2 AND shown_at IS NULL) AS unseen \
      LEFT JOIN (SELECT left_at FROM verification WHERE hostname_id = hostname.id) AS gone \
      LEFT JOIN (SELECT attempts FROM job WHERE hostname_id = hostname.id AND state = 0) AS open \
      LEFT JOIN (SELECT max(feed_record.revision) AS revision, max(changed_at) AS changed_at, \
@@ -66,7 +71,8 @@ pub(super) fn begin(select: &str, fleet: &Fleet) -> QueryBuilder<Sqlite> {
     let rejected = active().filter_map(|pop| ack(&pop)).flat_map(|ack| ack.rejected);
     let rejected: Vec<String> = rejected.map(|own| own.id).collect();
     let mut query = QueryBuilder::new(
-        "WITH fleet (now, applied, rejected, quick_attempts, deployment_time, notice) AS (SELECT ",
+        "WITH fleet (now, applied, rejected, quick_attempts, deployment_time, notice, \
+         by_handshake) AS (SELECT ",
     );
     let mut values = query.separated(", ");
     values.push_bind(fleet.at.unix_timestamp());
@@ -75,6 +81,7 @@ pub(super) fn begin(select: &str, fleet: &Fleet) -> QueryBuilder<Sqlite> {
     values.push_bind(i64::from(QUICK_ATTEMPTS));
     values.push_bind(DEPLOYMENT_TIME.whole_seconds());
     values.push_bind(EXPIRATION_NOTICE.whole_seconds());
+    values.push_bind(fleet.proof == Proof::Handshake);
     query.push(") ").push(select).push(" FROM hostname CROSS JOIN fleet");
     query
 }

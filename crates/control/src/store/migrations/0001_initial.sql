@@ -74,6 +74,9 @@ CREATE TABLE hostname (
     -- Counts changes; entity tags are made of it.
     version         INTEGER NOT NULL DEFAULT 1,
     created_at      INTEGER NOT NULL,
+    -- When it became active last, and when a PoP was first seen to serve it, both in milliseconds.
+    activated_ms    INTEGER,
+    served_ms       INTEGER,
     UNIQUE (property_id, name)
 ) STRICT;
 CREATE INDEX hostname_property ON hostname (property_id, id);
@@ -83,6 +86,15 @@ CREATE INDEX hostname_name ON hostname (name);
 CREATE INDEX hostname_claimed ON hostname (property_id) WHERE claimed = 1;
 CREATE TRIGGER hostname_added AFTER INSERT ON hostname
 BEGIN UPDATE property SET hostnames = hostnames + 1 WHERE id = NEW.property_id; END;
+CREATE TRIGGER hostname_added_active AFTER INSERT ON hostname WHEN NEW.status = 1
+BEGIN
+    UPDATE hostname SET activated_ms = cast(unixepoch('subsec') * 1000 AS INTEGER) WHERE id = NEW.id;
+END;
+CREATE TRIGGER hostname_activated AFTER UPDATE OF status ON hostname
+WHEN NEW.status = 1 AND OLD.status <> 1
+BEGIN
+    UPDATE hostname SET activated_ms = cast(unixepoch('subsec') * 1000 AS INTEGER) WHERE id = NEW.id;
+END;
 CREATE TRIGGER hostname_deleted AFTER DELETE ON hostname
 BEGIN UPDATE property SET hostnames = hostnames - 1 WHERE id = OLD.property_id; END;
 
@@ -303,6 +315,40 @@ CREATE INDEX job_deadline ON job (choice, deadline)
     WHERE state = 0 AND issuer = 0 AND leased_until IS NULL AND deadline IS NOT NULL;
 CREATE INDEX job_leased ON job (leased_until) WHERE leased_until IS NOT NULL;
 
+-- How many there are of what there may be a million of, kept by triggers: nobody counts rows.
+CREATE TABLE tally (
+    -- 'job': open ones, by `lane`, 3: of the internal CA. 'certificate': by `issuer`.
+    kind  TEXT    NOT NULL,
+    label INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (kind, label)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tally (kind, label, count)
+VALUES ('job', 0, 0), ('job', 1, 0), ('job', 2, 0), ('job', 3, 0),
+       ('certificate', 0, 0), ('certificate', 1, 0), ('certificate', 2, 0), ('certificate', 3, 0);
+
+CREATE TRIGGER job_opened AFTER INSERT ON job WHEN NEW.state = 0
+BEGIN
+    UPDATE tally SET count = count + 1
+    WHERE kind = 'job' AND label = iif(NEW.issuer = 1, 3, NEW.lane);
+END;
+CREATE TRIGGER job_ended AFTER UPDATE OF state ON job WHEN OLD.state = 0 AND NEW.state <> 0
+BEGIN
+    UPDATE tally SET count = count - 1
+    WHERE kind = 'job' AND label = iif(OLD.issuer = 1, 3, OLD.lane);
+END;
+CREATE TRIGGER job_moved AFTER UPDATE OF lane ON job
+WHEN OLD.state = 0 AND NEW.state = 0 AND OLD.issuer = 0 AND NEW.lane <> OLD.lane
+BEGIN
+    UPDATE tally SET count = count + iif(label = NEW.lane, 1, -1)
+    WHERE kind = 'job' AND label IN (OLD.lane, NEW.lane);
+END;
+CREATE TRIGGER job_removed AFTER DELETE ON job WHEN OLD.state = 0
+BEGIN
+    UPDATE tally SET count = count - 1
+    WHERE kind = 'job' AND label = iif(OLD.issuer = 1, 3, OLD.lane);
+END;
+
 -- What attempts of agents came to: the newest of each hostname.
 CREATE TABLE attempt (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -445,13 +491,33 @@ CREATE TABLE certificate (
     chain        BLOB    NOT NULL,
     spki_sha256  BLOB    NOT NULL,
     created_at   INTEGER NOT NULL,
+    -- When a handshake with a PoP first showed it, and which PoPs have: bit n for the PoP with the id n.
+    shown_at     INTEGER,
+    shown_by     BLOB,
+    -- When PoPs are looked at for it next, null: not; and how many looks in a row brought nothing new.
+    look_at      INTEGER,
+    looks        INTEGER NOT NULL DEFAULT 0,
+    -- JSON: what some PoPs showed in its place at the last look.
+    missed       TEXT,
     PRIMARY KEY (hostname_id, key_type)
 ) STRICT;
+CREATE INDEX certificate_end ON certificate (not_after);
+CREATE INDEX certificate_look ON certificate (look_at) WHERE look_at IS NOT NULL;
 CREATE INDEX certificate_renewal ON certificate (renew_at) WHERE renew_at IS NOT NULL;
 CREATE INDEX certificate_poll ON certificate (poll_at) WHERE poll_at IS NOT NULL;
 
+-- What was served to nobody for want of a name is looked for once there is one.
+CREATE TRIGGER name_held_with_certificate AFTER INSERT ON held_name
+BEGIN
+    UPDATE certificate SET look_at = unixepoch(), looks = 0
+    WHERE hostname_id = NEW.hostname_id AND shown_at IS NULL;
+END;
 CREATE TRIGGER hostname_certificate_kept AFTER INSERT ON certificate
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = NEW.hostname_id; END;
+CREATE TRIGGER certificate_kept AFTER INSERT ON certificate
+BEGIN UPDATE tally SET count = count + 1 WHERE kind = 'certificate' AND label = NEW.issuer; END;
+CREATE TRIGGER certificate_removed AFTER DELETE ON certificate
+BEGIN UPDATE tally SET count = count - 1 WHERE kind = 'certificate' AND label = OLD.issuer; END;
 CREATE TRIGGER hostname_certificate_removed AFTER DELETE ON certificate
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
 

@@ -12,12 +12,13 @@ use crate::{
     call::Call,
     hostname::{
         certificate_state::{CertificateState, PublicStatus, Situation},
-        deployment::Published,
+        deployment::{Proof, Published},
     },
     store::{
         self, Store,
         pop::{Pop, PopAck, Traffic},
     },
+    token::PopId,
 };
 
 const REJECTED: i64 = 7;
@@ -100,11 +101,14 @@ async fn add_certificates(
 ) {
     for (issuer, key_type, days) in certificates {
         let insert = "INSERT INTO certificate (hostname_id, key_type, issuer, fingerprint, \
-                      not_before, not_after, chain, spki_sha256, created_at) \
-                      VALUES (?, ?, ?, zeroblob(32), ?, ?, ?, x'00', 0)";
+                      not_before, not_after, chain, spki_sha256, created_at, shown_at) \
+                      VALUES (?, ?, ?, zeroblob(32), ?, ?, ?, x'00', ?, ?)";
+        // Seen or not, and for how long.
+        let (seen, age) = (id % 2, [9, 9_000][usize::from(id % 4 < 2)]);
         let end = NOW + days * DAY;
         let query = sqlx::query(insert).bind(id).bind(key_type).bind(issuer);
         let query = query.bind(end - 90 * DAY).bind(end).bind(chain);
+        let query = query.bind(NOW - age).bind((seen == 0).then_some(NOW));
         query.execute(&mut *on).await.unwrap();
     }
 }
@@ -146,7 +150,7 @@ async fn fill(store: &Store) -> (i64, Vec<i64>) {
     (id, rejected)
 }
 
-fn fleet(ids: &[i64], seen_at: Option<i64>) -> Fleet {
+fn fleet(ids: &[i64], seen_at: Option<i64>, proof: Proof) -> Fleet {
     let rejected = |id: &i64| Rejected {
         id: format!("hostname/n{id}.customer.test"),
         revision: Revision(0),
@@ -160,6 +164,7 @@ fn fleet(ids: &[i64], seen_at: Option<i64>) -> Fleet {
         seen_at: at(NOW),
     };
     let pop = Pop {
+        id: PopId(1),
         name: "pop".to_owned(),
         addresses: Vec::new(),
         traffic: Traffic::On,
@@ -168,7 +173,7 @@ fn fleet(ids: &[i64], seen_at: Option<i64>) -> Fleet {
         ack: Some(ack),
     };
     let unhealthy_after = Duration::from_secs(60);
-    Fleet { at: at(NOW), epoch: Epoch(1), pops: vec![pop], unhealthy_after }
+    Fleet { at: at(NOW), epoch: Epoch(1), pops: vec![pop], unhealthy_after, proof }
 }
 
 /// Both statuses of a hostname as they are decided.
@@ -191,6 +196,7 @@ async fn decided(
         job: job.as_ref(),
         certificates: &certificates,
         deployment: published.deployment(),
+        proof: fleet.proof,
         now: fleet.at,
     };
     (PublicStatus::of(hostname.status, left_at), situation.certificate_state())
@@ -215,8 +221,13 @@ async fn filters_find_what_is_decided_to_be_in_a_state() {
     let (ids, rejected) = fill(&store).await;
     let mut on = store.read().await.unwrap();
     let mut seen = BTreeSet::new();
-    for seen_at in [Some(NOW), None] {
-        let fleet = Arc::new(fleet(&rejected, seen_at));
+    let fleets = [
+        (Some(NOW), Proof::Acknowledgement),
+        (Some(NOW), Proof::Handshake),
+        (None, Proof::Handshake),
+    ];
+    for (seen_at, proof) in fleets {
+        let fleet = Arc::new(fleet(&rejected, seen_at, proof));
         let mut expected = Vec::new();
         for id in 1..=ids {
             expected.push((id, decided(&mut on, HostnameId(id), &fleet).await));
