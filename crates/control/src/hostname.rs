@@ -1,6 +1,7 @@
 //! A hostname as the control plane keeps it, and what its name means for others.
 
 pub(crate) mod certificate_state;
+pub(crate) mod delegation;
 pub(crate) mod deployment;
 pub(crate) mod metadata;
 pub(crate) mod ownership;

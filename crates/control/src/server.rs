@@ -96,6 +96,7 @@ impl Control {
             watch: Arc::new(Watch::new(config.watch, watch)),
             group: state.group,
             system_domain: config.system_domain.clone(),
+            challenge_zone: config.challenge_zone.as_ref().map(|own| own.zone.hostname.clone()),
             issuance: config.issuance,
             origins: config.origins.clone(),
             limits: config.limits,

@@ -69,6 +69,8 @@ pub(crate) struct Service {
     pub(crate) agents: Arc<AgentRules>,
     pub(crate) group: GroupPublicKey,
     pub(crate) system_domain: Hostname,
+    /// The zone that `_acme-challenge` of hostnames leads to, where there is one.
+    pub(crate) challenge_zone: Option<Hostname>,
     pub(crate) issuance: IssuancePolicy,
     pub(crate) origins: OriginPolicy,
     /// How long a PoP may ask for nothing before it is unhealthy.

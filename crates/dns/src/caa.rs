@@ -4,7 +4,7 @@ mod issuer;
 
 use futures_util::{StreamExt, stream};
 use hickory_resolver::proto::rr::{Name, RData, RecordType, rdata::CAA};
-use landfall_model::HostPattern;
+use landfall_model::{ChallengeMethod, HostPattern};
 
 use crate::{
     CaIdentity, CaaEvidence, CaaVerdict, LookupOutcome,
@@ -93,16 +93,17 @@ async fn records(asker: &Asker<'_>, name: Name) -> CaaSet {
 
 /// What the records say of our CAs.
 pub(crate) fn evidence(set: &CaaSet, name: &HostPattern, cas: &[CaIdentity]) -> CaaEvidence {
-    let (found_at, records, verdict) = match set {
-        CaaSet::Absent => (None, Vec::new(), CaaVerdict::Permitted),
-        CaaSet::Failed { at } => (Some(at.clone()), Vec::new(), CaaVerdict::Failed),
+    let (found_at, shown, verdict, methods) = match set {
+        CaaSet::Absent => (None, Vec::new(), CaaVerdict::Permitted, None),
+        CaaSet::Failed { at } => (Some(at.clone()), Vec::new(), CaaVerdict::Failed, None),
         CaaSet::Found { at, records } => {
             let shown = records.iter().take(MAX_SHOWN).map(shown_record).collect();
-            (Some(at.clone()), shown, judge(records, name, cas))
+            let verdict = judge(records, name, cas);
+            (Some(at.clone()), shown, verdict, methods_left(records, name, cas))
         }
     };
     let verdict = if cas.is_empty() { CaaVerdict::NotJudged } else { verdict };
-    CaaEvidence { found_at, records, verdict }
+    CaaEvidence { found_at, records: shown, verdict, methods }
 }
 
 fn judge(records: &[CAA], name: &HostPattern, cas: &[CaIdentity]) -> CaaVerdict {
@@ -113,6 +114,25 @@ fn judge(records: &[CAA], name: &HostPattern, cas: &[CaIdentity]) -> CaaVerdict 
         Relevant::Records(records) if records.iter().any(admits) => CaaVerdict::Permitted,
         Relevant::Records(_) | Relevant::Unknown => CaaVerdict::Forbidden,
     }
+}
+
+/// The methods that records which admit one of our CAs leave; none where one of them leaves all.
+fn methods_left(
+    records: &[CAA],
+    name: &HostPattern,
+    cas: &[CaIdentity],
+) -> Option<Vec<ChallengeMethod>> {
+    let Relevant::Records(records) = relevant(records, name) else { return None };
+    let admits =
+        |record: &&&CAA| cas.iter().any(|ca| ca.domains.iter().any(|own| names(record, own)));
+    let mut left = Vec::new();
+    for record in records.iter().filter(admits) {
+        left.extend(issuer::methods_of(record)?);
+    }
+    left.sort_unstable();
+    left.dedup();
+    // Without any that admits us, who may issue is in question, and not how.
+    (!left.is_empty()).then_some(left)
 }
 
 /// The records that say who may issue for a name.

@@ -1,6 +1,7 @@
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use landfall_model::HostPattern;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
@@ -12,8 +13,22 @@ use crate::{
     zone::Zones,
 };
 
+/// What was seen of the record by which an owner leaves DNS challenges to us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DelegationEvidence {
+    /// The CNAME's name, without a trailing dot.
+    pub name: String,
+    /// Where it should lead.
+    pub target: String,
+    /// Whether it does.
+    #[serde(flatten)]
+    pub delegation: Delegation,
+}
+
 /// Whether `_acme-challenge` of a name leads to where its challenges are answered (RFC 8555 section 8.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "delegation")]
 pub enum Delegation {
     /// It does.
     Present,
@@ -61,7 +76,7 @@ impl Verifier {
     /// without `*.`) pass `target`, within the configured time. What a resolver remembers is not held
     /// against a name: the zone's own servers are asked where they may be.
     pub async fn challenge_delegation(&self, name: &HostPattern, target: &str) -> Delegation {
-        let question = absolute(&format!("_acme-challenge.{}", name.base()));
+        let question = absolute(&challenge_name(name));
         let (Some(question), Some(target)) = (question, absolute(target)) else {
             return Delegation::Absent;
         };
@@ -92,6 +107,12 @@ impl Verifier {
         });
         join_all(looks).await.into_iter().flatten().collect()
     }
+}
+
+/// Where the TXT records of a name's challenges are looked for, without a trailing dot (RFC 8555 section
+/// 8.4). A wildcard's are the same as those of the name that it is below.
+pub fn challenge_name(name: &HostPattern) -> String {
+    format!("_acme-challenge.{}", name.base())
 }
 
 async fn look(asker: &Asker<'_>, name: &Name) -> Way {

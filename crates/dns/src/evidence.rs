@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use landfall_model::{HostPattern, Hostname};
+use landfall_model::{ChallengeMethod, HostPattern, Hostname};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+use crate::DelegationEvidence;
 
 /// Everything that one verification saw, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Evidence {
     pub zone: Option<ZoneEvidence>,
     /// Which CAs may issue.
     pub caa: CaaEvidence,
+    /// Whether the name's DNS challenges are left to us, where there is a zone for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<DelegationEvidence>,
     /// Records that contradict each other or that were forgotten.
     pub conflicts: Vec<Conflict>,
     /// What it comes down to.
@@ -132,6 +137,10 @@ pub struct CaaEvidence {
     pub records: Vec<String>,
     /// Whether one of our CAs may issue.
     pub verdict: CaaVerdict,
+    /// The methods of proof that the records leave to our CAs (RFC 8657 section 4); none where they leave
+    /// all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<ChallengeMethod>>,
 }
 
 /// Whether one of our CAs may issue.

@@ -27,7 +27,7 @@ mod zone;
 
 pub use caa::{CaaAnswer, Issuer};
 pub use config::{DnsConfig, DnsError, ZoneServers, canonical_resolver};
-pub use delegation::Delegation;
+pub use delegation::{Delegation, DelegationEvidence, challenge_name};
 pub use evidence::{
     AddressEvidence, AddressOwner, CaaEvidence, CaaVerdict, Conflict, DomainValidation, Evidence,
     Finding, HttpTokenEvidence, HttpTokenSlug, LookupEvidence, LookupOutcome, TxtTokenEvidence,

@@ -72,6 +72,7 @@ impl Findings<'_> {
             validation: self.validation(),
             conflicts,
             caa: self.caa,
+            challenge: None,
         }
     }
 

@@ -35,6 +35,8 @@ pub enum Port80 {
 pub enum Records {
     /// In a zone of ours, which `_acme-challenge` leads to.
     Ours,
+    /// In a zone of ours, once `_acme-challenge` leads to it; until then in the owner's zone, by hand.
+    Undelegated,
     /// Nowhere but in the owner's zone, by hand.
     Owners,
 }
@@ -76,7 +78,14 @@ pub enum NoMethod {
 pub fn methods(evidence: &Evidence<'_>) -> Result<Vec<ChallengeMethod>, NoMethod> {
     use ChallengeMethod::{Dns01, Http01, TlsAlpn01};
     let has_wildcard = evidence.names.iter().any(|name| matches!(name, HostPattern::Wildcard(_)));
-    let has_records = evidence.records == Records::Ours || evidence.wish == Wish::Txt;
+    let has_records = match evidence.records {
+        Records::Ours => true,
+        Records::Undelegated => evidence.wish == Wish::Txt,
+        // By hand for every renewal: only where nothing else will do.
+        Records::Owners => {
+            evidence.wish == Wish::Txt || has_wildcard || evidence.fixed == Some(Dns01)
+        }
+    };
     let mut methods = match evidence.wish {
         _ if has_wildcard => vec![Dns01],
         Wish::Any => vec![Http01, TlsAlpn01, Dns01],
@@ -134,6 +143,7 @@ mod tests {
         let wildcard = Evidence { names: &names, ..NOTHING };
         let plain = Evidence { names: &names[..1], ..NOTHING };
         let delegated = Evidence { records: Records::Ours, ..plain };
+        let undelegated = Evidence { records: Records::Undelegated, ..plain };
         let cases: Vec<(Evidence<'_>, Result<&[ChallengeMethod], NoMethod>)> = vec![
             (plain, Ok(&[Http01, TlsAlpn01])),
             (delegated, Ok(&[Http01, TlsAlpn01, Dns01])),
@@ -144,7 +154,10 @@ mod tests {
             (Evidence { wish: Wish::Http, ..delegated }, Ok(&[Http01])),
             (Evidence { wish: Wish::Txt, ..plain }, Ok(&[Dns01])),
             (Evidence { fixed: Some(TlsAlpn01), ..delegated }, Ok(&[TlsAlpn01])),
-            (Evidence { fixed: Some(Dns01), ..plain }, Err(NoMethod::NeedsRecord)),
+            (Evidence { fixed: Some(Dns01), ..undelegated }, Err(NoMethod::NeedsRecord)),
+            (Evidence { fixed: Some(Dns01), ..plain }, Ok(&[Dns01])),
+            (undelegated, Ok(&[Http01, TlsAlpn01])),
+            (Evidence { wish: Wish::Txt, ..undelegated }, Ok(&[Dns01])),
             (
                 Evidence { fixed: Some(Dns01), wish: Wish::Http, ..delegated },
                 Err(NoMethod::FixedOtherwise(Dns01)),
@@ -152,7 +165,11 @@ mod tests {
             (Evidence { caa: Some(&[Dns01]), ..delegated }, Ok(&[Dns01])),
             (Evidence { caa: Some(&[Dns01]), ..plain }, Err(NoMethod::ForbiddenByCaa)),
             (Evidence { caa: Some(&[]), ..plain }, Err(NoMethod::ForbiddenByCaa)),
-            (wildcard, Err(NoMethod::WildcardNeedsDns)),
+            (wildcard, Ok(&[Dns01])),
+            (
+                Evidence { records: Records::Undelegated, ..wildcard },
+                Err(NoMethod::WildcardNeedsDns),
+            ),
             (Evidence { records: Records::Ours, ..wildcard }, Ok(&[Dns01])),
             (Evidence { wish: Wish::Txt, ..wildcard }, Ok(&[Dns01])),
             (

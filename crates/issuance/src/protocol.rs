@@ -7,10 +7,10 @@
 //! [`LeaseState::Lost`], and changes nothing.
 
 use landfall_model::{
-    AuthorityName, Fence, HostnameId, JobId, Thumbprint,
+    AuthorityName, ChallengeMethod, Fence, HostnameId, JobId, Thumbprint,
     issuance::{
         Account, Assignment, Authority, IssuedCertificate, OpenOrder, PublishedChallenge,
-        RenewalAdvice,
+        RenewalAdvice, TxtRecord,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub const LEASE_PATH: &str = "/agent/v1/lease";
 pub const REPORT_PATH: &str = "/agent/v1/report";
 /// Where it goes when CAs want their certificates renewed: [`RenewalReport`] in, nothing out.
 pub const RENEWAL_PATH: &str = "/agent/v1/renewal";
+
+/// What is waited for, beside PoPs: that TXT records are published. No PoP is called so.
+pub const CHALLENGE_ZONE: &str = "the zone of challenges";
 
 /// The most tasks of one reply.
 pub const MAX_TASKS: u32 = 64;
@@ -131,7 +134,8 @@ pub enum News {
         url: String,
     },
     /// Challenges are to be answered at the edges and in the DNS, in the place of those that were said
-    /// before. The reply says which PoPs don't know of it yet; it is said again until all of them do.
+    /// before. The reply says which PoPs don't know of it yet, and whether the zone of challenges doesn't;
+    /// it is said again until all of them do.
     /// HTTP-01 is answered for every name of the job from then on: it needs nothing but the account.
     Validating {
         /// The account that orders.
@@ -154,6 +158,9 @@ pub enum News {
     Issued {
         /// They and their sealed keys.
         certificates: Vec<IssuedCertificate>,
+        /// How the names were proven.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<ChallengeMethod>,
     },
     /// The certificate was revoked. It ends the job.
     Revoked,
@@ -164,15 +171,6 @@ pub enum News {
     },
 }
 
-/// A TXT record that the hostname's owner is to make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxtRecord {
-    /// Its name, without a trailing dot.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-}
-
 /// What the control plane says to a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportReply {
@@ -181,7 +179,8 @@ pub struct ReportReply {
     /// To [`News::AccountMade`]: the account that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Account>,
-    /// To [`News::Validating`]: the names of active PoPs that have not applied it yet.
+    /// To [`News::Validating`]: the names of active PoPs that have not applied it yet, and
+    /// [`CHALLENGE_ZONE`] where TXT records are not published yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting_for: Vec<String>,
 }

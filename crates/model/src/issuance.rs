@@ -139,6 +139,11 @@ impl ChallengeMethod {
             Self::Dns01 => "dns-01",
         }
     }
+
+    /// Reads what [`Self::name`] writes.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Http01, Self::TlsAlpn01, Self::Dns01].into_iter().find(|own| own.name() == name)
+    }
 }
 
 /// A CA, as an agent needs it.
@@ -229,6 +234,10 @@ pub struct Assignment {
     /// An order of an earlier lease that may still be good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OpenOrder>,
+    /// The TXT records that the owner was asked for, for that order. While one of them is missing, nothing
+    /// is to be asked of the CA.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<TxtRecord>,
     /// Where the hostname's CNAME should lead.
     pub target: Hostname,
     /// Under which every property has its system hostname.
@@ -238,14 +247,26 @@ pub struct Assignment {
 }
 
 /// Who makes the TXT records of challenges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TxtRecords {
     /// The hostname's owner, by hand: they are shown, and the job rests until they are there.
     #[default]
     ByOwner,
     /// We: `_acme-challenge` leads into a zone of ours.
-    ByUs,
+    ByUs {
+        /// Where its CNAME leads, without a trailing dot.
+        target: String,
+    },
+}
+
+/// A TXT record that the hostname's owner is to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxtRecord {
+    /// Its name, without a trailing dot.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// An order at a CA that is not finished.
@@ -255,6 +276,13 @@ pub struct OpenOrder {
     pub url: String,
     /// What it is for.
     pub key_type: KeyType,
+    /// When it ends that is not done, where the CA says (RFC 8555 section 7.1.3).
+    #[serde(
+        default,
+        with = "time::serde::timestamp::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires: Option<OffsetDateTime>,
 }
 
 /// A challenge that the edges, or the DNS, must answer.

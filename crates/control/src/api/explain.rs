@@ -5,8 +5,8 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
 };
 use landfall_dns::Evidence;
-use landfall_issuance::protocol::TxtRecord;
 use landfall_model::Revision;
+use landfall_model::issuance::TxtRecord;
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;

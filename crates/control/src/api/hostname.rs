@@ -21,7 +21,7 @@ use super::{
     ownership::OwnershipBody,
     problem::Problem,
     property::property_id,
-    verification::{RecordBody, VerificationBody, status_reason},
+    verification::{ChallengeRecordBody, RecordBody, VerificationBody, status_reason},
 };
 use crate::{
     api_key::Caller,
@@ -67,6 +67,10 @@ pub(super) struct HostnameBody {
     /// The DNS record that makes it lead here; none for names under the system domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<RecordBody>,
+    /// The record that leaves the DNS challenges of its certificates to us, for good; missing where there is
+    /// no zone for them. Wildcards need it, or a TXT record for each certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge_record: Option<ChallengeRecordBody>,
     /// Where its verification stands; missing where none is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<VerificationBody>,
@@ -110,6 +114,7 @@ impl From<HostnameView> for HostnameBody {
         let certificate_state = view.certificate_state().name();
         let shown = view.shown();
         let record = view.required_record().map(RecordBody::from);
+        let challenge_record = ChallengeRecordBody::of(&view);
         let hostname = view.hostname;
         let (status, status_code) = match hostname.status {
             HostnameStatus::PendingValidation => ("PendingValidation", 0),
@@ -130,6 +135,7 @@ impl From<HostnameView> for HostnameBody {
             system_hostname: target.map(|name| name.to_string()),
             settings,
             record,
+            challenge_record,
             verification: view.verification.map(VerificationBody::from),
             certificate_state,
             certificates: view.certificates.iter().map(CertificateBody::from).collect(),

@@ -6,7 +6,7 @@ use axum::{
     Extension,
     extract::{Path, State, rejection::PathRejection},
 };
-use landfall_dns::{AddressKind, AddressRecord, Finding, RequiredKind, RequiredRecord};
+use landfall_dns::{AddressKind, AddressRecord, Delegation, Finding, RequiredKind, RequiredRecord};
 use landfall_model::{HostPattern, Hostname};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     call::Call,
-    hostname::{HostnameStatus, Title},
+    hostname::{HostnameStatus, Title, delegation::DelegationRecord},
     schema,
-    service::{ServiceError, VerificationError},
+    service::{HostnameView, ServiceError, VerificationError},
     store::verification::VerificationState,
 };
 
@@ -172,5 +172,40 @@ pub(super) fn status_reason(status: HostnameStatus) -> Option<&'static str> {
         HostnameStatus::PendingValidation | HostnameStatus::Active => None,
         HostnameStatus::GivenUp => Some("dns_not_verified"),
         HostnameStatus::TakenOver => Some("taken_over"),
+    }
+}
+
+/// A CNAME record that leaves DNS challenges to us (RFC 8555 section 8.4), to be copied as it is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChallengeRecord)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChallengeRecordBody {
+    /// Always `CNAME`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Its name.
+    #[schema(example = "_acme-challenge.www.customer.example")]
+    name: String,
+    /// Where it points.
+    #[schema(example = "0123456789abcdef0123456789abcdef.dcv.edge.example.net")]
+    target: String,
+    /// What the last verification saw: `present`, `absent`, `elsewhere` or `unclear`; missing where none
+    /// has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<&'static str>,
+}
+
+impl ChallengeRecordBody {
+    pub(super) fn of(view: &HostnameView) -> Option<Self> {
+        let DelegationRecord { name, target } = view.delegation.clone()?;
+        let evidence = view.verification.as_ref().and_then(|state| state.evidence.as_ref());
+        let seen = evidence.and_then(|evidence| evidence.challenge.as_ref());
+        let seen = seen.filter(|seen| seen.target == target).map(|seen| match seen.delegation {
+            Delegation::Present => "present",
+            Delegation::Absent => "absent",
+            Delegation::Elsewhere { .. } => "elsewhere",
+            Delegation::Unclear => "unclear",
+        });
+        Some(Self { kind: "CNAME", name, target, seen })
     }
 }

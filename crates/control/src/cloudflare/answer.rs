@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use landfall_dns::{CaaVerdict, Evidence, Finding};
+use landfall_dns::{CaaVerdict, Delegation, Evidence, Finding};
 use landfall_model::{
     CipherSuite, CustomOrigin, HostPattern, Origin, OriginHost, OriginName, Scheme, TlsVersion,
+    issuance::TxtRecord,
 };
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
@@ -13,10 +14,12 @@ use crate::{
     certificate::{CertificateIssuer, CertificateSummary, pem},
     hostname::{
         HostnameStatus, ManagedHostname, Title,
+        delegation::DelegationRecord,
         ownership::OwnershipTokens,
         wish::{BundleMethod, CertificateAuthority, Coverage, ValidationMethod},
     },
-    service::CustomHostname,
+    service::{CustomHostname, HostnameView},
+    store::job::JobStage,
 };
 
 /// A custom hostname.
@@ -66,8 +69,8 @@ struct SslAnswer {
     certificate_authority: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_csr_id: Option<String>,
-    /// No order is open at a CA that would ask for any.
-    dcv_delegation_records: [(); 0],
+    /// By which the owner leaves DNS challenges to us, for good.
+    dcv_delegation_records: Vec<DelegationAnswer>,
     method: &'static str,
     settings: SettingsAnswer,
     status: &'static str,
@@ -75,11 +78,27 @@ struct SslAnswer {
     validation: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     validation_errors: Vec<Message>,
-    /// As `dcv_delegation_records`.
-    validation_records: [(); 0],
+    /// What the owner is to make for the order that is open at a CA.
+    validation_records: Vec<RecordAnswer>,
     wildcard: bool,
     #[serde(flatten)]
     certificate: Option<CertificateAnswer>,
+}
+
+/// A CNAME record that leaves DNS challenges to us.
+#[derive(Serialize)]
+struct DelegationAnswer {
+    cname: String,
+    cname_target: String,
+    status: &'static str,
+}
+
+/// A TXT record that a CA looks for.
+#[derive(Serialize)]
+struct RecordAnswer {
+    status: &'static str,
+    txt_name: String,
+    txt_value: String,
 }
 
 #[derive(Serialize)]
@@ -153,7 +172,7 @@ fn ssl(custom: &CustomHostname, evidence: Option<&Evidence>) -> SslAnswer {
         },
         certificate_authority: wish.authority.map(CertificateAuthority::name),
         custom_csr_id: wish.labels.csr_id.clone(),
-        dcv_delegation_records: [],
+        dcv_delegation_records: delegations(&custom.view, evidence),
         method: match wish.method {
             ValidationMethod::Http => "http",
             ValidationMethod::Txt => "txt",
@@ -161,11 +180,37 @@ fn ssl(custom: &CustomHostname, evidence: Option<&Evidence>) -> SslAnswer {
         settings: settings(hostname),
         status: custom.view.certificate_state().name(),
         validation: "dv",
-        validation_errors: validation_errors(hostname, evidence),
-        validation_records: [],
+        validation_errors: validation_errors(&custom.view, evidence),
+        validation_records: records(&custom.view),
         wildcard: wish.coverage == Coverage::NameAndWildcard,
         certificate: certificate.map(|summary| described(summary, custom)),
     }
+}
+
+fn delegations(view: &HostnameView, evidence: Option<&Evidence>) -> Vec<DelegationAnswer> {
+    let seen = evidence.and_then(|evidence| evidence.challenge.as_ref());
+    let record = view.delegation.iter();
+    let answer = |DelegationRecord { name, target }: &DelegationRecord| DelegationAnswer {
+        cname: name.clone(),
+        cname_target: target.clone(),
+        status: match seen {
+            Some(seen) if seen.delegation == Delegation::Present && seen.target == *target => {
+                "active"
+            }
+            Some(_) | None => "pending",
+        },
+    };
+    record.map(answer).collect()
+}
+
+fn records(view: &HostnameView) -> Vec<RecordAnswer> {
+    let open = view.job.iter().filter(|job| job.stage == JobStage::Open);
+    let answer = |record: &TxtRecord| RecordAnswer {
+        status: "pending",
+        txt_name: record.name.clone(),
+        txt_value: record.value.clone(),
+    };
+    open.flat_map(|job| job.txt.iter().map(answer)).collect()
 }
 
 fn settings(hostname: &ManagedHostname) -> SettingsAnswer {
@@ -253,13 +298,16 @@ fn verification_errors(hostname: &ManagedHostname, evidence: Option<&Evidence>) 
     known.map(str::to_owned).into_iter().chain([evidence.advice.clone()]).collect()
 }
 
-/// What stands against issuing a certificate.
-fn validation_errors(hostname: &ManagedHostname, evidence: Option<&Evidence>) -> Vec<Message> {
+/// What stands against issuing a certificate: CAA records, or what the last attempt failed by.
+fn validation_errors(view: &HostnameView, evidence: Option<&Evidence>) -> Vec<Message> {
+    let hostname = &view.hostname;
+    let open = view.job.iter().filter(|job| job.stage == JobStage::Open);
+    let failed = open.filter_map(|job| job.error.clone()).map(|message| Message { message });
     let Some(caa) = evidence.map(|evidence| &evidence.caa) else {
-        return Vec::new();
+        return failed.collect();
     };
     let message = match caa.verdict {
-        CaaVerdict::Permitted | CaaVerdict::NotJudged => return Vec::new(),
+        CaaVerdict::Permitted | CaaVerdict::NotJudged => return failed.collect(),
         CaaVerdict::Forbidden => {
             let name = caa.found_at.as_deref().unwrap_or_default();
             let records = caa.records.join(", ");

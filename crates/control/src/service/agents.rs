@@ -9,6 +9,7 @@ mod expiry;
 mod failure;
 mod issued;
 mod lease;
+mod means;
 mod questions;
 mod report;
 mod validation;

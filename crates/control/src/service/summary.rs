@@ -1,6 +1,6 @@
 //! One sentence about a hostname: where it stands, and what its owner does next.
 
-use landfall_issuance::protocol::TxtRecord;
+use landfall_model::issuance::TxtRecord;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::HostnameView;

@@ -221,6 +221,7 @@ mod tests {
             watch: Arc::new(Watch::new(config.watch, watch)),
             group,
             system_domain: "edge.test".parse().unwrap(),
+            challenge_zone: None,
             issuance: IssuancePolicy { scope, lifetime: Duration::from_secs(3_600) },
             origins: OriginPolicy::default(),
             pop_unhealthy_after: std::time::Duration::from_secs(120),

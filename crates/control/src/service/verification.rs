@@ -3,6 +3,7 @@
 //! A check asks DNS outside any transaction and can take seconds. What it found is kept only where
 //! nobody has changed the hostname's standing meanwhile.
 
+mod delegation;
 mod evidence;
 mod hasten;
 mod in_flight;
@@ -283,7 +284,12 @@ impl Service {
     async fn look(&self, subject: &Subject, now: OffsetDateTime, trigger: Trigger) -> Evidence {
         let (verification, name) = (&self.verification, &subject.hostname.name);
         let _running = verification.metrics.begin();
-        let seen = verification.verifier.verify(name, &subject.expectation, now).await;
+        let verifier = &verification.verifier;
+        let (mut seen, challenge) = tokio::join!(
+            verifier.verify(name, &subject.expectation, now),
+            delegation::look(verifier, subject)
+        );
+        seen.challenge = challenge;
         let asker = match trigger {
             Trigger::Schedule => Asker::Lane(subject.progress.lane),
             Trigger::Request => Asker::Request,
@@ -321,6 +327,9 @@ impl Service {
             None => self.verification.results.keep(result).await?,
             Some(turn) => self.turn(call, subject, (outcome, turn), (&result, evidence)).await?,
         };
+        if kept && delegation::is_new(subject, evidence) {
+            self.go_on(call, subject.hostname.id).await?;
+        }
         if !kept {
             let hostname = &subject.hostname.name;
             tracing::debug!(%hostname, "a check's result was dropped: the hostname was changed");

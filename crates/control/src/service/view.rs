@@ -12,6 +12,7 @@ use crate::{
     hostname::{
         ManagedHostname, Placement,
         certificate_state::{CertificateState, PublicStatus, Situation},
+        delegation::DelegationRecord,
         deployment::{Deployment, Fleet, Publication, Published},
     },
     store::{
@@ -36,6 +37,8 @@ pub(crate) struct HostnameView {
     pub(crate) job: Option<JobState>,
     /// What PoPs may have of it.
     pub(crate) published: Published,
+    /// The record that leaves its DNS challenges to us, where there is a zone for them.
+    pub(crate) delegation: Option<DelegationRecord>,
 }
 
 impl HostnameView {
@@ -138,7 +141,20 @@ impl Service {
         now: OffsetDateTime,
     ) -> Result<HostnameView, ServiceError> {
         let fleet = self.fleet(on, now).await?;
-        view_with(on, hostname, system_hostname, fleet).await
+        let id = hostname.id;
+        let certificates = store::certificate::summaries(on, id).await?;
+        let verification = store::verification::find(on, id).await?;
+        let job = store::job::newest(on, id).await?;
+        let records = store::held_name::publications(on, id).await?;
+        Ok(HostnameView {
+            delegation: self.delegation(&hostname),
+            hostname,
+            system_hostname,
+            certificates,
+            verification,
+            job,
+            published: Published { fleet, records },
+        })
     }
 
     /// Reads what belongs to the hostnames of a page.
@@ -167,27 +183,12 @@ impl Service {
                 verification: verifications.remove(&hostname.id),
                 job: jobs.remove(&hostname.id),
                 published: Published { fleet: Arc::clone(&fleet), records },
+                delegation: self.delegation(&hostname),
                 hostname,
             }
         };
         Ok(hostnames.into_iter().map(view).collect())
     }
-}
-
-/// Reads what belongs to a hostname, with a fleet that was read at the same time.
-pub(super) async fn view_with(
-    on: &mut Connection,
-    hostname: ManagedHostname,
-    system_hostname: Hostname,
-    fleet: Arc<Fleet>,
-) -> Result<HostnameView, ServiceError> {
-    let id = hostname.id;
-    let certificates = store::certificate::summaries(on, id).await?;
-    let verification = store::verification::find(on, id).await?;
-    let job = store::job::newest(on, id).await?;
-    let records = store::held_name::publications(on, id).await?;
-    let published = Published { fleet, records };
-    Ok(HostnameView { hostname, system_hostname, certificates, verification, job, published })
 }
 
 fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> HostnameId) -> HashMap<HostnameId, Vec<T>> {

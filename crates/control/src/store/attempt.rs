@@ -1,6 +1,6 @@
 //! What attempts of agents came to, in the CAs' own words.
 
-use landfall_model::HostnameId;
+use landfall_model::{ChallengeMethod, HostnameId};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
@@ -17,6 +17,8 @@ pub(crate) struct Attempt {
     pub(crate) authority: String,
     /// The PoP whose agent it was.
     pub(crate) pop: String,
+    /// The method that failed, or that proved the names, where that is known.
+    pub(crate) method: Option<ChallengeMethod>,
     /// The class of its failure; none: it was none.
     pub(crate) class: Option<String>,
     /// The CA's own words.
@@ -36,14 +38,15 @@ pub(crate) async fn add(
     attempt: &Attempt,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO attempt (hostname_id, property_id, job_id, at, authority, pop, class, words, \
-             owner, operator, next_at) \
-         SELECT id, property_id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hostname WHERE id = ?",
+        "INSERT INTO attempt (hostname_id, property_id, job_id, at, authority, pop, method, class, \
+             words, owner, operator, next_at) \
+         SELECT id, property_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hostname WHERE id = ?",
     )
     .bind(attempt.job.0)
     .bind(attempt.at.unix_timestamp())
     .bind(&attempt.authority)
     .bind(&attempt.pop)
+    .bind(attempt.method.map(ChallengeMethod::name))
     .bind(&attempt.class)
     .bind(&attempt.words)
     .bind(&attempt.owner)
@@ -71,7 +74,7 @@ pub(crate) async fn history(
     hostname: HostnameId,
 ) -> Result<Vec<Attempt>, StoreError> {
     let rows = sqlx::query(
-        "SELECT job_id, at, authority, pop, class, words, owner, operator, next_at FROM attempt \
+        "SELECT job_id, at, authority, pop, method, class, words, owner, operator, next_at FROM attempt \
          WHERE hostname_id = ? ORDER BY id DESC",
     )
     .bind(hostname.0)
@@ -87,10 +90,11 @@ fn read(row: &SqliteRow) -> Result<Attempt, StoreError> {
         at: time_from_sql(row.get(1))?,
         authority: row.get(2),
         pop: row.get(3),
-        class: row.get(4),
-        words: row.get(5),
-        owner: row.get(6),
-        operator: row.get(7),
-        next_at: row.get::<Option<i64>, _>(8).map(time_from_sql).transpose()?,
+        method: row.get::<Option<&str>, _>(4).and_then(ChallengeMethod::from_name),
+        class: row.get(5),
+        words: row.get(6),
+        owner: row.get(7),
+        operator: row.get(8),
+        next_at: row.get::<Option<i64>, _>(9).map(time_from_sql).transpose()?,
     })
 }

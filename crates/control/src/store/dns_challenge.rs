@@ -26,9 +26,8 @@ pub(crate) enum Wanted {
     Gone,
 }
 
-/// Puts these values at a label in place of all that it had, for a job, until `until`. At most
-/// [`MAX_VALUES`] are kept.
-#[cfg_attr(not(test), expect(dead_code, reason = "who leases jobs reports challenges"))]
+/// Puts these values at a label in place of all that it had, for a job, until `until` or until the job's
+/// lease ends. At most [`MAX_VALUES`] are kept.
 pub(crate) async fn put(
     on: &mut Connection,
     (job, label): (JobId, &ChallengeLabel),
@@ -62,19 +61,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Withdraws all that a job has in the zone.
-#[cfg_attr(not(test), expect(dead_code, reason = "who leases jobs reports challenges"))]
-pub(crate) async fn withdraw(on: &mut Connection, job: JobId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE dns_challenge SET state = 2 WHERE job_id = ? AND state <> 2")
-        .bind(job.0)
-        .execute(on)
-        .await
-        .map_err(StoreError::on("withdraw a job's challenges"))?;
-    Ok(())
-}
-
 /// Whether all that a job has in the zone is published.
-#[cfg_attr(not(test), expect(dead_code, reason = "who leases jobs reports challenges"))]
 pub(crate) async fn is_published(on: &mut Connection, job: JobId) -> Result<bool, StoreError> {
     let query = "SELECT NOT EXISTS (SELECT 1 FROM dns_challenge WHERE job_id = ? AND state = 0)";
     sqlx::query_scalar(query)

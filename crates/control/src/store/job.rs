@@ -1,6 +1,6 @@
 //! Certificates that are to be issued, and were: one open job per hostname, and its last ended ones.
 
-use landfall_issuance::protocol::TxtRecord;
+use landfall_model::issuance::TxtRecord;
 use landfall_model::{AuthorityName, HostnameId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;

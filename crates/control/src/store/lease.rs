@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall_issuance::schedule::History;
 use landfall_model::{
     AuthorityName, Fence, HostnameId, PropertyId,
-    issuance::{ChallengeMethod, OpenOrder},
+    issuance::{ChallengeMethod, OpenOrder, TxtRecord},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
@@ -36,6 +36,8 @@ pub(crate) struct AgentJob {
     pub(crate) replacing: Replacing,
     /// An order that may still be good.
     pub(crate) order: Option<KeptOrder>,
+    /// The TXT records that the owner was asked for, for that order.
+    pub(crate) txt: Vec<TxtRecord>,
     /// Of the last lease.
     pub(crate) grant: Option<Grant>,
 }
@@ -109,7 +111,7 @@ pub(crate) struct KeptOrder {
 
 const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until, next_at, created_at, \
      failures, hitches, rehearsed, failed_methods, without_replaces, open_order, authority, \
-     rehearsal_of, counted, pop, agent";
+     rehearsal_of, counted, pop, agent, txt";
 
 /// The jobs that may be leased at `now`, at most `limit` of each kind and CA that owners chose: those
 /// whose certificates end first, renewals that are due for longest, and of new names some of each of many
@@ -323,7 +325,7 @@ pub(crate) async fn keep_order(
 pub(crate) async fn keep_txt(
     on: &mut Connection,
     job: JobId,
-    records: &[landfall_issuance::protocol::TxtRecord],
+    records: &[TxtRecord],
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE job SET txt = ? WHERE id = ?")
         .bind(to_json(&records)?)
@@ -397,6 +399,7 @@ fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
     };
     let leased_until: Option<i64> = row.get(5);
     let order: Option<&str> = row.get(13);
+    let txt: Option<&str> = row.get(19);
     Ok(AgentJob {
         id: JobId(row.get(0)),
         hostname: HostnameId(row.get(1)),
@@ -417,6 +420,7 @@ fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
             _ => Replacing::Unsaid,
         },
         order: order.map(|order| from_json(order, "order")).transpose()?,
+        txt: txt.map(|txt| from_json(txt, "TXT records")).transpose()?.unwrap_or_default(),
         grant: read_grant(row)?,
     })
 }

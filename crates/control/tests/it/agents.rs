@@ -21,7 +21,7 @@ use crate::{
 };
 
 const NAME: &str = "www.shop.test";
-const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+pub(crate) const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
 struct Scene {
     plane: Plane,
@@ -57,13 +57,13 @@ async fn scene(issuance: Value) -> Scene {
     Scene { plane, pop, hostname, _dns: dns }
 }
 
-async fn ask(pop: &Pop, path: &str, body: Value) -> Value {
+pub(crate) async fn ask(pop: &Pop, path: &str, body: Value) -> Value {
     let (status, reply) = answer(with_json(pop.request(Method::POST, path), &body)).await;
     assert!(status.is_success(), "{reply}");
     reply
 }
 
-async fn lease(pop: &Pop, agent: &str, wait: u64) -> Vec<Value> {
+pub(crate) async fn lease(pop: &Pop, agent: &str, wait: u64) -> Vec<Value> {
     let body = json!({"agent": agent, "free": 8, "wait": wait});
     let reply = ask(pop, "/agent/v1/lease", body).await;
     reply["tasks"].as_array().unwrap().clone()
@@ -75,23 +75,23 @@ async fn has_no_job(pop: &Pop) -> bool {
 }
 
 /// Leases the one job that there is.
-async fn lease_one(pop: &Pop) -> Value {
+pub(crate) async fn lease_one(pop: &Pop) -> Value {
     let tasks = lease(pop, "agent-1", 10).await;
     assert_eq!((tasks.len(), &tasks[0]["task"]), (1, &json!("issue")), "{tasks:?}");
     tasks[0].clone()
 }
 
-async fn report(pop: &Pop, task: &Value, news: Value) -> Value {
+pub(crate) async fn report(pop: &Pop, task: &Value, news: Value) -> Value {
     let body = json!({"job": task["job"], "fence": task["fence"], "news": news});
     ask(pop, "/agent/v1/report", body).await
 }
 
-fn group(plane: &Plane) -> GroupPublicKey {
+pub(crate) fn group(plane: &Plane) -> GroupPublicKey {
     GroupPublicKey::parse(&fs::read_to_string(plane.dir.path().join("group.pub")).unwrap()).unwrap()
 }
 
 /// Makes and registers an account.
-async fn register(plane: &Plane, pop: &Pop, task: &Value) {
+pub(crate) async fn register(plane: &Plane, pop: &Pop, task: &Value) {
     let authority = task["authority"]["name"].as_str().unwrap().parse().unwrap();
     let context = SealContext::AccountKey { authority: &authority, thumbprint: THUMBPRINT };
     let key = group(plane).seal(context, b"key").unwrap();
@@ -106,7 +106,7 @@ async fn register(plane: &Plane, pop: &Pop, task: &Value) {
 }
 
 /// What a CA issues for the names, its key sealed to the group.
-fn issued(group: &GroupPublicKey, name: &str) -> Value {
+pub(crate) fn issued(group: &GroupPublicKey, name: &str) -> Value {
     let pattern: HostPattern = name.parse().unwrap();
     let key = KeyPair::generate().unwrap();
     let authority = ca("Own CA");
@@ -124,17 +124,17 @@ fn issued(group: &GroupPublicKey, name: &str) -> Value {
     json!({"news": "issued", "certificates": [certificate]})
 }
 
-fn failed(kind: &str, detail: &str, step: &str) -> Value {
+pub(crate) fn failed(kind: &str, detail: &str, step: &str) -> Value {
     let problem = json!({"trouble": "problem", "step": step, "status": 403, "kind": kind,
         "detail": detail});
     json!({"news": "failed", "trouble": problem})
 }
 
-async fn explain(plane: &Plane, hostname: &str) -> Value {
+pub(crate) async fn explain(plane: &Plane, hostname: &str) -> Value {
     plane.get(&format!("{hostname}/explain")).await.1
 }
 
-async fn execute(plane: &Plane, statement: &'static str) {
+pub(crate) async fn execute(plane: &Plane, statement: &'static str) {
     let mut database = database(plane.dir.path()).await;
     sqlx::query(statement).execute(&mut database).await.unwrap();
 }

@@ -56,7 +56,7 @@ async fn rows(folder: &Path) -> i64 {
 }
 
 /// What `kdig` shows.
-async fn kdig(server: SocketAddr, question: &[&str]) -> String {
+pub(crate) async fn kdig(server: SocketAddr, question: &[&str]) -> String {
     let mut command = Command::new("kdig");
     command.arg(format!("@{}", server.ip())).args(["-p", &server.port().to_string()]);
     command.args(["+retry=0", "+timeout=5"]).args(question);

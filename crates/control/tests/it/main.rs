@@ -21,6 +21,8 @@ mod conditions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dns_proofs;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod explain;

@@ -89,6 +89,17 @@ fn permits(record: &CAA, issuer: Issuer<'_>, method: ChallengeMethod) -> bool {
     admits_account && admits_method
 }
 
+/// The methods that a record leaves; none where it leaves all. One that is said twice leaves none of them.
+pub(super) fn methods_of(record: &CAA) -> Option<Vec<ChallengeMethod>> {
+    use ChallengeMethod::{Dns01, Http01, TlsAlpn01};
+    let named = parameters(record, "validationmethods");
+    let left = |method: &ChallengeMethod| match named.as_slice() {
+        [methods] => methods.split(',').any(|own| own.trim() == method.name()),
+        _ => false,
+    };
+    (!named.is_empty()).then(|| [Http01, TlsAlpn01, Dns01].into_iter().filter(left).collect())
+}
+
 /// The values of a parameter (RFC 8659 section 4.2). What is no text equals nothing.
 fn parameters<'a>(record: &'a CAA, tag: &str) -> Vec<&'a str> {
     let parameters = record.value.split(|byte| *byte == b';').skip(1);

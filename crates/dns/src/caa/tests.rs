@@ -59,6 +59,31 @@ fn judges_the_records_for_a_name_and_for_a_wildcard() {
 }
 
 #[test]
+fn tells_which_methods_the_records_of_our_cas_leave() {
+    use ChallengeMethod::{Dns01, Http01, TlsAlpn01};
+    let cases: &[(&[&str], Option<&[ChallengeMethod]>)] = &[
+        (&["0 issue ours.test"], None),
+        (&["0 issue other.test; validationmethods=dns-01"], None),
+        (&["0 issue ours.test; validationmethods=dns-01"], Some(&[Dns01])),
+        (&["0 issue ours.test; validationmethods=dns-01,http-01"], Some(&[Http01, Dns01])),
+        (
+            &[
+                "0 issue ours.test; validationmethods=tls-alpn-01",
+                "0 issue also-ours.test; validationmethods=dns-01",
+            ],
+            Some(&[TlsAlpn01, Dns01]),
+        ),
+        (&["0 issue ours.test; validationmethods=dns-01", "0 issue also-ours.test"], None),
+        (&["0 issue ours.test; validationmethods=unheard-of"], None),
+    ];
+    for (texts, expected) in cases {
+        let set = CaaSet::Found { at: "shop.test".to_owned(), records: records(texts) };
+        let evidence = evidence(&set, &"www.shop.test".parse().unwrap(), &cas());
+        assert_eq!(evidence.methods.as_deref(), *expected, "{texts:?}");
+    }
+}
+
+#[test]
 fn shows_records_without_judging_them_where_no_public_ca_is_to_issue() {
     let at = "shop.test".to_owned();
     let set = CaaSet::Found { at, records: records(&["128 issue other.test; x=\"\u{1}"]) };

@@ -63,7 +63,13 @@ impl Announcement<'_> {
     }
 
     fn missed(&self, missing: Vec<String>, limit: Duration) -> Trouble {
-        let asked = self.pops.len().max(missing.len());
+        let asked = match self.method {
+            // PoPs have no part in it.
+            ChallengeMethod::Dns01 => missing.len(),
+            ChallengeMethod::Http01 | ChallengeMethod::TlsAlpn01 => {
+                self.pops.len().max(missing.len())
+            }
+        };
         Trouble::Precheck(Precheck::Challenge {
             method: self.method,
             failed: missing.into_iter().map(Words::from).collect(),

@@ -12,7 +12,7 @@ use super::{
     job::Shop,
     lease::{Lease, Stop},
     prechecks,
-    proof::Proof,
+    proof::{self, Proof},
     surroundings::{ControlPlane, Vault},
 };
 use crate::{
@@ -40,9 +40,10 @@ struct Means<'a, C> {
 }
 
 impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
-    /// Does it: the certificates, one of each type of key.
-    pub(super) async fn run(&self) -> Result<Vec<IssuedCertificate>, Stop> {
+    /// Does it: [`News::Issued`], with a certificate of each type of key.
+    pub(super) async fn run(&self) -> Result<News, Stop> {
         let Self { shop, job, lease } = self;
+        self.look_for_wanted().await?;
         prechecks::dns(&shop.verifier, job).await?;
         let connection = shop.connector.connect(&job.authority).await?;
         prechecks::clock(&connection)?;
@@ -63,7 +64,20 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         for key_type in &job.key_types {
             certificates.push(self.certificate(&means, *key_type).await?);
         }
-        Ok(certificates)
+        Ok(News::Issued { certificates, method: Some(method) })
+    }
+
+    /// Lets the job rest, without a word to the CA, where the owner has not made the TXT records of an
+    /// order that is still good.
+    async fn look_for_wanted(&self) -> Result<(), Stop> {
+        let Assignment { order: Some(order), wanted, .. } = self.job else { return Ok(()) };
+        let is_good = order.expires.is_some_and(|expires| expires > OffsetDateTime::now_utc());
+        if !is_good || proof::first_missing(&self.shop.verifier, wanted).await.is_none() {
+            return Ok(());
+        }
+        let (records, order) = (wanted.clone(), order.clone());
+        self.lease.report(News::TxtWanted { records, order }).await?;
+        Err(Stop::Rests)
     }
 
     async fn method(
@@ -72,7 +86,12 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         customer: &Customer,
     ) -> Result<ChallengeMethod, Trouble> {
         let (verifier, account) = (&self.shop.verifier, customer.session.account());
-        prechecks::method(verifier, self.job, connection.caa_identities(), account).await
+        // The operator knows better what the CA is called.
+        let domains = match self.job.authority.caa_identities.as_slice() {
+            [] => connection.caa_identities(),
+            configured => configured,
+        };
+        prechecks::method(verifier, self.job, domains, account).await
     }
 
     async fn certificate(
@@ -83,7 +102,7 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         let (settings, names) = (&self.shop.settings, self.job.names.as_slice());
         let mut order = self.order(means, key_type).await?;
         if order.status() == OrderStatus::Pending {
-            let open = OpenOrder { url: order.url().to_owned(), key_type };
+            let open = described(&order, key_type);
             means.proof.give(&mut order, &open).await?;
             let proven = order.wait_until_ready(Instant::now() + settings.validation).await;
             let method = means.proof.method;
@@ -124,7 +143,7 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         let new = NewOrder { names: &self.job.names, profile, replaces: replaces.as_ref() };
         let order = session.order(new).await?;
         self.shop.metrics.ordered(&self.job.authority.name);
-        let open = OpenOrder { url: order.url().to_owned(), key_type };
+        let open = described(&order, key_type);
         self.lease.report(News::Ordered(open)).await?;
         Ok(order)
     }
@@ -152,6 +171,10 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
             None
         })
     }
+}
+
+fn described(order: &Order, key_type: KeyType) -> OpenOrder {
+    OpenOrder { url: order.url().to_owned(), key_type, expires: order.expires() }
 }
 
 /// An order that can be gone on with: `None` where another has to be made.

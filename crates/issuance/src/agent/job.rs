@@ -57,7 +57,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
             Err(stop) = lease.keep() => Err(stop),
         };
         let done = match done {
-            Ok(certificates) => lease.end(News::Issued { certificates }).await,
+            Ok(issued) => lease.end(issued).await,
             Err(stop) => Err(stop),
         };
         let addresses: Vec<_> =

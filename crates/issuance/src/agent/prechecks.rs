@@ -15,10 +15,11 @@ use crate::{
 /// CA says of times is meant to the minute.
 const CLOCK_TOLERANCE: Duration = Duration::minutes(5);
 
-/// Whether every name leads to active PoPs now.
+/// Whether the hostname leads to active PoPs now. A wildcard beside it need not: it is proven by DNS, and
+/// stands for names that lead here one by one.
 pub(super) async fn dns(verifier: &Verifier, job: &Assignment) -> Result<(), Trouble> {
     let expected = expectation(job);
-    for name in &job.names {
+    for name in job.names.iter().take(1) {
         let evidence = verifier.verify(name, &expected, OffsetDateTime::now_utc()).await;
         match evidence.verdict() {
             Verdict::Passed => {}

@@ -1,9 +1,9 @@
 //! An order's names are proven.
 
-use landfall_dns::Verifier;
+use landfall_dns::{Delegation, Verifier, challenge_name};
 use landfall_model::{
     ChallengeMethod, Thumbprint,
-    issuance::{Assignment, OpenOrder, TxtRecords},
+    issuance::{Assignment, OpenOrder, TxtRecord, TxtRecords},
 };
 use tokio::time::{Instant, sleep};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     acme::{AcmeError, AuthorizationStatus, Challenge, ChallengeStatus, Order},
     failure::{Precheck, Trouble},
-    protocol::{News, TxtRecord},
+    protocol::News,
 };
 
 /// Between two looks at a TXT record of ours.
@@ -35,11 +35,31 @@ pub(super) struct Proof<'a, C> {
 }
 
 impl<C: ControlPlane> Proof<'_, C> {
-    /// What comes before an order: HTTP-01 is answered and seen at every PoP without one.
+    /// What comes before an order: HTTP-01 is answered and seen at every PoP without one, and DNS-01 has
+    /// somewhere to be answered.
     pub(super) async fn rehearse(&self) -> Result<(), Stop> {
-        if self.method != ChallengeMethod::Http01 {
-            return Ok(());
+        match self.method {
+            ChallengeMethod::Http01 => self.rehearse_http().await,
+            ChallengeMethod::TlsAlpn01 => Ok(()),
+            ChallengeMethod::Dns01 => self.check_delegation().await,
         }
+    }
+
+    async fn check_delegation(&self) -> Result<(), Stop> {
+        let (TxtRecords::ByUs { target }, Some(name)) = (&self.job.records, self.job.names.first())
+        else {
+            return Ok(());
+        };
+        match self.verifier.challenge_delegation(name, target).await {
+            Delegation::Present | Delegation::Unclear => Ok(()),
+            Delegation::Absent | Delegation::Elsewhere { .. } => {
+                let (name, target) = (challenge_name(name).into(), target.as_str().into());
+                Err(Trouble::Precheck(Precheck::NotDelegated { name, target }).into())
+            }
+        }
+    }
+
+    async fn rehearse_http(&self) -> Result<(), Stop> {
         let announcement = self.announcement(&[]);
         announcement.reach_all(self.lease, self.settings.propagation).await?;
         let question = Question::Http { thumbprint: self.thumbprint };
@@ -108,14 +128,15 @@ impl<C: ControlPlane> Proof<'_, C> {
 
     async fn show_records(&self, challenges: &[Challenge], open: &OpenOrder) -> Result<(), Stop> {
         let records: Vec<TxtRecord> = challenges.iter().map(record).collect();
-        match self.job.records {
-            TxtRecords::ByOwner if self.missing(&records).await.is_some() => {
+        match &self.job.records {
+            TxtRecords::ByOwner if first_missing(self.verifier, &records).await.is_some() => {
                 self.lease.report(News::TxtWanted { records, order: open.clone() }).await?;
                 Err(Stop::Rests)
             }
             TxtRecords::ByOwner => Ok(()),
-            TxtRecords::ByUs => {
-                self.announcement(challenges).publish(self.lease).await?;
+            TxtRecords::ByUs { .. } => {
+                let announcement = self.announcement(challenges);
+                announcement.reach_all(self.lease, self.settings.propagation).await?;
                 self.wait_for(&records).await
             }
         }
@@ -123,7 +144,7 @@ impl<C: ControlPlane> Proof<'_, C> {
 
     async fn wait_for(&self, records: &[TxtRecord]) -> Result<(), Stop> {
         let deadline = Instant::now() + self.settings.propagation;
-        while let Some(missing) = self.missing(records).await {
+        while let Some(missing) = first_missing(self.verifier, records).await {
             if Instant::now() >= deadline {
                 let name = missing.name.as_str().into();
                 return Err(Trouble::Precheck(Precheck::TxtMissing { name }).into());
@@ -132,20 +153,22 @@ impl<C: ControlPlane> Proof<'_, C> {
         }
         Ok(())
     }
+}
 
-    /// The first record that can't be seen.
-    async fn missing<'r>(&self, records: &'r [TxtRecord]) -> Option<&'r TxtRecord> {
-        for record in records {
-            if !self.verifier.txt_token(&record.name, &record.value).await.found {
-                return Some(record);
-            }
+/// The first record that can't be seen.
+pub(super) async fn first_missing<'r>(
+    verifier: &Verifier,
+    records: &'r [TxtRecord],
+) -> Option<&'r TxtRecord> {
+    for record in records {
+        if !verifier.txt_token(&record.name, &record.value).await.found {
+            return Some(record);
         }
-        None
     }
+    None
 }
 
 /// RFC 8555 section 8.4.
 fn record(challenge: &Challenge) -> TxtRecord {
-    let name = format!("_acme-challenge.{}", challenge.name.base());
-    TxtRecord { name, value: challenge.txt_value() }
+    TxtRecord { name: challenge_name(&challenge.name), value: challenge.txt_value() }
 }

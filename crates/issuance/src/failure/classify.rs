@@ -78,6 +78,7 @@ fn judge_precheck(precheck: &Precheck) -> (FailureClass, Remedy) {
             false => (FailureClass::ChallengeUnreachable, Remedy::OtherMethod),
         },
         Precheck::TxtMissing { .. } => (FailureClass::TxtMissing, Remedy::Soon),
+        Precheck::NotDelegated { .. } => (FailureClass::TxtMissing, Remedy::DnsLoop),
         Precheck::NoMethod { .. } => (FailureClass::NoMethod, Remedy::DnsLoop),
         Precheck::Unknown => (FailureClass::Unknown, Remedy::Backoff),
     }
@@ -221,6 +222,7 @@ fn words(trouble: &Trouble) -> Option<Words> {
             Precheck::Caa { .. }
             | Precheck::CaaLookup { .. }
             | Precheck::TxtMissing { .. }
+            | Precheck::NotDelegated { .. }
             | Precheck::Unknown,
         )
         | Trouble::Slow { .. }

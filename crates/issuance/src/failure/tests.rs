@@ -226,6 +226,13 @@ fn tells_the_owner_facts() {
             Trouble::Precheck(Precheck::TxtMissing { name: "_acme-challenge.shop.test".into() }),
             "_acme-challenge.shop.test",
         ),
+        (
+            Trouble::Precheck(Precheck::NotDelegated {
+                name: "_acme-challenge.shop.test".into(),
+                target: "x.dcv.test".into(),
+            }),
+            "CNAME record _acme-challenge.shop.test that points at x.dcv.test",
+        ),
         (Trouble::Problem(problem("rateLimited", None, "")), "after 2027-01-15 09:00 UTC"),
         (Trouble::Slow { step: Step::Order, waited: 20 }, "temporarily unavailable"),
     ];

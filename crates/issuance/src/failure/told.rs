@@ -102,6 +102,9 @@ fn txt(trouble: &Trouble, setting: &Setting<'_>) -> String {
     if let Trouble::Precheck(Precheck::TxtMissing { name }) = trouble {
         return format!("The TXT record {name} is not there yet, or has another value.");
     }
+    if let Trouble::Precheck(Precheck::NotDelegated { name, target }) = trouble {
+        return format!("Create the CNAME record {name} that points at {target}: it is not there.");
+    }
     format!("The TXT record of {} is not there yet.", setting.name.base())
 }
 
@@ -217,6 +220,11 @@ fn unreachable(trouble: &Trouble) -> String {
     let Trouble::Precheck(Precheck::Challenge { method, failed, asked, .. }) = trouble else {
         return "PoPs did not answer a challenge.".to_owned();
     };
+    if *method == ChallengeMethod::Dns01 {
+        return "TXT records were not published in time: see the control plane's log of the zone of \
+                challenges."
+            .to_owned();
+    }
     let named: Vec<&str> = failed.iter().take(5).map(Words::as_str).collect();
     let more = if failed.len() > named.len() { ", …" } else { "" };
     format!(

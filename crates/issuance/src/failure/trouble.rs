@@ -97,6 +97,14 @@ impl Trouble {
     /// ([`crate::ledger::Ledger::give_back`]).
     pub const fn spent(&self) -> Spent {
         match self {
+            // What an order's challenges have to show is known once there is one.
+            Self::Precheck(
+                Precheck::TxtMissing { .. }
+                | Precheck::Challenge {
+                    method: ChallengeMethod::TlsAlpn01 | ChallengeMethod::Dns01,
+                    ..
+                },
+            ) => Spent::Order,
             Self::Precheck(_) | Self::BadDirectory { .. } | Self::ClockOff { .. } => Spent::Nothing,
             Self::Problem(Problem { step, .. }) | Self::Nonsense { step, .. } => step.spent(),
             // The answer is lost, and what was asked for may have been done.
@@ -184,6 +192,13 @@ pub enum Precheck {
         /// Its name.
         name: Words,
     },
+    /// The CNAME by which the owner leaves DNS challenges to us is not there.
+    NotDelegated {
+        /// Its name.
+        name: Words,
+        /// Where it should lead.
+        target: Words,
+    },
     /// There is no method that could be used.
     NoMethod {
         /// Why.
@@ -220,6 +235,7 @@ mod tests {
         let nonsense = |step| Trouble::Nonsense { step, status: 200, excerpt: Words::default() };
         let cases = [
             (Trouble::Precheck(Precheck::Unknown), Spent::Nothing),
+            (Trouble::Precheck(Precheck::TxtMissing { name: Words::default() }), Spent::Order),
             (slow(Step::Account), Spent::Nothing),
             (slow(Step::Order), Spent::Order),
             (slow(Step::Finalize), Spent::Certificate),

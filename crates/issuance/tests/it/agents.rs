@@ -11,7 +11,7 @@ use landfall_issuance::{
     protocol::{News, RenewalQuestion, Revocation, Task},
 };
 use landfall_model::{
-    ChallengeMethod::{self, Dns01, Http01, TlsAlpn01},
+    ChallengeMethod::{self, Http01, TlsAlpn01},
     Fence, HostnameId, JobId, KeyType, SealContext,
     issuance::{Assignment, IssuedCertificate, PopTarget, TxtRecords},
 };
@@ -27,18 +27,18 @@ use crate::{
     support::names,
 };
 
-const AT_POPS: &str = "www A 127.0.0.2\nwww A 127.0.0.3";
+pub(crate) const AT_POPS: &str = "www A 127.0.0.2\nwww A 127.0.0.3";
 
 /// A CA, DNS, PoPs and a control plane.
-struct Shop {
-    dns: Authority,
-    pebble: Pebble,
-    script: Script,
+pub(crate) struct Shop {
+    pub(crate) dns: Authority,
+    pub(crate) pebble: Pebble,
+    pub(crate) script: Script,
     settings: AgentSettings,
 }
 
 impl Shop {
-    async fn open(records: &str) -> Self {
+    pub(crate) async fn open(records: &str) -> Self {
         let dns = Authority::start(&[("shop.test", records)]).await;
         let pebble = Pebble::builder().dns(dns.address()).start().await;
         let ports = (pebble.http_port(), pebble.tls_port());
@@ -54,7 +54,7 @@ impl Shop {
         Self { dns, pebble, script: Script::new(pops), settings }
     }
 
-    fn agent(&self) -> Running {
+    pub(crate) fn agent(&self) -> Running {
         self.agent_with(OpenVault)
     }
 
@@ -71,7 +71,7 @@ impl Shop {
         Running(tokio::spawn(async move { match agent.run().await {} }))
     }
 
-    fn job(&self, method: ChallengeMethod, names: &[&str]) -> Assignment {
+    pub(crate) fn job(&self, method: ChallengeMethod, names: &[&str]) -> Assignment {
         Assignment {
             job: JobId(7),
             fence: Fence(3),
@@ -84,21 +84,23 @@ impl Shop {
             records: TxtRecords::ByOwner,
             replaces: None,
             order: None,
+            wanted: Vec::new(),
             target: "my-site.edge.test".parse().unwrap(),
             system_domain: "edge.test".parse().unwrap(),
             pops: Vec::new(),
         }
     }
 
-    async fn issued(&self) -> Vec<IssuedCertificate> {
+    pub(crate) async fn issued(&self) -> Vec<IssuedCertificate> {
         let is_it = |news: &News| matches!(news, News::Issued { .. });
-        let News::Issued { certificates } = self.script.hear("a certificate", is_it).await else {
+        let News::Issued { certificates, .. } = self.script.hear("a certificate", is_it).await
+        else {
             unreachable!()
         };
         certificates
     }
 
-    async fn failed(&self) -> Trouble {
+    pub(crate) async fn failed(&self) -> Trouble {
         let is_it = |news: &News| matches!(news, News::Failed { .. });
         let News::Failed { trouble } = self.script.hear("a failure", is_it).await else {
             unreachable!()
@@ -106,13 +108,13 @@ impl Shop {
         trouble
     }
 
-    fn orders(&self) -> usize {
+    pub(crate) fn orders(&self) -> usize {
         self.script.count(|news| matches!(news, News::Ordered(_)))
     }
 }
 
 /// An agent that is killed when this is dropped.
-struct Running(JoinHandle<()>);
+pub(crate) struct Running(JoinHandle<()>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -121,7 +123,7 @@ impl Drop for Running {
 }
 
 /// Checks a certificate and that its keys are sealed for what they are.
-fn check(certificate: &IssuedCertificate, wanted: &[&str], key_type: KeyType) {
+pub(crate) fn check(certificate: &IssuedCertificate, wanted: &[&str], key_type: KeyType) {
     let IssuedCertificate { chain, keys, renewal } = certificate;
     let (_, leaf) = X509Certificate::from_der(&chain[0].0).unwrap();
     let public_key = leaf.public_key().raw;
@@ -196,29 +198,6 @@ async fn shows_a_tls_alpn_certificate_at_every_pop_before_the_ca_looks() {
     shop.script.be_late(1);
     shop.script.give(shop.job(TlsAlpn01, &["www.shop.test"]));
     check(&shop.issued().await[0], &["www.shop.test"], KeyType::Ecdsa);
-}
-
-#[tokio::test]
-async fn asks_the_owner_for_records_and_goes_on_with_the_order_once_they_are_there() {
-    let mut shop = Shop::open(&format!("{AT_POPS}\n@ A 127.0.0.2\n* A 127.0.0.2")).await;
-    let _agent = shop.agent();
-    let wildcard = shop.job(Dns01, &["shop.test", "*.shop.test"]);
-    shop.script.give(wildcard.clone());
-    let is_it = |news: &News| matches!(news, News::TxtWanted { .. });
-    let News::TxtWanted { records, order } = shop.script.hear("a wish for records", is_it).await
-    else {
-        unreachable!()
-    };
-    assert_eq!(records.len(), 2);
-    let mut zone = format!("{AT_POPS}\n@ A 127.0.0.2\n* A 127.0.0.2\n");
-    for record in &records {
-        assert_eq!(record.name, "_acme-challenge.shop.test");
-        zone += &format!("_acme-challenge TXT \"{}\"\n", record.value);
-    }
-    shop.dns.set("shop.test", &zone).await;
-    shop.script.give(Assignment { order: Some(order), fence: Fence(4), ..wildcard });
-    check(&shop.issued().await[0], &["shop.test", "*.shop.test"], KeyType::Ecdsa);
-    assert_eq!(shop.orders(), 1);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod faults;
 mod issuing;
 mod other_authorities;
 mod pops;
+mod records;
 mod refusals;
 mod renewing;
 mod script;

@@ -2,7 +2,7 @@
 
 use landfall_model::{
     Fence, KeyType,
-    issuance::{Assignment, PopTarget, TxtRecords},
+    issuance::{Assignment, PopTarget},
 };
 
 use super::{Service, candidate::Candidate};
@@ -38,7 +38,8 @@ impl Service {
             methods: candidate.methods.clone(),
             replaces: candidate.replaces(name),
             order: order.map(|kept| kept.order.clone()),
-            records: TxtRecords::ByOwner,
+            records: candidate.records.clone(),
+            wanted: if order.is_some() { candidate.job.txt.clone() } else { Vec::new() },
             target,
             system_domain: self.system_domain.clone(),
             pops: pops.to_vec(),

@@ -2,16 +2,18 @@
 
 use landfall_issuance::{
     failure::{Precheck, Trouble},
-    method::{Evidence, NoMethod, Port80, Records, Wish, methods},
     plan::{self, Purpose},
     renewal::Standing,
 };
-use landfall_model::{AuthorityName, Hostname, issuance::ChallengeMethod};
+use landfall_model::{
+    AuthorityName, Hostname,
+    issuance::{ChallengeMethod, TxtRecords},
+};
 use time::OffsetDateTime;
 
 use super::{Service, registered_domain};
 use crate::{
-    hostname::{ManagedHostname, wish::ValidationMethod},
+    hostname::ManagedHostname,
     service::{
         Missing, ServiceError,
         jobs::{Step, look},
@@ -32,6 +34,8 @@ pub(super) struct Candidate {
     pub(super) served: Option<Renewable>,
     /// By which its names may be proven, the preferred one first.
     pub(super) methods: Vec<ChallengeMethod>,
+    /// Who makes TXT records.
+    pub(super) records: TxtRecords,
 }
 
 impl Candidate {
@@ -85,27 +89,6 @@ impl Service {
         }
     }
 
-    /// By which methods a hostname's names may be proven.
-    pub(super) fn methods_for(
-        &self,
-        hostname: &ManagedHostname,
-        failed: &[ChallengeMethod],
-    ) -> Result<Vec<ChallengeMethod>, NoMethod> {
-        methods(&Evidence {
-            names: &hostname.names(),
-            port_80: Port80::Open,
-            records: Records::Owners,
-            caa: None,
-            wish: match hostname.wish.method {
-                // What nobody has chosen otherwise: any that works will do.
-                ValidationMethod::Http => Wish::Any,
-                ValidationMethod::Txt => Wish::Txt,
-            },
-            fixed: self.agents.method,
-            failed,
-        })
-    }
-
     /// Looks at a job that may be leased. One that is no longer to be done is cancelled, and one whose
     /// names can't be proven fails, before anything is asked of a CA.
     pub(super) async fn candidate(
@@ -124,10 +107,11 @@ impl Service {
             Err(error) => return Err(error),
         };
         let Some(domain) = registered_domain(&hostname.names()) else { return Ok(None) };
-        let methods = match self.methods_for(&hostname, &job.failed_methods) {
+        let means = self.means(change.on(), &hostname).await?;
+        let methods = match self.methods(&hostname, &means, &job.failed_methods) {
             Ok(methods) => methods,
             Err(reason) => {
-                let detail = reason.to_string().into();
+                let detail = self.without_method(&hostname, reason).into();
                 let trouble = Trouble::Precheck(Precheck::NoMethod { detail });
                 self.fail_unasked(change, &job, &hostname, &trouble).await?;
                 return Ok(None);
@@ -135,6 +119,7 @@ impl Service {
         };
         let served = store::renewal::of(change.on(), hostname.id).await?;
         let served = served.into_iter().find(|served| served.not_after > now);
-        Ok(Some(Candidate { job, hostname, domain, served, methods }))
+        let records = means.records;
+        Ok(Some(Candidate { job, hostname, domain, served, methods, records }))
     }
 }

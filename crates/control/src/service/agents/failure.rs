@@ -14,7 +14,7 @@ use landfall_model::{AuthorityName, HostPattern, Hostname, issuance::ChallengeMe
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Service, registered_domain, subjects_of};
+use super::{Service, means::Means, registered_domain, subjects_of};
 use crate::{
     hostname::ManagedHostname,
     service::ServiceError,
@@ -94,7 +94,8 @@ impl Service {
         };
         let failure = classify(failed.trouble, &setting);
         let history = failed.job.history.after(&failure);
-        let left = self.alternatives(failed, &budgets);
+        let means = self.means(change.on(), failed.hostname).await?;
+        let left = self.alternatives(failed, &budgets, &means);
         let next = schedule::next(now, &failure, history, left, jitter);
         settle(&mut budgets, failed, (&names, &domain), now);
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
@@ -115,14 +116,14 @@ impl Service {
     }
 
     /// What is left to a job beside what failed.
-    fn alternatives(&self, failed: &Failed<'_>, budgets: &Budgets) -> Alternatives {
+    fn alternatives(&self, failed: &Failed<'_>, budgets: &Budgets, means: &Means) -> Alternatives {
         let others = self
             .authorities_for(failed.hostname)
             .into_iter()
             .filter(|other| other != failed.authority && budgets.authorities.contains_key(other));
         let mut tried = failed.job.failed_methods.clone();
         tried.extend(method_of(failed.trouble));
-        let methods = self.methods_for(failed.hostname, &[]).unwrap_or_default();
+        let methods = self.methods(failed.hostname, means, &[]).unwrap_or_default();
         let fresh = methods.iter().filter(|method| !tried.contains(method));
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Alternatives { authorities: count(others.count()), methods: count(fresh.count()) }
@@ -224,6 +225,7 @@ impl Service {
             at: change.now(),
             authority: failed.authority.to_string(),
             pop: failed.pop.to_owned(),
+            method: method_of(failed.trouble),
             class: Some(class.to_owned()),
             words: words.clone(),
             owner: failure.owner.clone(),

@@ -8,7 +8,8 @@ use landfall_issuance::{
     renewal::Certificate,
 };
 use landfall_model::{
-    AuthorityName, Fingerprint, HostPattern, HostnameId, issuance::IssuedCertificate,
+    AuthorityName, ChallengeMethod, Fingerprint, HostPattern, HostnameId,
+    issuance::IssuedCertificate,
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -126,7 +127,7 @@ impl Service {
     pub(super) async fn keep_authorities(
         &self,
         change: &mut Change,
-        (job, grant): (&AgentJob, &Grant),
+        (job, grant, method): (&AgentJob, &Grant, Option<ChallengeMethod>),
         hostname: &ManagedHostname,
         certificates: &[SealedCertificate],
     ) -> Result<(), ServiceError> {
@@ -146,7 +147,7 @@ impl Service {
         store::job::finish(change.on(), job.id, now).await?;
         publish(change, hostname.id).await?;
         self.end_validation(change, job.id).await?;
-        self.tell_success(change, (job, grant), hostname).await?;
+        self.tell_success(change, (job, grant, method), hostname).await?;
         let age = (now - job.created_at).as_seconds_f64().max(0.0);
         self.agents.metrics.issuance_seconds.observe(age);
         let (name, authority, pop) = (&hostname.name, &grant.authority, &grant.pop);
@@ -158,7 +159,7 @@ impl Service {
     pub(super) async fn keep_rehearsal(
         &self,
         change: &mut Change,
-        (job, grant): (&AgentJob, &Grant),
+        (job, grant, method): (&AgentJob, &Grant, Option<ChallengeMethod>),
         hostname: &ManagedHostname,
     ) -> Result<(), ServiceError> {
         let release = Release {
@@ -172,7 +173,7 @@ impl Service {
         };
         store::lease::release(change.on(), job.id, &release).await?;
         self.end_validation(change, job.id).await?;
-        self.tell_success(change, (job, grant), hostname).await?;
+        self.tell_success(change, (job, grant, method), hostname).await?;
         change.wake_jobs();
         Ok(())
     }
@@ -180,7 +181,7 @@ impl Service {
     async fn tell_success(
         &self,
         change: &mut Change,
-        (job, grant): (&AgentJob, &Grant),
+        (job, grant, method): (&AgentJob, &Grant, Option<ChallengeMethod>),
         hostname: &ManagedHostname,
     ) -> Result<(), ServiceError> {
         store::budget::keep_outages(change.on(), &grant.authority, 0).await?;
@@ -189,6 +190,7 @@ impl Service {
             at: change.now(),
             authority: grant.authority.to_string(),
             pop: grant.pop.clone(),
+            method,
             class: None,
             words: None,
             owner: None,

@@ -3,9 +3,12 @@
 use landfall_issuance::{
     failure::Trouble,
     ledger::Bucket,
-    protocol::{LeaseState, News, Report, ReportReply, TxtRecord},
+    protocol::{LeaseState, News, Report, ReportReply},
 };
-use landfall_model::{Thumbprint, issuance::Account};
+use landfall_model::{
+    ChallengeMethod, Thumbprint,
+    issuance::{Account, TxtRecord},
+};
 use time::{Duration, OffsetDateTime};
 
 use super::{
@@ -28,8 +31,10 @@ use crate::{
     token::PopId,
 };
 
-/// How long a job rests whose owner is to make TXT records.
+/// How long a job rests whose owner is to make TXT records: a tenth of the time that it has waited, and in
+/// any case so long. Who asks for the certificate ends the rest.
 const TXT_REST: Duration = Duration::minutes(1);
+const LONGEST_TXT_REST: Duration = Duration::hours(1);
 /// The longest URL of a CA, and the longest name or value of a TXT record, in bytes; and the most records.
 const MAX_URL: usize = 2_048;
 const MAX_TXT: usize = 512;
@@ -92,7 +97,7 @@ impl Service {
         report: &Report,
         now: OffsetDateTime,
     ) -> Result<Option<Result<Vec<SealedCertificate>, Trouble>>, ServiceError> {
-        let News::Issued { certificates } = &report.news else { return Ok(None) };
+        let News::Issued { certificates, .. } = &report.news else { return Ok(None) };
         let mut connection = self.store.read_at_once().await?;
         let job = store::lease::find(&mut connection, report.job).await?;
         let Some((job, grant)) = job.and_then(|job| job.grant.clone().map(|grant| (job, grant)))
@@ -154,8 +159,8 @@ impl Service {
                 self.rest(change, told, (&records, kept)).await?;
                 Ok(reply(LeaseState::Ended))
             }
-            News::Issued { .. } => {
-                self.take_issued(change, told, checked).await?;
+            News::Issued { method, .. } => {
+                self.take_issued(change, told, (method, checked)).await?;
                 Ok(reply(LeaseState::Ended))
             }
             // Nobody leases one to be revoked by this number.
@@ -226,12 +231,14 @@ impl Service {
         let records: Vec<TxtRecord> =
             records.iter().filter(fits).take(MAX_RECORDS).cloned().collect();
         let job = told.job;
+        let waited: Duration = (change.now() - job.created_at) / 10;
+        let rest = waited.clamp(TXT_REST, LONGEST_TXT_REST);
         let release = Release {
             history: job.history,
             failed_methods: &job.failed_methods,
             replacing: job.replacing,
             order: Some(&order).filter(|kept| kept.order.url.len() <= MAX_URL),
-            next_at: change.now() + TXT_REST,
+            next_at: change.now() + rest,
             failed: None,
             hearing: Hearing::Again,
         };
@@ -244,9 +251,12 @@ impl Service {
         &self,
         change: &mut Change,
         told: &Told<'_>,
-        checked: Option<Result<Vec<SealedCertificate>, Trouble>>,
+        (method, checked): (
+            Option<ChallengeMethod>,
+            Option<Result<Vec<SealedCertificate>, Trouble>>,
+        ),
     ) -> Result<(), ServiceError> {
-        let subject = (told.job, told.grant);
+        let subject = (told.job, told.grant, method);
         match checked {
             Some(Ok(_)) if told.grant.rehearsal_of.is_some() => {
                 self.keep_rehearsal(change, subject, told.hostname).await

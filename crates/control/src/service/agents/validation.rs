@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use landfall_feed::record::{AlpnDigest, ValidationRecord};
+use landfall_issuance::protocol::CHALLENGE_ZONE;
 use landfall_model::{
     HostPattern, Hostname, JobId, Revision, Thumbprint,
     issuance::{ChallengeMethod, PublishedChallenge},
@@ -11,6 +12,7 @@ use time::Duration;
 
 use super::Service;
 use crate::{
+    challenge_zone::record::{ChallengeLabel, TxtValue},
     hostname::ManagedHostname,
     service::ServiceError,
     store::{self, Change, validation::Published},
@@ -23,7 +25,7 @@ const SHORT: i64 = 30 * 60;
 
 impl Service {
     /// Publishes that a hostname's names are being validated, in the place of what was said before, and
-    /// says which active PoPs don't know of it yet.
+    /// says what does not show it yet: active PoPs, or the zone of challenges.
     pub(super) async fn begin_validation(
         &self,
         change: &mut Change,
@@ -31,9 +33,9 @@ impl Service {
         thumbprint: &Thumbprint,
         challenges: &[PublishedChallenge],
     ) -> Result<Vec<String>, ServiceError> {
-        let by_dns = |one: &PublishedChallenge| one.method == ChallengeMethod::Dns01;
-        if !challenges.is_empty() && challenges.iter().all(by_dns) {
-            return Ok(Vec::new());
+        let by_dns = |one: &&PublishedChallenge| one.method == ChallengeMethod::Dns01;
+        if !challenges.is_empty() && challenges.iter().all(|one| by_dns(&one)) {
+            return self.publish_records(change, (job, hostname), challenges).await;
         }
         let names = hostname.names();
         let exact: BTreeSet<&Hostname> = names
@@ -58,6 +60,23 @@ impl Service {
         };
         let behind = fleet.active_pops().filter(|pop| !knows(pop));
         Ok(behind.map(|pop| pop.name.clone()).collect())
+    }
+
+    /// Puts TXT records into the zone of challenges, and says whether that is done.
+    async fn publish_records(
+        &self,
+        change: &mut Change,
+        (job, hostname): (JobId, &ManagedHostname),
+        challenges: &[PublishedChallenge],
+    ) -> Result<Vec<String>, ServiceError> {
+        let label = ChallengeLabel::parse(&hostname.public_id);
+        let (Some(_), Some(label)) = (&self.challenge_zone, label) else { return Ok(Vec::new()) };
+        let values = challenges.iter().filter_map(|one| TxtValue::of_digest(&one.digest));
+        let values: Vec<TxtValue> = values.collect();
+        let until = change.now() + LONGEST;
+        store::dns_challenge::put(change.on(), (job, &label), &values, until).await?;
+        let is_published = store::dns_challenge::is_published(change.on(), job).await?;
+        Ok(if is_published { Vec::new() } else { vec![CHALLENGE_ZONE.to_owned()] })
     }
 
     /// Tells edges that what a job showed is no longer to be shown.

@@ -47,6 +47,7 @@ fn view(applied: u64) -> HostnameView {
     let fleet = Fleet { at: NOW, epoch: Epoch(1), pops: vec![pop], unhealthy_after, proof };
     let record = Publication { id: "hostname/a".to_owned(), revision: Revision(5), at: NOW };
     HostnameView {
+        delegation: None,
         hostname: ManagedHostname {
             id: HostnameId(1),
             property: PropertyId(1),

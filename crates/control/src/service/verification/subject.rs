@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use landfall_dns::{Expectation, Pop};
+use landfall_dns::{DelegationEvidence, Expectation, Pop};
 use landfall_model::{Hostname, HostnameId, Origin, OriginHost};
 use time::OffsetDateTime;
 
@@ -19,6 +19,10 @@ pub(super) struct Subject {
     pub(super) hostname: ManagedHostname,
     pub(super) progress: Progress,
     pub(super) expectation: Expectation,
+    /// Where `_acme-challenge` should lead, where that is looked at.
+    pub(super) challenges_at: Option<String>,
+    /// What was last seen of that.
+    pub(super) delegation: Option<DelegationEvidence>,
 }
 
 impl Subject {
@@ -47,7 +51,10 @@ impl Service {
         let Some(owner) = owner else { return Ok(None) };
         let fleet = self.fleet(&mut connection, now).await?;
         let expectation = self.expectation(&owner, &hostname, &fleet)?;
-        Ok(Some(Subject { hostname, progress: state.progress(), expectation }))
+        let challenges_at = self.delegation(&hostname).map(|record| record.target);
+        let progress = state.progress();
+        let delegation = state.evidence.and_then(|evidence| evidence.challenge);
+        Ok(Some(Subject { hostname, progress, expectation, challenges_at, delegation }))
     }
 
     fn expectation(

@@ -358,6 +358,8 @@ CREATE TABLE attempt (
     at          INTEGER NOT NULL,
     authority   TEXT    NOT NULL,
     pop         TEXT    NOT NULL,
+    -- By which method names were proven, or could not be; null: that is not known.
+    method      TEXT,
     -- The class of its failure; null: it was none.
     class       TEXT,
     -- The CA's own words, and what the owner and the operator are told.
@@ -444,6 +446,13 @@ CREATE TABLE dns_challenge (
 CREATE INDEX dns_challenge_job ON dns_challenge (job_id);
 CREATE INDEX dns_challenge_open ON dns_challenge (state) WHERE state <> 1;
 CREATE INDEX dns_challenge_over ON dns_challenge (until);
+
+-- Whatever ends a lease, what was shown for it is shown no longer.
+CREATE TRIGGER dns_challenge_lease_ended AFTER UPDATE OF leased_until ON job
+WHEN NEW.leased_until IS NULL AND OLD.leased_until IS NOT NULL
+BEGIN UPDATE dns_challenge SET state = 2 WHERE job_id = NEW.id AND state <> 2; END;
+CREATE TRIGGER dns_challenge_job_gone AFTER DELETE ON job
+BEGIN UPDATE dns_challenge SET state = 2 WHERE job_id = OLD.id AND state <> 2; END;
 
 -- Counts what is still to be published or removed: the serial of the zone, and how a change is noticed.
 CREATE TABLE dns_serial (

@@ -14,6 +14,8 @@ pub(crate) enum Reply {
     Addresses(Vec<Ipv4Addr>),
     /// A TXT record of at most 255 bytes.
     Text(String),
+    /// A CNAME record that leads there.
+    Alias(String),
     Silence,
 }
 
@@ -64,10 +66,12 @@ async fn serve(socket: UdpSocket, replies: Arc<Mutex<HashMap<String, Reply>>>) {
 fn answer(query: &[u8], replies: &HashMap<String, Reply>) -> Option<Vec<u8>> {
     const A: u16 = 1;
     const TXT: u16 = 16;
+    const CNAME: u16 = 5;
     let (name, end) = name(query)?;
     let kind = u16::from_be_bytes([query[end], query[end + 1]]);
     let parent = name.split_once('.').map_or(String::new(), |(_, parent)| format!(".{parent}"));
     let reply = replies.get(&name).or_else(|| replies.get(&parent));
+    let found_kind = if matches!(reply, Some(Reply::Alias(_))) { CNAME } else { kind };
     let (code, found): (u8, Vec<Vec<u8>>) = match reply {
         Some(Reply::Silence) => return None,
         Some(Reply::Addresses(addresses)) if kind == A => {
@@ -77,6 +81,7 @@ fn answer(query: &[u8], replies: &HashMap<String, Reply>) -> Option<Vec<u8>> {
             let len = u8::try_from(text.len()).unwrap();
             (0, vec![[&[len], text.as_bytes()].concat()])
         }
+        Some(Reply::Alias(target)) => (0, vec![wire(target)]),
         Some(Reply::Addresses(_) | Reply::Text(_)) => (0, Vec::new()),
         None if name.is_empty() => (0, Vec::new()),
         None => (3, Vec::new()),
@@ -86,12 +91,23 @@ fn answer(query: &[u8], replies: &HashMap<String, Reply>) -> Option<Vec<u8>> {
     answer.extend(&query[12..end + 4]);
     for data in found {
         answer.extend([0xc0, 12]);
-        answer.extend(kind.to_be_bytes());
+        answer.extend(found_kind.to_be_bytes());
         answer.extend([0, 1, 0, 0, 0, 60]);
         answer.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
         answer.extend(data);
     }
     Some(answer)
+}
+
+/// A name as records have it.
+fn wire(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes
 }
 
 /// The question's name without the trailing dot, and where it ends.
