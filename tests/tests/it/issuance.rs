@@ -3,5 +3,6 @@
 mod authorities;
 mod batch;
 mod methods;
+mod records;
 mod renewal;
 mod seed;

@@ -1,0 +1,85 @@
+//! Wildcards are proven by DNS: in our own zone, and in the operator's by RFC 2136.
+
+use std::net::SocketAddr;
+
+use landfall_tests::{
+    Authority, CUSTOMER_ZONE, DEADLINE, Fleet, FleetBuilder, Origin, UpdateKey, free_ports,
+    wait_until,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const ZONE: &str = "dcv.test";
+const KEY: UpdateKey =
+    UpdateKey { name: "acme-key", secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMw==" };
+
+/// A fleet whose resolver finds the zone of challenges at a server.
+fn builder(server: SocketAddr) -> FleetBuilder {
+    let stub =
+        format!("stub-zone:\n  name: \"{ZONE}\"\n  stub-addr: {}@{}", server.ip(), server.port());
+    Fleet::builder(2).resolver_setting(&stub).control_setting("challenge_zone.zone", ZONE)
+}
+
+/// A customer adds their domain with its wildcard, is told the record that is missing, makes it, and is
+/// served for all of it.
+async fn is_served_once_delegated(mut fleet: Fleet) {
+    const POINTED: &str = "@ A 127.0.0.2\n@ A 127.0.0.3\n* A 127.0.0.2\n* A 127.0.0.3\n";
+    let origin = Origin::start("shop").await;
+    fleet.dns.set(CUSTOMER_ZONE, POINTED).await;
+    let api = fleet.lab.api();
+    let property = api.create_property("shop", origin.address()).await;
+    let path = format!("/api/Property/{property}/hostname");
+    let body = json!({"name": CUSTOMER_ZONE, "managedCertificate": {"wildcard": true}});
+    let added = api.must(Method::POST, &path, &body).await;
+    let hostname = format!("{path}/{}", added["id"]);
+    let record = &added["challengeRecord"];
+    let told = wait_until("the owner is told the record", DEADLINE, async || {
+        let body = api.read(&format!("{hostname}/explain")).await;
+        let advice = body["attempts"][0]["advice"].as_str()?.to_owned();
+        Some(advice)
+    })
+    .await;
+    let target = record["target"].as_str().unwrap();
+    assert!(told.contains(&format!("_acme-challenge.{CUSTOMER_ZONE} that points at {target}")));
+
+    fleet.dns.set(CUSTOMER_ZONE, &format!("{POINTED}_acme-challenge CNAME {target}.")).await;
+    let request = format!("{hostname}/request-certificate");
+    let requested = api.must(Method::POST, &request, &json!({})).await;
+    assert_eq!(requested["challengeRecord"]["seen"], "present", "{requested}");
+
+    fleet.wait_until_served_everywhere(CUSTOMER_ZONE, "shop").await;
+    fleet.wait_until_served_everywhere("any.customer.test", "shop").await;
+    let body = api.read(&format!("{hostname}/explain")).await;
+    assert_eq!(body["attempts"][0]["class"], Value::Null, "{body}");
+    let log = fleet.pebble.log();
+    assert_eq!(log.matches("Added order").count(), 1, "{log}");
+    assert!(!log.contains("Attempting to validate w/ HTTP"), "{log}");
+}
+
+#[tokio::test]
+async fn a_domain_and_its_wildcard_are_proven_in_our_own_zone() {
+    let [port] = free_ports();
+    let server = SocketAddr::from(([127, 0, 0, 1], port));
+    let fleet = builder(server)
+        .control_setting("challenge_zone.listen", vec![server.to_string()])
+        .control_setting("challenge_zone.nameservers", vec!["ns1.edge.test"])
+        .start()
+        .await;
+    is_served_once_delegated(fleet).await;
+}
+
+#[tokio::test]
+async fn a_domain_and_its_wildcard_are_proven_in_the_operators_zone_by_rfc_2136() {
+    let server = Authority::start_updatable(&[(ZONE, "")], KEY).await;
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    // Made with mode 0600.
+    std::fs::write(secret.path(), KEY.secret).unwrap();
+    let update = |key: &str| format!("challenge_zone.update.{key}");
+    let fleet = builder(server.address())
+        .control_setting(&update("server"), server.address().to_string())
+        .control_setting(&update("tsig_key_name"), KEY.name)
+        .control_setting(&update("tsig_secret_file"), secret.path().to_str().unwrap())
+        .start()
+        .await;
+    is_served_once_delegated(fleet).await;
+}
