@@ -56,7 +56,7 @@ async fn first_served(
             }
         }
         missing = left;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     served
 }

@@ -62,7 +62,7 @@ async fn a_certificate_that_the_ca_wants_renewed_at_once_is_replaced_while_no_re
         fleet.pebble.set_renewal_info(&before, &at_once).await;
         let_a_day_pass(&fleet);
         for edge in 0..fleet.edges() {
-            wait_until("every edge serves another certificate", DEADLINE * 2, async || {
+            wait_until("every edge serves another certificate", DEADLINE * 4, async || {
                 let now = fleet.certificate(edge, NAME, &[]).await.unwrap();
                 (now != before).then_some(())
             })
