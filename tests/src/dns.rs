@@ -64,7 +64,8 @@ impl Authority {
     /// # Panics
     /// Where knot is not installed, or refuses a zone.
     pub async fn start(zones: &[(&str, &str)]) -> Self {
-        Self::start_with(zones, None).await
+        let [port] = free_ports();
+        Self::start_at(port, zones, None).await
     }
 
     /// As [`Self::start`]; who has the key may change TXT records until the server is started again.
@@ -72,11 +73,15 @@ impl Authority {
     /// # Panics
     /// As [`Self::start`].
     pub async fn start_updatable(zones: &[(&str, &str)], key: UpdateKey) -> Self {
-        Self::start_with(zones, Some(key)).await
+        let [port] = free_ports();
+        Self::start_at(port, zones, Some(key)).await
     }
 
-    async fn start_with(zones: &[(&str, &str)], update_key: Option<UpdateKey>) -> Self {
-        let [port] = free_ports();
+    pub(crate) async fn start_at(
+        port: u16,
+        zones: &[(&str, &str)],
+        update_key: Option<UpdateKey>,
+    ) -> Self {
         let owned = |(name, records): &(&str, &str)| (format!("{name}."), (*records).to_owned());
         let mut zones: Vec<_> = zones.iter().map(owned).collect();
         zones.push((".".to_owned(), String::new()));

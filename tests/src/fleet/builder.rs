@@ -5,7 +5,7 @@ use toml::Value;
 
 use super::{CUSTOMER_ZONE, FLEET_DOMAIN, Fleet};
 use crate::{
-    Authority, Lab, LabBuilder, RecursiveResolver,
+    Authority, Lab, LabBuilder, RecursiveResolver, UpdateKey,
     acme::{Pebble, PebbleBuilder},
     free_ports,
 };
@@ -14,6 +14,8 @@ use crate::{
 pub struct FleetBuilder {
     edges: usize,
     zones: Vec<(String, String)>,
+    dns_port: u16,
+    update_key: Option<UpdateKey>,
     resolver: String,
     pebble: PebbleBuilder,
     ports: [u16; 2],
@@ -39,12 +41,15 @@ impl FleetBuilder {
     pub(super) fn new(edges: usize) -> Self {
         let addresses: String =
             (0..edges).map(|edge| format!("* A 127.0.0.{}\n", edge + 2)).collect();
+        let [dns_port] = free_ports();
         Self {
             edges,
             zones: vec![
                 (FLEET_DOMAIN.to_owned(), addresses),
                 (CUSTOMER_ZONE.to_owned(), String::new()),
             ],
+            dns_port,
+            update_key: None,
             resolver: String::new(),
             pebble: Pebble::builder(),
             ports: free_ports(),
@@ -59,6 +64,17 @@ impl FleetBuilder {
     pub fn zone(mut self, name: &str, records: &str) -> Self {
         self.zones.push((name.to_owned(), records.to_owned()));
         self
+    }
+
+    /// The port at which zones' own servers are asked.
+    pub fn dns_port(&self) -> u16 {
+        self.dns_port
+    }
+
+    /// Who may change TXT records of every zone by RFC 2136.
+    #[must_use]
+    pub fn update_key(self, key: UpdateKey) -> Self {
+        Self { update_key: Some(key), ..self }
     }
 
     /// More of the resolver's configuration, as in a `stub-zone:`; see [`RecursiveResolver`].
@@ -106,7 +122,7 @@ impl FleetBuilder {
     /// Where one of them does not come up.
     pub async fn prepare(self) -> PreparedFleet {
         let zones: Vec<_> = self.zones.iter().map(|(name, own)| (&**name, &**own)).collect();
-        let dns = Authority::start(&zones).await;
+        let dns = Authority::start_at(self.dns_port, &zones, self.update_key).await;
         let forgetful = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n";
         let resolver =
             RecursiveResolver::start(&dns, &format!("{forgetful}{}", self.resolver)).await;

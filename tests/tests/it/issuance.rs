@@ -2,6 +2,7 @@
 
 mod authorities;
 mod batch;
+mod dns;
 mod methods;
 mod records;
 mod renewal;
