@@ -66,9 +66,7 @@ impl Control {
     pub async fn bind(config: ControlConfig) -> Result<Self, ControlError> {
         let state = state::open(&config).await?;
         let server_lock = state.server_lock;
-        let failed = |source| ControlError::Listen { address: config.api.listen, source };
-        let listener = TcpListener::bind(config.api.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address) = listen(config.api.listen).await?;
         let metrics = Metrics::new()?;
         let signing_key = Arc::new(state.signing_key);
         let watch = WatchMetrics::register(metrics.registry()).map_err(ControlError::Metrics)?;
@@ -194,6 +192,14 @@ impl Control {
         store.close().await;
         ended
     }
+}
+
+/// Binds a port and says which it is: the real one where 0 was asked for.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ControlError> {
+    let failed = |source| ControlError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 async fn bind_zone(

@@ -5,7 +5,7 @@ use toml::Value;
 
 use super::{CUSTOMER_ZONE, FLEET_DOMAIN, Fleet};
 use crate::{
-    Authority, Lab, LabBuilder, RecursiveResolver, UpdateKey,
+    Authority, Lab, LabBuilder, RecursiveResolver,
     acme::{Pebble, PebbleBuilder},
     free_ports,
 };
@@ -15,7 +15,6 @@ pub struct FleetBuilder {
     edges: usize,
     zones: Vec<(String, String)>,
     dns_port: u16,
-    update_key: Option<UpdateKey>,
     resolver: String,
     pebble: PebbleBuilder,
     ports: [u16; 2],
@@ -49,7 +48,6 @@ impl FleetBuilder {
                 (CUSTOMER_ZONE.to_owned(), String::new()),
             ],
             dns_port,
-            update_key: None,
             resolver: String::new(),
             pebble: Pebble::builder(),
             ports: free_ports(),
@@ -69,12 +67,6 @@ impl FleetBuilder {
     /// The port at which zones' own servers are asked.
     pub fn dns_port(&self) -> u16 {
         self.dns_port
-    }
-
-    /// Who may change TXT records of every zone by RFC 2136.
-    #[must_use]
-    pub fn update_key(self, key: UpdateKey) -> Self {
-        Self { update_key: Some(key), ..self }
     }
 
     /// More of the resolver's configuration, as in a `stub-zone:`; see [`RecursiveResolver`].
@@ -122,7 +114,7 @@ impl FleetBuilder {
     /// Where one of them does not come up.
     pub async fn prepare(self) -> PreparedFleet {
         let zones: Vec<_> = self.zones.iter().map(|(name, own)| (&**name, &**own)).collect();
-        let dns = Authority::start_at(self.dns_port, &zones, self.update_key).await;
+        let dns = Authority::start_at(self.dns_port, &zones, None).await;
         let forgetful = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n";
         let resolver =
             RecursiveResolver::start(&dns, &format!("{forgetful}{}", self.resolver)).await;

@@ -2,7 +2,6 @@
 
 mod authorities;
 mod batch;
-mod dns;
 mod methods;
 mod records;
 mod renewal;

@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use landfall_tests::{
     CUSTOMER_ZONE, DEADLINE, Fleet, FleetBuilder, PreparedFleet,
-    acme::{Acme2certifier, PebbleVersion},
+    acme::{Acme2certifier, Caddy, PebbleVersion},
     run_landfall,
     tools::{self, Ran},
     wait_until,
 };
+use reqwest::Method;
 use serde_json::Value;
 
 const NAME: &str = "www.customer.test";
@@ -115,4 +116,46 @@ async fn acme2certifier_issues_too() {
     assert_eq!(hostname["certificates"][0]["issuer"], "CN=Root of the tests");
     let answer = fleet.client(0, own[0].2).build().unwrap().get(fleet.url(0, NAME)).send().await;
     assert_eq!(answer.unwrap().status(), 502, "there is no origin");
+}
+
+#[tokio::test]
+async fn caddy_issues_too() {
+    const RECORDS: &str = "www A 127.0.0.2\n_acme-challenge.www CNAME";
+    let builder = Fleet::builder(1);
+    // Where the zone's own server is asked.
+    let server = format!("127.0.0.5:{}", builder.dns_port());
+    let stub = server.replace(':', "@");
+    let prepared = builder
+        .zone("dns.test", "acme A 127.0.0.5")
+        .resolver_setting(&format!("stub-zone:\n  name: \"acme.test.\"\n  stub-addr: {stub}"))
+        .prepare()
+        .await
+        .control_setting("issuance.method", "dns-01")
+        .control_setting("challenge_zone.zone", "acme.test")
+        .control_setting("challenge_zone.listen", vec![server])
+        .control_setting("challenge_zone.nameservers", vec!["acme.dns.test"]);
+    let authority = Caddy::start(prepared.resolver.address()).await;
+    let own = authority.authority();
+    let own = [("caddy", own.directory.as_str(), own.roots.as_deref().unwrap())];
+    let mut fleet = prepared.authorities(&own).start().await;
+    let api = fleet.lab.api();
+    let property = api.create_property("shop", "127.0.0.1:9".parse().unwrap()).await;
+    let id = api.add_hostname(property, NAME).await;
+    let path = format!("/api/Property/{property}/hostname/{id}");
+    let target = api.read(&path).await["challengeRecord"]["target"].clone();
+
+    fleet.dns.set(CUSTOMER_ZONE, &format!("{RECORDS} {}.", target.as_str().unwrap())).await;
+    wait_until("the hostname is verified", DEADLINE, async || {
+        let request = format!("{path}/request-certificate");
+        (api.send(Method::POST, &request, &Value::Null).await.status == 200).then_some(())
+    })
+    .await;
+
+    let hostname = wait_until("the certificate is active", DEADLINE * 2, async || {
+        let hostname = api.read(&path).await;
+        (hostname["certificateState"] == "active").then_some(hostname)
+    })
+    .await;
+    let issuer = hostname["certificates"][0]["issuer"].as_str().unwrap();
+    assert!(issuer.contains("Lab"), "{issuer}");
 }
