@@ -1,5 +1,7 @@
 //! What an operator does on the database by the command line, whether or not a server runs.
 
+pub mod issuance;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},

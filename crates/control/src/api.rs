@@ -116,6 +116,8 @@ fn native(app: &SharedApp) -> GuardedRoutes {
     const EVENTS: &str = "/api/Property/{property}/hostname/{hostname}/events";
     const REQUEST_CERTIFICATE: &str =
         "/api/Property/{property}/hostname/{hostname}/request-certificate";
+    const REVOKE_CERTIFICATE: &str =
+        "/api/Property/{property}/hostname/{hostname}/certificate/revoke";
     GuardedRoutes::new(app, Problem::into_response)
         .route(Verb::Get, "/api/Property", Need::READ, property::list)
         .route(Verb::Post, "/api/Property", Need::WRITE_EVERYTHING, property::create)
@@ -133,6 +135,7 @@ fn native(app: &SharedApp) -> GuardedRoutes {
         .route(Verb::Get, CERTIFICATE, Need::READ, certificate::show)
         .route(Verb::Post, CERTIFICATE, Need::WRITE, certificate::upload)
         .route(Verb::Delete, CERTIFICATE, Need::WRITE, certificate::remove)
+        .route(Verb::Post, REVOKE_CERTIFICATE, Need::WRITE, certificate::revoke)
         .route(Verb::Get, "/api/Audit", Need::ADMIN, audit::list)
         .route(Verb::Post, REQUEST_CERTIFICATE, Need::WRITE, verification::request_certificate)
         .route(Verb::Get, "/api/Key", Need::ADMIN, key::list)

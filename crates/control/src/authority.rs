@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::{AuthorityConfig, ExternalAccountConfig, IssuanceConfig},
     error::ControlError,
+    hostname::wish::CertificateWish,
 };
 
 /// The largest file that is read for a CA, in bytes.
@@ -113,6 +114,15 @@ impl Authorities {
     /// One of them.
     pub(crate) fn find(&self, name: &AuthorityName) -> Option<&LoadedAuthority> {
         self.all.get(name)
+    }
+
+    /// Those that may issue what is wished for, the preferred one first.
+    pub(crate) fn permitted(&self, wish: &CertificateWish) -> Vec<AuthorityName> {
+        let order = self.order.iter();
+        match wish.authority {
+            None => order.cloned().collect(),
+            Some(wanted) => order.filter(|own| own.as_str() == wanted.name()).cloned().collect(),
+        }
     }
 
     /// The limits of all.

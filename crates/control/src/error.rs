@@ -117,6 +117,9 @@ pub enum ControlError {
         /// The name.
         name: String,
     },
+    /// What was asked for could not be done.
+    #[error("it can't be done")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The name is not one.
     #[error("`{0}` is not a name: expected 1 to 63 letters, digits, hyphens, dots and underscores")]
     Name(String),

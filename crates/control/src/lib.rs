@@ -41,7 +41,9 @@ pub use ca::CaError;
 pub use challenge_zone::TsigKeyError;
 pub use error::ControlError;
 pub use landfall_feed::{protocol::AckState, sign::VerifyingKey};
-pub use landfall_model::{AuthorityName, Epoch, PropertyId, Revision, config::Problem};
+pub use landfall_model::{
+    AuthorityName, Epoch, HostPattern, PropertyId, Revision, config::Problem,
+};
 pub use server::{Control, run};
 pub use store::StoreError;
 pub use token::RandomError;

@@ -10,6 +10,7 @@ mod variants;
 use std::borrow::Cow;
 
 use landfall_dns::{AddressKind, Finding, RequiredKind};
+use landfall_issuance::acme::RevocationReason;
 use landfall_model::{
     Balance, CipherSuite, KeyType, OriginProtocol, TlsVersion, tls::ClientAuthMode,
 };
@@ -98,6 +99,9 @@ schemas! {
     ClientCertificate = words(variants::<ClientAuthMode>().iter().copied());
     /// The kind of a certificate's key.
     CertificateKeyType = words(variants::<KeyType>().iter().copied());
+    /// Why a certificate is revoked (RFC 5280 section 5.3.1). Where its key is known to others
+    /// (`keyCompromise`) it is revoked within the hour; else once another has taken its place.
+    RevocationReasonName = words(RevocationReason::ALL.map(RevocationReason::name));
     /// Where a certificate is from.
     CertificateSource = words(["internal", "authority", "uploaded", "inherited"]);
     /// What state a hostname's certificate is in.

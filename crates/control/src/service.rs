@@ -15,6 +15,7 @@ mod jobs;
 pub(crate) mod keys;
 mod ownership;
 mod properties;
+pub(crate) mod revocation;
 mod sightings;
 mod sites;
 mod summary;

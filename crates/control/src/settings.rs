@@ -46,6 +46,8 @@ pub(crate) enum SettingsError {
     Tls(#[from] TlsPolicyError),
     #[error("the metadata can't be kept")]
     Metadata(#[from] MetadataError),
+    #[error("`keyTypes` names no type of key")]
+    NoKeyType,
     #[error("`customOriginSni` needs a `customOriginServer`")]
     SniAlone,
     #[error("the CA certificates in `{field}` can't be used")]

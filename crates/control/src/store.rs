@@ -14,6 +14,7 @@ pub(crate) mod change;
 pub(crate) mod counts;
 pub(crate) mod custom_hostname;
 pub(crate) mod dns_challenge;
+pub(crate) mod errand;
 pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod held_name;

@@ -38,6 +38,8 @@ const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 const REQUESTED_PER_ROUND: u32 = 1_000;
 /// For how long a creation may be sent again.
 const CREATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// For how long it is remembered what became of revocations and changes of accounts.
+const ERRANDS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// The most tombstones or creations that one transaction removes.
 const PRUNED_AT_ONCE: u32 = 1_000;
 
@@ -98,12 +100,15 @@ async fn forget_creations(store: &Store, before: OffsetDateTime) -> Result<(), S
     }
 }
 
-/// Forgets what CAs' limits have given back, and holds that are over.
+/// Forgets what CAs' limits have given back, holds that are over, and errands that ended long ago.
 async fn forget_limits(store: &Store) -> Result<(), StoreError> {
     loop {
         let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
         let now = change.now();
-        let removed = store::budget::prune(change.on(), now, PRUNED_AT_ONCE).await?;
+        let mut removed = store::budget::prune(change.on(), now, PRUNED_AT_ONCE).await?;
+        let before = now - ERRANDS_KEPT;
+        removed =
+            removed.max(store::errand::prune(change.on(), (now, before), PRUNED_AT_ONCE).await?);
         change.commit().await?;
         if removed < u64::from(PRUNED_AT_ONCE) {
             return Ok(());

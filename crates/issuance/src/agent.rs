@@ -11,6 +11,7 @@
 mod account;
 mod announcement;
 mod backoff;
+mod errand;
 mod issue;
 mod job;
 mod lease;

@@ -64,6 +64,10 @@ pub enum Task {
     Issue(Box<Assignment>),
     /// Revoke one (RFC 8555 section 7.6).
     Revoke(Box<Revocation>),
+    /// Give an account a new key (RFC 8555 section 7.3.5).
+    ReplaceKey(Box<AccountErrand>),
+    /// Tell the CA whom it may write to (RFC 8555 section 7.3.2).
+    UpdateAccount(Box<AccountErrand>),
     /// Ask the CA when it wants one renewed (RFC 9773).
     AskRenewal(Box<RenewalQuestion>),
     /// Something that this version knows nothing of.
@@ -74,7 +78,7 @@ pub enum Task {
 /// A certificate to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
-    /// The job.
+    /// The errand.
     pub job: JobId,
     /// The number of this lease.
     pub fence: Fence,
@@ -87,6 +91,22 @@ pub struct Revocation {
     pub certificate: Vec<u8>,
     /// Why (RFC 5280 section 5.3.1).
     pub reason: u8,
+}
+
+/// An account that is to be changed at its CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountErrand {
+    /// The errand.
+    pub job: JobId,
+    /// The number of this lease.
+    pub fence: Fence,
+    /// For how long, in seconds.
+    pub lease_seconds: u32,
+    /// The CA, and the account as it is.
+    pub authority: Authority,
+    /// The account with the key that is to take the place of its own, where one was made already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<Account>,
 }
 
 /// A certificate whose CA is to be asked.
@@ -103,12 +123,26 @@ pub struct RenewalQuestion {
 /// What has become of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The job.
+    /// What is numbered.
+    #[serde(default)]
+    pub work: Work,
+    /// The job, or the errand.
     pub job: JobId,
     /// The number of the lease.
     pub fence: Fence,
     /// What is new.
     pub news: News,
+}
+
+/// What a report is of. Jobs and errands are numbered apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// A certificate that is to be issued.
+    #[default]
+    Job,
+    /// What is done at a CA besides: a revocation, or a change of an account.
+    Errand,
 }
 
 /// What is new of a job.
@@ -162,8 +196,24 @@ pub enum News {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         method: Option<ChallengeMethod>,
     },
-    /// The certificate was revoked. It ends the job.
+    /// The certificate was revoked. It ends the errand.
     Revoked,
+    /// A key was made that is to take the place of an account's. Whoever is first wins; the reply has the
+    /// account with the key that counts.
+    SuccessorMade {
+        /// The account with the new key.
+        account: Account,
+    },
+    /// The CA knows the account by its new key. It ends the errand.
+    KeyReplaced {
+        /// Of the new key.
+        thumbprint: Thumbprint,
+    },
+    /// The CA knows whom it may write to. It ends the errand.
+    AccountUpdated {
+        /// Whom, as `mailto:` URLs.
+        contact: Vec<String>,
+    },
     /// It could not be done. It ends the lease.
     Failed {
         /// Why.
@@ -176,7 +226,7 @@ pub enum News {
 pub struct ReportReply {
     /// Whether the job is still the agent's.
     pub lease: LeaseState,
-    /// To [`News::AccountMade`]: the account that counts.
+    /// To [`News::AccountMade`] and [`News::SuccessorMade`]: the account that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Account>,
     /// To [`News::Validating`]: the names of active PoPs that have not applied it yet, and
@@ -224,8 +274,9 @@ mod tests {
 
     #[test]
     fn a_report_is_flat_and_readable() {
-        let report = Report { job: JobId(7), fence: Fence(3), news: News::Alive };
-        let text = r#"{"job":7,"fence":3,"news":{"news":"alive"}}"#;
+        let (job, fence) = (JobId(7), Fence(3));
+        let report = Report { work: Work::Errand, job, fence, news: News::Alive };
+        let text = r#"{"work":"errand","job":7,"fence":3,"news":{"news":"alive"}}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
     }

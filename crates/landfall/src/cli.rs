@@ -2,8 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use landfall_control::AuthorityName;
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use landfall_control::{AuthorityName, HostPattern, admin::issuance::REVOCATION_REASONS};
 
 /// The edge for custom hostnames.
 #[derive(Debug, Parser)]
@@ -54,6 +54,12 @@ pub(crate) enum Command {
     /// Steers what the control plane's feed tells the PoPs
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// Revokes certificates
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+    /// Looks after the accounts at CAs, and says when what waits will be issued
+    #[command(subcommand)]
+    Issuance(IssuanceCommand),
 }
 
 /// Names the config file.
@@ -211,6 +217,58 @@ pub(crate) enum FeedCommand {
     AllowShrink(ConfigArg),
 }
 
+/// `landfall certificate`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertificateCommand {
+    /// Revokes the certificates that a hostname has of a CA, once others have taken their place
+    Revoke {
+        /// The hostname
+        name: HostPattern,
+        /// Why (RFC 5280 section 5.3.1); with keyCompromise within the hour in any case
+        #[arg(long, value_parser = PossibleValuesParser::new(REVOCATION_REASONS))]
+        reason: String,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+/// `landfall issuance`
+#[derive(Debug, Subcommand)]
+pub(crate) enum IssuanceCommand {
+    /// Lists our accounts at CAs
+    Accounts(ConfigArg),
+    /// Gives the account at a CA a new key
+    Rollover(AuthorityArgs),
+    /// Forgets the account at a CA: another one is registered
+    Forget(AuthorityArgs),
+    /// Lets a CA be asked again at once, for what is on hold there or failed there last
+    Retry(AuthorityArgs),
+    /// Says when what waits will be issued, and what waits for what
+    Forecast {
+        /// How many jobs agents do at once [default: 8 for each PoP that was seen of late]
+        #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(1..))]
+        at_once: Option<u32>,
+        /// How long each takes
+        #[arg(long, value_name = "SECONDS", default_value_t = 10,
+              value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+/// Names a CA.
+#[derive(Debug, Args)]
+pub(crate) struct AuthorityArgs {
+    /// What the configuration calls the CA, such as lets_encrypt
+    pub(crate) authority: AuthorityName,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+}
+
 impl Command {
     /// Whether the command runs until it is stopped, and logs.
     pub(crate) fn is_server(&self) -> bool {
@@ -221,7 +279,9 @@ impl Command {
             | Self::Keys(_)
             | Self::Pop(_)
             | Self::ApiKey(_)
-            | Self::Feed(_) => false,
+            | Self::Feed(_)
+            | Self::Certificate(_)
+            | Self::Issuance(_) => false,
         }
     }
 }

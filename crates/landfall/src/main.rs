@@ -75,6 +75,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Pop(command) => one_thread()?.block_on(operator::pop(&command)),
         Command::ApiKey(command) => one_thread()?.block_on(operator::api_key(&command)),
         Command::Feed(command) => one_thread()?.block_on(operator::feed(&command)),
+        Command::Certificate(command) => {
+            one_thread()?.block_on(operator::issuance::certificate(&command))
+        }
+        Command::Issuance(command) => {
+            one_thread()?.block_on(operator::issuance::issuance(&command))
+        }
     }
 }
 

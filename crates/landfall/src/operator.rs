@@ -3,6 +3,8 @@
 //! What a script takes (a token, a key, a list) goes to standard output; what a person reads
 //! goes to standard error.
 
+pub(crate) mod issuance;
+
 use std::{
     fmt::Display,
     fs::{self, DirBuilder, File, OpenOptions},

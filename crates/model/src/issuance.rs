@@ -1,6 +1,6 @@
 //! What the control plane and the agents at the edges say to each other of certificates to be issued.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -228,9 +228,9 @@ pub struct Assignment {
     /// Who makes TXT records, where a method needs them.
     #[serde(default)]
     pub records: TxtRecords,
-    /// The id of the certificate that is replaced (RFC 9773 section 4.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<String>,
+    /// The id of the certificate that is replaced (RFC 9773 section 4.1), by its type of key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaces: BTreeMap<KeyType, String>,
     /// An order of an earlier lease that may still be good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OpenOrder>,

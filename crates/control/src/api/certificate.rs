@@ -6,6 +6,7 @@ use axum::{
     Extension,
     extract::{Path, Request, State, rejection::PathRejection},
 };
+use landfall_issuance::acme::RevocationReason;
 use landfall_model::{HostPattern, KeyType};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -13,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     SharedApp,
-    body::{SecretText, read_secret_json},
+    body::{SecretText, read_json, read_secret_json},
     condition::Tagged,
     hostname::{HostnameBody, ids},
     problem::Problem,
@@ -230,4 +231,41 @@ pub(super) async fn remove(
 ) -> Result<Tagged<HostnameBody>, Problem> {
     let (property, id) = ids(path)?;
     Ok(app.service.remove_certificate(call, property, id).await?.into())
+}
+
+/// Which certificates are revoked, and why.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CertificateRevocation)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RevocationBody {
+    /// Why.
+    #[schema(value_type = schema::RevocationReasonName)]
+    reason: RevocationReason,
+}
+
+/// Revokes the managed certificates
+///
+/// Those that a CA issued. Another one is asked for at once, and the hostname is served with the old one
+/// until the new one is there; then it is revoked. With `keyCompromise` it is revoked within the hour in any
+/// case, and served until there is another one. Asking again changes nothing, unless the reason is more
+/// urgent. How far it is, `explain` shows.
+#[utoipa::path(
+    post,
+    path = "/api/Property/{property}/hostname/{hostname}/certificate/revoke",
+    operation_id = "revokeCertificate",
+    tag = "Certificates",
+    request_body = RevocationBody,
+    responses(
+        (status = 200, description = "The hostname as it is now.", body = HostnameBody),
+    )
+)]
+pub(super) async fn revoke(
+    State(app): State<SharedApp>,
+    Extension(call): Extension<Call>,
+    path: Result<Path<(i64, i64)>, PathRejection>,
+    request: Request,
+) -> Result<Tagged<HostnameBody>, Problem> {
+    let ids = ids(path)?;
+    let body: RevocationBody = read_json(request, app.limits.max_body).await?;
+    Ok(app.service.revoke_certificates(call, ids, body.reason).await?.into())
 }

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
 };
 use landfall_dns::Evidence;
+use landfall_issuance::acme::RevocationReason;
 use landfall_model::Revision;
 use landfall_model::issuance::TxtRecord;
 use serde::Serialize;
@@ -20,9 +21,11 @@ use super::{
 };
 use crate::{
     hostname::{deployment::Reach, ownership::OwnershipEvidence},
+    schema,
     service::{Explanation, HostnameView},
     store::{
         attempt::Attempt,
+        errand::{Errand, Purpose, Stage},
         event::Event,
         job::{JobStage, JobState},
         pop::{Pop, PopActivity},
@@ -53,6 +56,8 @@ pub(super) struct ExplanationBody {
     jobs: Vec<JobBody>,
     /// What attempts at CAs came to, the newest first.
     attempts: Vec<AttemptBody>,
+    /// Certificates that were asked to be revoked, the newest first.
+    revocations: Vec<RevocationBody>,
     /// How far it has got at each PoP.
     pops: Vec<PopBody>,
 }
@@ -161,6 +166,61 @@ impl From<Attempt> for AttemptBody {
     }
 }
 
+/// A certificate that was asked to be revoked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revocation)]
+#[serde(rename_all = "camelCase")]
+struct RevocationBody {
+    /// The SHA-256 of its DER.
+    #[schema(value_type = schema::FingerprintHex)]
+    fingerprint: String,
+    /// The CA that issued it.
+    authority: String,
+    /// Why.
+    #[schema(value_type = schema::RevocationReasonName)]
+    reason: RevocationReason,
+    /// `waiting` (until another certificate takes its place), `open`, `revoked` or `ended`: without being
+    /// done, for what `error` says.
+    state: &'static str,
+    /// How many attempts failed.
+    failed_attempts: u32,
+    /// Not before then is it attempted next.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<OffsetDateTime>,
+    /// When it was asked for.
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    /// When it was revoked, or ended.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    ended_at: Option<OffsetDateTime>,
+    /// The last attempt's error in the CA's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl RevocationBody {
+    fn of(errand: Errand) -> Option<Self> {
+        let Purpose::Revocation(revoked) = errand.purpose else { return None };
+        let state = match (errand.stage, errand.next_at) {
+            (Stage::Open, None) => "waiting",
+            (Stage::Open, Some(_)) => "open",
+            (Stage::Done, _) => "revoked",
+            (Stage::Ended, _) => "ended",
+        };
+        Some(Self {
+            fingerprint: revoked.fingerprint.to_string(),
+            authority: errand.authority.to_string(),
+            reason: revoked.reason,
+            state,
+            failed_attempts: errand.attempts,
+            next_attempt_at: errand.next_at.filter(|_| errand.stage == Stage::Open),
+            created_at: errand.created_at,
+            ended_at: errand.ended_at,
+            error: errand.error,
+        })
+    }
+}
+
 /// How far a hostname has got at a PoP.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PopStanding)]
@@ -208,7 +268,8 @@ pub(super) struct EventBody {
 
 impl From<Explanation> for ExplanationBody {
     fn from(explanation: Explanation) -> Self {
-        let Explanation { view, summary, next_attempt_at, ownership, jobs, attempts } = explanation;
+        let Explanation { view, summary, next_attempt_at, ownership, jobs, attempts, revocations } =
+            explanation;
         let now = view.published.fleet.at;
         Self {
             summary,
@@ -219,6 +280,7 @@ impl From<Explanation> for ExplanationBody {
             ownership_evidence: ownership,
             jobs: jobs.into_iter().map(|job| JobBody::of(job, now)).collect(),
             attempts: attempts.into_iter().map(AttemptBody::from).collect(),
+            revocations: revocations.into_iter().filter_map(RevocationBody::of).collect(),
         }
     }
 }

@@ -53,6 +53,7 @@ use super::{
         certificate::show,
         certificate::upload,
         certificate::remove,
+        certificate::revoke,
         verification::request_certificate,
         key::list,
         key::create,

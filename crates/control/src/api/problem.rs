@@ -237,6 +237,7 @@ impl Problem {
             SettingsError::Metadata(source) => {
                 Self::invalid("metadata", "invalid_metadata", format!("{source}."))
             }
+            SettingsError::NoKeyType => invalid("managedCertificate.keyTypes", format!("{error}.")),
             SettingsError::SniAlone => {
                 Self::invalid("customOriginSni", "invalid_route", format!("{error}."))
             }

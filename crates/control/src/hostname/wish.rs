@@ -1,10 +1,13 @@
 //! What a hostname's owner asks of its managed certificate.
 
+use std::collections::BTreeSet;
+
+use landfall_model::KeyType;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What a hostname's owner asks of its managed certificate. Stored as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct CertificateWish {
     /// How the CA is shown that the name is its owner's.
@@ -13,8 +16,22 @@ pub(crate) struct CertificateWish {
     pub(crate) authority: Option<CertificateAuthority>,
     /// Which names it is for.
     pub(crate) coverage: Coverage,
+    /// One certificate is issued for each; never empty.
+    pub(crate) key_types: BTreeSet<KeyType>,
     /// Kept and shown by the Cloudflare-compatible API; nothing goes by it.
     pub(crate) labels: CertificateLabels,
+}
+
+impl Default for CertificateWish {
+    fn default() -> Self {
+        Self {
+            method: ValidationMethod::default(),
+            authority: None,
+            coverage: Coverage::default(),
+            key_types: BTreeSet::from([KeyType::Ecdsa]),
+            labels: CertificateLabels::default(),
+        }
+    }
 }
 
 /// What the Cloudflare-compatible API keeps of a certificate and shows, and nothing goes by.

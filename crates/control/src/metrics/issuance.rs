@@ -17,6 +17,8 @@ pub(crate) struct IssuanceMetrics {
     pub(crate) expired: IntCounterVec,
     /// Attempts that ended, by CA and class of failure; `none` is a success.
     pub(crate) attempts: IntCounterVec,
+    /// Revocations and changes of accounts that failed, by CA and class of failure.
+    pub(crate) errand_failures: IntCounterVec,
     /// Answers of CAs when they want certificates renewed.
     pub(crate) questions: IntCounterVec,
     /// From when a certificate was asked for until it was published.
@@ -51,6 +53,11 @@ impl IssuanceMetrics {
             attempts: counters(
                 "landfall_issuance_attempts_total",
                 "Attempts of agents, by CA and class of failure; `none` is a success.",
+                &["authority", "class"],
+            )?,
+            errand_failures: counters(
+                "landfall_issuance_errand_failures_total",
+                "Revocations and changes of accounts that failed, by CA and class of failure.",
                 &["authority", "class"],
             )?,
             questions: counters(

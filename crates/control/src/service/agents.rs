@@ -5,11 +5,13 @@
 
 mod assignment;
 mod candidate;
+mod errands;
 mod expiry;
 mod failure;
 mod issued;
 mod lease;
 mod means;
+pub(crate) mod outlook;
 mod questions;
 mod report;
 mod validation;
@@ -26,6 +28,7 @@ use landfall_model::{HostPattern, Hostname, issuance::ChallengeMethod};
 
 use super::{Service, ServiceError};
 use crate::{
+    authority::Authorities,
     config::IssuanceConfig,
     metrics::issuance::IssuanceMetrics,
     rate::{Buckets, Quota},
@@ -101,21 +104,31 @@ impl Service {
         on: &mut Connection,
         subjects: &[String],
     ) -> Result<Budgets, ServiceError> {
-        let outages = store::budget::outages(on).await?;
-        let standing = self.authorities.all.iter().map(|(name, own)| {
-            let standing = Standing {
-                max_running: own.config.at_once,
-                outages: outages.get(name).copied().unwrap_or(0),
-                staging: own.config.staging.clone(),
-            };
-            (name.clone(), standing)
-        });
-        let mut ledger = Ledger::new(self.authorities.limits());
-        ledger.load(store::budget::buckets(on, subjects).await?);
-        let mut budgets = Budgets::new(standing.collect(), ledger, self.agents.rules);
-        for hold in store::budget::holds(on, subjects).await? {
-            budgets.hold(hold);
-        }
-        Ok(budgets)
+        budgets_of(on, &self.authorities, self.agents.rules, subjects).await
     }
+}
+
+/// What CAs' limits and holds leave for these subjects.
+async fn budgets_of(
+    on: &mut Connection,
+    authorities: &Authorities,
+    rules: Rules,
+    subjects: &[String],
+) -> Result<Budgets, ServiceError> {
+    let outages = store::budget::outages(on).await?;
+    let standing = authorities.all.iter().map(|(name, own)| {
+        let standing = Standing {
+            max_running: own.config.at_once,
+            outages: outages.get(name).copied().unwrap_or(0),
+            staging: own.config.staging.clone(),
+        };
+        (name.clone(), standing)
+    });
+    let mut ledger = Ledger::new(authorities.limits());
+    ledger.load(store::budget::buckets(on, subjects).await?);
+    let mut budgets = Budgets::new(standing.collect(), ledger, rules);
+    for hold in store::budget::holds(on, subjects).await? {
+        budgets.hold(hold);
+    }
+    Ok(budgets)
 }

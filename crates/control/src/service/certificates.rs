@@ -28,8 +28,8 @@ pub(crate) struct Upload {
 
 impl Service {
     /// Checks one certificate and key, or one of each type of key, seals the keys, and publishes
-    /// all of them in the place of what the hostname has for these types. What the internal CA
-    /// issued goes, and so does what came with the name from another property: a client that no
+    /// all of them in the place of what the hostname has for these types. What a CA issued for it
+    /// goes, and so does what came with the name from another property: a client that no
     /// longer trusts one of two is worse off than with one.
     pub(crate) async fn upload_certificates(
         &self,
@@ -141,7 +141,7 @@ impl Service {
 }
 
 /// Keeps certificates that were uploaded in the place of what a hostname has for their types of key,
-/// and of what the internal CA issued.
+/// and of what a CA issued.
 pub(super) async fn keep_uploaded(
     change: &mut Change,
     hostname: &ManagedHostname,
@@ -153,8 +153,9 @@ pub(super) async fn keep_uploaded(
         return Err(VerificationError::Changed.into());
     }
     let now = change.now();
-    let internal = CertificateIssuer::Internal;
-    store::certificate::remove(change.on(), hostname.id, internal).await?;
+    for issuer in [CertificateIssuer::Internal, CertificateIssuer::Authority] {
+        store::certificate::remove(change.on(), hostname.id, issuer).await?;
+    }
     for certificate in certificates {
         store::certificate::put(change.on(), hostname.id, certificate, now).await?;
     }

@@ -22,7 +22,8 @@ impl Service {
         spec: &HostnameSpec,
     ) -> Result<(), ServiceError> {
         let (before, after) = (hostname.names(), names_of(&hostname.name, spec.wish.coverage));
-        if hostname.title == Title::Claimed || before == after {
+        let same_keys = hostname.wish.key_types == spec.wish.key_types;
+        if hostname.title == Title::Claimed || (before == after && same_keys) {
             return Ok(());
         }
         let owner = (hostname.id, hostname.property);

@@ -23,6 +23,7 @@ pub(crate) enum Missing {
     Property,
     Hostname,
     UploadedCertificate,
+    IssuedCertificate,
     FallbackOrigin,
     Key,
 }
@@ -34,6 +35,7 @@ impl Missing {
             Self::Property => "property",
             Self::Hostname => "hostname",
             Self::UploadedCertificate => "uploaded certificate",
+            Self::IssuedCertificate => "certificate of a CA",
             Self::FallbackOrigin => "fallback origin",
             Self::Key => "key",
         }

@@ -9,6 +9,7 @@ use crate::{
     store::{
         self,
         attempt::Attempt,
+        errand::Errand,
         event::Event,
         job::{JobStage, JobState},
     },
@@ -28,6 +29,8 @@ pub(crate) struct Explanation {
     pub(crate) jobs: Vec<JobState>,
     /// The newest first.
     pub(crate) attempts: Vec<Attempt>,
+    /// Of its certificates, the newest first.
+    pub(crate) revocations: Vec<Errand>,
 }
 
 impl Service {
@@ -46,7 +49,8 @@ impl Service {
         let jobs = store::job::history(&mut connection, id).await?;
         let (summary, next_attempt_at) = (summary(&view), next_attempt(&view));
         let attempts = store::attempt::history(&mut connection, id).await?;
-        Ok(Explanation { view, summary, next_attempt_at, ownership, jobs, attempts })
+        let revocations = store::errand::of(&mut connection, id).await?;
+        Ok(Explanation { view, summary, next_attempt_at, ownership, jobs, attempts, revocations })
     }
 
     /// At most `limit` events of a hostname, the newest first; of those before the one with the id

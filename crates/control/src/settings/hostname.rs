@@ -1,8 +1,10 @@
 //! What a hostname's owner sets: where its requests go, how they are treated, and which TLS.
 
+use std::collections::BTreeSet;
+
 use landfall_model::{
     CipherSuite, ClientAuth, CustomOrigin, Der, FieldName, FieldValue, HeaderEdit, Hsts,
-    HttpPolicy, Origin, OriginName, PathPrefix, PathRoute, PropertyId, Route, TlsPolicy,
+    HttpPolicy, KeyType, Origin, OriginName, PathPrefix, PathRoute, PropertyId, Route, TlsPolicy,
     TlsVersion, WeightedOrigin,
     tls::{ClientAuthMode, MAX_CLIENT_ROOTS},
 };
@@ -62,6 +64,10 @@ struct WishSettings {
     authority: Option<CertificateAuthority>,
     /// Whether it is also for everything one label below the hostname. Default: false.
     wildcard: Option<bool>,
+    /// The types of key: one certificate is issued for each, and each client is served the one that it can
+    /// use. Default: `["ecdsa"]`.
+    #[schema(value_type = Option<Vec<schema::CertificateKeyType>>, min_items = 1, max_items = 2)]
+    key_types: Option<BTreeSet<KeyType>>,
 }
 
 /// An origin as a URL, or as a bare name, which means https.
@@ -213,6 +219,7 @@ impl HostnameSettings {
                 method: Some(wish.method),
                 authority: wish.authority,
                 wildcard: Some(wish.coverage == Coverage::NameAndWildcard),
+                key_types: Some(wish.key_types.clone()),
             }),
         }
     }
@@ -233,22 +240,28 @@ impl HostnameSettings {
         let route = Route { property, custom_origin, paths, http }.checked()?;
         let tls = self.tls.unwrap_or_default().policy(kept, now)?;
         let metadata = self.metadata.unwrap_or_default().checked()?;
-        let wish = self.managed_certificate.unwrap_or_default().into();
+        let wish = self.managed_certificate.unwrap_or_default().wish()?;
         Ok(HostnameSpec { route, tls, metadata, wish })
     }
 }
 
-impl From<WishSettings> for CertificateWish {
-    fn from(settings: WishSettings) -> Self {
-        Self {
-            method: settings.method.unwrap_or_default(),
-            authority: settings.authority,
-            coverage: match settings.wildcard {
+impl WishSettings {
+    fn wish(self) -> Result<CertificateWish, SettingsError> {
+        let default = CertificateWish::default();
+        let key_types = self.key_types.unwrap_or(default.key_types);
+        if key_types.is_empty() {
+            return Err(SettingsError::NoKeyType);
+        }
+        Ok(CertificateWish {
+            method: self.method.unwrap_or_default(),
+            authority: self.authority,
+            coverage: match self.wildcard {
                 Some(true) => Coverage::NameAndWildcard,
                 Some(false) | None => Coverage::Name,
             },
+            key_types,
             labels: CertificateLabels::default(),
-        }
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Our accounts at CAs. Whoever makes a key first has it used by all.
 
 use landfall_model::{AuthorityName, Sealed, Thumbprint, issuance::Account};
-use sqlx::Row;
+use sqlx::{Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
 
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, from_json, time_from_sql, to_json};
 
 /// The account at the CA of this name that has this directory.
 pub(crate) async fn find(
@@ -52,19 +53,165 @@ pub(crate) async fn keep_first(
     Ok(())
 }
 
-/// Keeps where the CA has an account.
+/// Keeps where the CA has an account, and what it was told of it.
 pub(crate) async fn keep_url(
     on: &mut Connection,
-    authority: &AuthorityName,
-    thumbprint: &Thumbprint,
-    url: &str,
+    (authority, thumbprint): (&AuthorityName, &Thumbprint),
+    (url, contact): (&str, &[String]),
+    now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE account SET url = ? WHERE authority = ? AND thumbprint = ?")
+    let query = "UPDATE account SET url = ?, contact = ?, registered_at = ? \
+                 WHERE authority = ? AND thumbprint = ?";
+    sqlx::query(query)
         .bind(url)
+        .bind(to_json(&contact)?)
+        .bind(now.unix_timestamp())
         .bind(authority.as_str())
         .bind(thumbprint.as_str())
         .execute(on)
         .await
         .map_err(StoreError::on("keep an account's URL"))?;
     Ok(())
+}
+
+/// An account as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// The CA.
+    pub authority: AuthorityName,
+    /// The URL of its directory.
+    pub directory: String,
+    /// Of the public key.
+    pub thumbprint: Thumbprint,
+    /// Where the CA keeps it; none: it is not registered.
+    pub url: Option<String>,
+    /// When it was registered.
+    pub registered_at: Option<OffsetDateTime>,
+    /// Whom the CA was told that it may write to.
+    pub contact: Vec<String>,
+    /// Of the key that is to take the place of its own.
+    pub successor: Option<Thumbprint>,
+}
+
+/// Every account.
+pub(crate) async fn list(on: &mut Connection) -> Result<Vec<AccountState>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT authority, directory, thumbprint, url, registered_at, contact, next_thumbprint \
+         FROM account ORDER BY authority, directory",
+    );
+    let rows = rows.fetch_all(on).await.map_err(StoreError::on("read accounts"))?;
+    rows.iter().map(read_state).collect()
+}
+
+fn read_state(row: &SqliteRow) -> Result<AccountState, StoreError> {
+    let thumbprint = |text: &str| text.parse().map_err(|_| StoreError::Corrupt("thumbprint"));
+    let contact: Option<&str> = row.get(5);
+    Ok(AccountState {
+        authority: row.get::<&str, _>(0).parse().map_err(|_| StoreError::Corrupt("CA's name"))?,
+        directory: row.get(1),
+        thumbprint: thumbprint(row.get(2))?,
+        url: row.get(3),
+        registered_at: row.get::<Option<i64>, _>(4).map(time_from_sql).transpose()?,
+        contact: contact.map(|text| from_json(text, "contact")).transpose()?.unwrap_or_default(),
+        successor: row.get::<Option<&str>, _>(6).map(thumbprint).transpose()?,
+    })
+}
+
+/// The account with the key that is to take the place of its own.
+pub(crate) async fn successor(
+    on: &mut Connection,
+    authority: &AuthorityName,
+    directory: &str,
+) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query(
+        "SELECT next_thumbprint, next_seal_key_id, next_seal_enc, next_seal_cipher, url \
+         FROM account WHERE authority = ? AND directory = ? AND next_thumbprint IS NOT NULL",
+    )
+    .bind(authority.as_str())
+    .bind(directory)
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::on("read an account's next key"))?;
+    let Some(row) = row else { return Ok(None) };
+    let thumbprint: &str = row.get(0);
+    Ok(Some(Account {
+        thumbprint: thumbprint.parse().map_err(|_| StoreError::Corrupt("thumbprint"))?,
+        key: Sealed { key_id: row.get(1), enc: row.get(2), ciphertext: row.get(3) },
+        url: row.get(4),
+    }))
+}
+
+/// Keeps a key that is to take the place of an account's, unless there is one.
+pub(crate) async fn keep_successor(
+    on: &mut Connection,
+    (authority, directory): (&AuthorityName, &str),
+    made: &Account,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE account SET next_thumbprint = ?, next_seal_key_id = ?, next_seal_enc = ?, \
+         next_seal_cipher = ? WHERE authority = ? AND directory = ? AND next_thumbprint IS NULL",
+    )
+    .bind(made.thumbprint.as_str())
+    .bind(&made.key.key_id)
+    .bind(&made.key.enc)
+    .bind(&made.key.ciphertext)
+    .bind(authority.as_str())
+    .bind(directory)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep an account's next key"))?;
+    Ok(())
+}
+
+/// Puts a key in the place of an account's, which the CA knows by it now.
+pub(crate) async fn promote(
+    on: &mut Connection,
+    (authority, directory): (&AuthorityName, &str),
+    thumbprint: &Thumbprint,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE account SET thumbprint = next_thumbprint, seal_key_id = next_seal_key_id, \
+         seal_enc = next_seal_enc, seal_cipher = next_seal_cipher, next_thumbprint = NULL, \
+         next_seal_key_id = NULL, next_seal_enc = NULL, next_seal_cipher = NULL \
+         WHERE authority = ? AND directory = ? AND next_thumbprint = ?",
+    )
+    .bind(authority.as_str())
+    .bind(directory)
+    .bind(thumbprint.as_str())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("replace an account's key"))?;
+    Ok(())
+}
+
+/// Keeps whom a CA was told that it may write to.
+pub(crate) async fn keep_contact(
+    on: &mut Connection,
+    (authority, directory): (&AuthorityName, &str),
+    contact: &[String],
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE account SET contact = ? WHERE authority = ? AND directory = ?")
+        .bind(to_json(&contact)?)
+        .bind(authority.as_str())
+        .bind(directory)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("keep an account's contact"))?;
+    Ok(())
+}
+
+/// Forgets the accounts at a CA that were registered before `before`, and says whether there was one.
+pub(crate) async fn forget(
+    on: &mut Connection,
+    authority: &AuthorityName,
+    before: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query("DELETE FROM account WHERE authority = ? AND ifnull(registered_at, 0) < ?")
+            .bind(authority.as_str())
+            .bind(before.unix_timestamp())
+            .execute(on)
+            .await
+            .map_err(StoreError::on("forget an account"))?;
+    Ok(done.rows_affected() > 0)
 }

@@ -112,6 +112,16 @@ pub(crate) async fn keep_outages(
     Ok(())
 }
 
+/// Forgets why a CA is not asked: holds and failures in a row.
+pub(crate) async fn lift(on: &mut Connection, authority: &AuthorityName) -> Result<(), StoreError> {
+    for query in ["DELETE FROM hold WHERE authority = ?", "DELETE FROM outage WHERE authority = ?"]
+    {
+        let done = sqlx::query(query).bind(authority.as_str()).execute(&mut *on).await;
+        done.map_err(StoreError::on("lift holds"))?;
+    }
+    Ok(())
+}
+
 /// Forgets at most `limit` buckets that are full and holds that are over, and says how many.
 pub(crate) async fn prune(
     on: &mut Connection,

@@ -176,6 +176,19 @@ pub(crate) async fn find_by_name(
     row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
 }
 
+/// The hostname that has a name, whoever's it is.
+pub(crate) async fn holder(
+    on: &mut Connection,
+    name: &HostPattern,
+) -> Result<Option<ManagedHostname>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM hostname WHERE id = \
+         (SELECT hostname_id FROM held_name WHERE held_name.name = ?)"
+    );
+    let row = sqlx::query(AssertSqlSafe(query)).bind(name.to_string()).fetch_optional(on).await;
+    row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
+}
+
 /// At most `limit` hostnames that should have a certificate of the internal CA, have none of their
 /// own, and have not asked for one.
 pub(crate) async fn without_certificate(

@@ -362,6 +362,43 @@ async fn insert(
     Ok(JobId(done.last_insert_rowid()))
 }
 
+/// Puts a hostname's open job before those whose certificates end after `deadline`.
+pub(crate) async fn expedite(
+    on: &mut Connection,
+    hostname: HostnameId,
+    deadline: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE job SET deadline = min(ifnull(deadline, ?1), ?1), lane = 0 \
+         WHERE hostname_id = ?2 AND state = 0",
+    )
+    .bind(deadline.unix_timestamp())
+    .bind(hostname.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("expedite a job"))?;
+    Ok(())
+}
+
+/// Makes due at `now` what waits for a CA, or failed there last, and says how many jobs that are.
+pub(crate) async fn retry(
+    on: &mut Connection,
+    authority: &AuthorityName,
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE job SET next_at = min(next_at, ?1), waits_for = NULL \
+         WHERE state = 0 AND issuer = 0 AND leased_until IS NULL \
+         AND (authority = ?2 OR waits_for ->> '$.authority' = ?2)",
+    )
+    .bind(now.unix_timestamp())
+    .bind(authority.as_str())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("hasten jobs"))?;
+    Ok(done.rows_affected())
+}
+
 /// Makes a job due at `soonest`, unless it is before.
 pub(crate) async fn hasten(
     on: &mut Connection,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_issuance::schedule::History;
 use landfall_model::{
-    AuthorityName, Fence, HostnameId, PropertyId,
+    AuthorityName, Fence, HostPattern, HostnameId, PropertyId,
     issuance::{ChallengeMethod, OpenOrder, TxtRecord},
 };
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use super::{
     job::{JobId, Wait},
     time_from_sql, to_json,
 };
+use crate::hostname::wish::CertificateWish;
 
 /// The most properties whose new names are looked at for one lease.
 const PROPERTIES: i64 = 16;
@@ -181,6 +182,37 @@ pub(crate) async fn first_due(on: &mut Connection) -> Result<Option<OffsetDateTi
     .await
     .map_err(StoreError::on("look for jobs of agents"))?;
     due.flatten().map(time_from_sql).transpose()
+}
+
+/// An open job of agents that nobody has, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenJob {
+    pub(crate) job: AgentJob,
+    pub(crate) name: HostPattern,
+    pub(crate) wish: CertificateWish,
+    /// When the certificate ends that it replaces.
+    pub(crate) deadline: Option<OffsetDateTime>,
+}
+
+/// At most `limit` jobs of agents that nobody has, those that are due first.
+pub(crate) async fn open(on: &mut Connection, limit: u32) -> Result<Vec<OpenJob>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS}, (SELECT name FROM hostname AS own WHERE own.id = job.hostname_id), \
+             (SELECT wish FROM hostname AS own WHERE own.id = job.hostname_id), deadline \
+         FROM job WHERE state = 0 AND issuer = 0 AND leased_until IS NULL ORDER BY next_at LIMIT ?"
+    );
+    let rows = sqlx::query(AssertSqlSafe(query)).bind(i64::from(limit)).fetch_all(on).await;
+    let rows = rows.map_err(StoreError::on("read jobs"))?;
+    let read = |row: &SqliteRow| {
+        let name: &str = row.get(19);
+        Ok(OpenJob {
+            job: read(row)?,
+            name: name.parse().map_err(|_| StoreError::Corrupt("hostname"))?,
+            wish: from_json(row.get(20), "wish")?,
+            deadline: row.get::<Option<i64>, _>(21).map(time_from_sql).transpose()?,
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// A job of agents, whatever its state.

@@ -1,10 +1,12 @@
 //! When CAs want certificates renewed.
 
-use landfall_model::{AuthorityName, HostnameId, issuance::RenewalAdvice};
+use landfall_model::{AuthorityName, Fingerprint, HostnameId, KeyType, issuance::RenewalAdvice};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, time_from_sql, to_json};
+use super::{
+    Connection, StoreError, certificate::key_type_from_sql, from_json, time_from_sql, to_json,
+};
 
 /// A certificate that an agent obtained, as far as its renewal goes by it.
 #[derive(Clone, Debug)]
@@ -13,8 +15,8 @@ pub(crate) struct Renewable {
     pub(crate) authority: AuthorityName,
     /// What the CA knows it by (RFC 9773 section 4.1).
     pub(crate) ari_id: Option<String>,
-    /// The first bytes of its fingerprint.
-    pub(crate) seed: u64,
+    pub(crate) key_type: KeyType,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
     pub(crate) issued_at: OffsetDateTime,
@@ -27,7 +29,7 @@ impl Renewable {
     pub(crate) fn as_served(&self) -> landfall_issuance::renewal::Certificate<'_> {
         landfall_issuance::renewal::Certificate {
             hostname: self.hostname,
-            seed: self.seed,
+            seed: seed(&self.fingerprint.0),
             not_before: self.not_before,
             not_after: self.not_after,
             issued_at: self.issued_at,
@@ -37,7 +39,7 @@ impl Renewable {
 }
 
 const COLUMNS: &str = "hostname_id, authority, ari_id, fingerprint, not_before, not_after, \
-     created_at, advice, polled_at";
+     created_at, advice, polled_at, key_type";
 
 /// A hostname's certificates that agents obtained, the first to end first.
 pub(crate) async fn of(
@@ -108,19 +110,39 @@ pub(crate) async fn keep(
     Ok(())
 }
 
+/// Makes a hostname's certificates that agents obtained due for renewal.
+pub(crate) async fn hasten(
+    on: &mut Connection,
+    hostname: HostnameId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE certificate SET renew_at = min(renew_at, ?) WHERE hostname_id = ? AND issuer = 3",
+    )
+    .bind(now.unix_timestamp())
+    .bind(hostname.0)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("hasten a renewal"))?;
+    Ok(())
+}
+
 fn read(row: &SqliteRow) -> Result<Renewable, StoreError> {
     let authority: &str = row.get(1);
     let advice: Option<&str> = row.get(7);
+    let fingerprint: &[u8] = row.get(3);
+    let corrupt = || StoreError::Corrupt("certificate fingerprint");
     Ok(Renewable {
         hostname: HostnameId(row.get(0)),
         authority: authority.parse().map_err(|_| StoreError::Corrupt("CA's name"))?,
         ari_id: row.get(2),
-        seed: seed(row.get(3)),
+        fingerprint: Fingerprint(fingerprint.try_into().map_err(|_| corrupt())?),
         not_before: time_from_sql(row.get(4))?,
         not_after: time_from_sql(row.get(5))?,
         issued_at: time_from_sql(row.get(6))?,
         advice: advice.map(|advice| from_json(advice, "advice")).transpose()?,
         polled_at: row.get::<Option<i64>, _>(8).map(time_from_sql).transpose()?,
+        key_type: key_type_from_sql(row.get(9)),
     })
 }
 

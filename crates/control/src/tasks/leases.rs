@@ -9,9 +9,13 @@ use crate::{api::problem::chain, service::Service};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Takes back leases that ran out. Never ends.
+/// Takes back leases that ran out, and asks at first for what CAs are told of us to be what is configured.
+/// Never ends.
 pub(crate) async fn take_back(service: Service) {
     let mut ticks = every(LOOK_EVERY);
+    if let Err(error) = service.update_accounts(OffsetDateTime::now_utc()).await {
+        tracing::warn!(error = %chain(&error), "cannot look for accounts to be changed");
+    }
     loop {
         ticks.tick().await;
         if let Err(error) = service.take_back(OffsetDateTime::now_utc()).await {

@@ -20,18 +20,18 @@ use crate::{
     upload::{ca, leaf},
 };
 
-const NAME: &str = "www.shop.test";
+pub(crate) const NAME: &str = "www.shop.test";
 pub(crate) const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
-struct Scene {
-    plane: Plane,
-    pop: Pop,
-    hostname: String,
+pub(crate) struct Scene {
+    pub(crate) plane: Plane,
+    pub(crate) pop: Pop,
+    pub(crate) hostname: String,
     _dns: Responder,
 }
 
 /// A control plane with two CAs, and a hostname that is active.
-async fn scene(issuance: Value) -> Scene {
+pub(crate) async fn scene(issuance: Value) -> Scene {
     let dns = Responder::start().await;
     let mut settings = json!({
         "certificate_authorities": ["own", "other"],
@@ -107,8 +107,12 @@ pub(crate) async fn register(plane: &Plane, pop: &Pop, task: &Value) {
 
 /// What a CA issues for the names, its key sealed to the group.
 pub(crate) fn issued(group: &GroupPublicKey, name: &str) -> Value {
+    let certificate = certificate(group, name, KeyPair::generate().unwrap());
+    json!({"news": "issued", "certificates": [certificate]})
+}
+
+pub(crate) fn certificate(group: &GroupPublicKey, name: &str, key: KeyPair) -> Value {
     let pattern: HostPattern = name.parse().unwrap();
-    let key = KeyPair::generate().unwrap();
     let authority = ca("Own CA");
     let mut params = leaf(name);
     params.use_authority_key_identifier_extension = true;
@@ -120,8 +124,7 @@ pub(crate) fn issued(group: &GroupPublicKey, name: &str) -> Value {
     let sealed = group.seal(context, &key.serialize_der()).unwrap();
     let chain = [leaf.der().to_vec(), authority.der().to_vec()];
     let chain = chain.map(|der| data_encoding::BASE64.encode(&der));
-    let certificate = json!({"chain": chain, "keys": [{"name": name, "key": sealed}]});
-    json!({"news": "issued", "certificates": [certificate]})
+    json!({"chain": chain, "keys": [{"name": name, "key": sealed}]})
 }
 
 pub(crate) fn failed(kind: &str, detail: &str, step: &str) -> Value {
@@ -300,7 +303,7 @@ async fn a_certificate_is_renewed_when_its_ca_wants_it_and_says_what_it_replaces
     let pop = pop.at(&plane);
     let task = eventually(async || lease(&pop, "agent-1", 1).await.pop()).await;
     assert_eq!(task["task"], "issue");
-    assert_eq!(task["replaces"], tasks[0]["certificate"], "{task}");
+    assert_eq!(task["replaces"], json!({"ecdsa": tasks[0]["certificate"]}), "{task}");
     assert_eq!(
         explain(&plane, &hostname).await["hostname"]["certificateState"],
         "pending_deployment"

@@ -23,6 +23,8 @@ mod connections;
 #[cfg(test)]
 mod dns_proofs;
 #[cfg(test)]
+mod errands;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod explain;

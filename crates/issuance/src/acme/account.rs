@@ -79,10 +79,28 @@ impl Connection {
             // It may have been replaced before: then the old key signs nothing any more.
             Err(refused @ AcmeError::Refused(_)) => match self.find_account(new).await {
                 Ok(found) if found == account => Ok(()),
-                _ => Err(refused),
+                Ok(_) | Err(AcmeError::Refused(_)) => Err(refused),
+                // Nobody knows which of the two it has.
+                Err(error) => Err(error),
             },
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells the CA whom it may write to, as `mailto:` URLs, in the place of what it was told before (RFC
+    /// 8555 section 7.3.2).
+    ///
+    /// # Errors
+    /// [`AcmeError`].
+    pub async fn update_contact(
+        &self,
+        account: &str,
+        key: &AccountKey,
+        contact: &[String],
+    ) -> Result<(), AcmeError> {
+        let payload = json!({"contact": contact}).to_string();
+        let signer = Signer::Account(key, account);
+        self.post(Step::Account, signer, account, &payload).await.map(drop)
     }
 
     /// Ends an account, and all that it has begun (RFC 8555 section 7.3.6). There is no way back.

@@ -95,7 +95,7 @@ impl fmt::Debug for CertificateKey {
 /// Why a certificate is revoked (RFC 5280 section 5.3.1), of the reasons that a subscriber may give
 /// (Baseline Requirements section 7.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum RevocationReason {
     /// None is given.
     Unspecified,
@@ -110,6 +110,42 @@ pub enum RevocationReason {
 }
 
 impl RevocationReason {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Unspecified,
+        Self::KeyCompromise,
+        Self::AffiliationChanged,
+        Self::Superseded,
+        Self::CessationOfOperation,
+    ];
+
+    /// As RFC 5280 section 5.3.1 calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::KeyCompromise => "keyCompromise",
+            Self::AffiliationChanged => "affiliationChanged",
+            Self::Superseded => "superseded",
+            Self::CessationOfOperation => "cessationOfOperation",
+        }
+    }
+
+    /// Its number there.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Unspecified => 0,
+            Self::KeyCompromise => 1,
+            Self::AffiliationChanged => 3,
+            Self::Superseded => 4,
+            Self::CessationOfOperation => 5,
+        }
+    }
+
+    /// Reads what [`Self::name`] writes.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// By its number in RFC 5280 section 5.3.1; none for one that a subscriber does not give.
     pub const fn from_code(code: u8) -> Self {
         match code {

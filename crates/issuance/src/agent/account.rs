@@ -77,18 +77,24 @@ async fn make<C: ControlPlane, V: Vault>(
     lease: &Lease<'_, C>,
     vault: &V,
 ) -> Result<Account, Stop> {
-    let key = AccountKey::generate().map_err(AcmeError::from)?;
-    let thumbprint: Thumbprint = key.thumbprint().parse().map_err(|_| Trouble::Unknown)?;
-    let context =
-        SealContext::AccountKey { authority: &authority.name, thumbprint: thumbprint.as_str() };
-    let sealed = vault.seal(context, key.pkcs8()).map_err(|error| unusable(&error))?;
-    let account = Account { key: sealed, thumbprint, url: None };
+    let account = new_key(authority, vault)?;
     let made = News::AccountMade { authority: authority.name.clone(), account };
     let reply = lease.report(made).await?;
     reply.account.ok_or_else(|| Trouble::Unknown.into())
 }
 
-fn opened<V: Vault>(
+/// A key of an account, made and sealed.
+pub(super) fn new_key<V: Vault>(authority: &Authority, vault: &V) -> Result<Account, Trouble> {
+    let key = AccountKey::generate().map_err(|error| AcmeError::from(error).trouble())?;
+    let thumbprint: Thumbprint = key.thumbprint().parse().map_err(|_| Trouble::Unknown)?;
+    let context =
+        SealContext::AccountKey { authority: &authority.name, thumbprint: thumbprint.as_str() };
+    let sealed = vault.seal(context, key.pkcs8()).map_err(|error| unusable(&error))?;
+    Ok(Account { key: sealed, thumbprint, url: None })
+}
+
+/// The key of an account.
+pub(super) fn opened<V: Vault>(
     authority: &Authority,
     account: &Account,
     vault: &V,

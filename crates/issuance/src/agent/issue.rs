@@ -139,7 +139,7 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         }
         let profile = self.job.authority.profile.as_deref();
         let replaces: Option<CertificateId> =
-            self.job.replaces.as_ref().and_then(|id| id.parse().ok());
+            self.job.replaces.get(&key_type).and_then(|id| id.parse().ok());
         let new = NewOrder { names: &self.job.names, profile, replaces: replaces.as_ref() };
         let order = session.order(new).await?;
         self.shop.metrics.ordered(&self.job.authority.name);

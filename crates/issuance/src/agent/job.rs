@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use landfall_dns::Verifier;
-use landfall_model::{Der, HostnameId, issuance::Assignment};
+use landfall_model::{HostnameId, issuance::Assignment};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{
-    AgentSettings, account,
+    AgentSettings,
     issue::Issue,
     lease::{Lease, Stop},
     metrics::{AgentMetrics, Outcome},
@@ -16,9 +16,9 @@ use super::{
     surroundings::{ControlPlane, Vault},
 };
 use crate::{
-    acme::{CertificateId, Connector, RevocationReason},
+    acme::{CertificateId, Connector},
     failure::{Setting, classify},
-    protocol::{News, RenewalQuestion, RenewalReport, Revocation, Task},
+    protocol::{News, RenewalQuestion, RenewalReport, Task, Work},
 };
 
 /// What all jobs share.
@@ -37,7 +37,9 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
     pub(super) async fn run(&self, task: Task, asked: Instant) {
         match task {
             Task::Issue(job) => self.issue(&job, asked).await,
-            Task::Revoke(job) => self.revoke(&job, asked).await,
+            Task::Revoke(errand) => self.revoke(&errand, asked).await,
+            Task::ReplaceKey(errand) => self.replace_key(&errand, asked).await,
+            Task::UpdateAccount(errand) => self.update_account(&errand, asked).await,
             Task::AskRenewal(question) => self.ask(*question).await,
             // Its lease runs out.
             Task::Unknown => tracing::debug!("a task that this version knows nothing of"),
@@ -49,7 +51,8 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         let begun = Instant::now();
         let authority = &job.authority.name;
         tracing::info!(%hostname, job = job.job.0, %authority, "a certificate job begins");
-        let lease = Lease::new(&self.control, (job.job, job.fence), job.lease_seconds, asked);
+        let lease =
+            Lease::new(&self.control, (Work::Job, job.job, job.fence), job.lease_seconds, asked);
         let issue = Issue { shop: self, job, lease: &lease };
         let done = tokio::select! {
             biased;
@@ -98,33 +101,6 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
             Ok(_) => Outcome::Failed,
             Err(_) => Outcome::Lost,
         }
-    }
-
-    async fn revoke(&self, job: &Revocation, asked: Instant) {
-        let begun = Instant::now();
-        let lease = Lease::new(&self.control, (job.job, job.fence), job.lease_seconds, asked);
-        let done = tokio::select! {
-            biased;
-            done = self.try_revoke(job) => done,
-            Err(stop) = lease.keep() => Err(stop),
-        };
-        let authority = &job.authority.name;
-        let (news, outcome) = match done {
-            Ok(()) => (News::Revoked, Outcome::Done),
-            Err(Stop::Lost | Stop::Rests) => return,
-            Err(Stop::Trouble(trouble)) => (News::Failed { trouble: *trouble }, Outcome::Failed),
-        };
-        let heard = lease.end(news).await;
-        let outcome = if heard.is_ok() { outcome } else { Outcome::Lost };
-        self.metrics.came_to(authority, outcome, begun.elapsed());
-        tracing::info!(job = job.job.0, %authority, ?outcome, "a revocation ends here");
-    }
-
-    async fn try_revoke(&self, job: &Revocation) -> Result<(), Stop> {
-        let connection = self.connector.connect(&job.authority).await?;
-        let session = account::known(&job.authority, &connection, &self.vault).await?;
-        let certificate = Der(job.certificate.clone());
-        Ok(session.revoke(&certificate, RevocationReason::from_code(job.reason)).await?)
     }
 
     async fn ask(&self, question: RenewalQuestion) {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     acme::AcmeError,
     failure::Trouble,
-    protocol::{LeaseState, News, Report, ReportReply},
+    protocol::{LeaseState, News, Report, ReportReply, Work},
 };
 
 /// How many times within its length a lease is prolonged.
@@ -53,6 +53,7 @@ impl From<AcmeError> for Stop {
 /// A lease, and whom it is prolonged by.
 pub(super) struct Lease<'a, C> {
     control: &'a C,
+    work: Work,
     job: JobId,
     fence: Fence,
     length: Duration,
@@ -63,12 +64,12 @@ impl<'a, C: ControlPlane> Lease<'a, C> {
     /// Begins with the reply to the request that was sent at `asked`.
     pub(super) fn new(
         control: &'a C,
-        (job, fence): (JobId, Fence),
+        (work, job, fence): (Work, JobId, Fence),
         seconds: u32,
         asked: Instant,
     ) -> Self {
         let length = Duration::from_secs(seconds.max(1).into());
-        Self { control, job, fence, length, until: Mutex::new(asked + length) }
+        Self { control, work, job, fence, length, until: Mutex::new(asked + length) }
     }
 
     /// Prolongs the lease for as long as it can be, and says why it can't.
@@ -95,7 +96,7 @@ impl<'a, C: ControlPlane> Lease<'a, C> {
         news: News,
         until: impl Fn() -> Instant,
     ) -> Result<ReportReply, Stop> {
-        let report = Report { job: self.job, fence: self.fence, news };
+        let report = Report { work: self.work, job: self.job, fence: self.fence, news };
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         loop {
             let sent = Instant::now();

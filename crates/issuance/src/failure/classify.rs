@@ -104,7 +104,8 @@ fn judge_problem(problem: &Problem, setting: &Setting<'_>) -> (FailureClass, Rem
         K::ServerInternal => (C::AuthorityBusy, soon(problem, setting.now)),
         K::RejectedIdentifier | K::UnsupportedIdentifier => (C::NameRefused, Remedy::Terminal),
         K::AlreadyReplaced | K::Conflict => (C::ReplacesRefused, Remedy::WithoutReplaces),
-        K::AccountDoesNotExist => (C::AccountGone, account),
+        // It is forgotten, and another one is registered.
+        K::AccountDoesNotExist => (C::AccountGone, Remedy::Soon),
         K::ExternalAccountRequired
         | K::UserActionRequired
         | K::InvalidContact

@@ -72,7 +72,7 @@ fn classes_what_a_ca_says() {
         ("malformed", None, "bad \"replaces\" field", C::ReplacesRefused, Remedy::WithoutReplaces),
         ("badNonce", None, "", C::NonceRefused, Remedy::Soon),
         ("serverInternal", None, "", C::AuthorityBusy, Remedy::Soon),
-        ("accountDoesNotExist", None, "", C::AccountGone, account),
+        ("accountDoesNotExist", None, "", C::AccountGone, Remedy::Soon),
         ("unauthorized", None, "Account is deactivated", C::AccountGone, account),
         ("externalAccountRequired", None, "", C::AccountRefused, account),
         ("userActionRequired", None, "", C::AccountRefused, account),

@@ -2,7 +2,9 @@
 
 use landfall_model::{ChallengeMethod, HostPattern};
 
-use super::{FailureClass, Precheck, Remedy, Setting, Trouble, Words, address::address_in};
+use super::{
+    FailureClass, Precheck, ProblemKind, Remedy, Setting, Trouble, Words, address::address_in,
+};
 
 /// One sentence for the hostname's owner.
 pub(super) fn owner(
@@ -147,6 +149,33 @@ fn heart(trouble: &Trouble) -> Option<&Words> {
     if let Trouble::Problem(problem) = trouble { Some(problem.heart().1) } else { None }
 }
 
+/// What the CA has against our account.
+fn account(trouble: &Trouble, setting: &Setting<'_>) -> String {
+    use ProblemKind as K;
+    let ca = setting.authority;
+    let problem =
+        if let Trouble::Problem(problem) = trouble { Some(problem.heart().0) } else { None };
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the kinds are an open registry")]
+    match problem {
+        Some(K::AccountDoesNotExist) => {
+            format!("{ca} no longer has our account: another one is registered.")
+        }
+        Some(K::Unauthorized) => format!(
+            "{ca} refuses our account, or has deactivated it: nothing is issued by it until that is \
+             mended there, or `landfall issuance forget {ca}` lets agents register another one."
+        ),
+        Some(K::ExternalAccountRequired) => format!(
+            "{ca} takes no account without an external account: set `key_id` and `hmac_key_file` of \
+             `issuance.authority.{ca}.external_account`, as `landfall keys seal-external-account` \
+             writes it."
+        ),
+        _ => format!(
+            "{ca} wants something of our account: see its words, and the external account and contact \
+             that are configured."
+        ),
+    }
+}
+
 fn method(trouble: &Trouble) -> Option<ChallengeMethod> {
     if let Trouble::Problem(problem) = trouble { problem.method } else { None }
 }
@@ -176,14 +205,7 @@ pub(super) fn operator(
         C::BadDirectory => {
             format!("The URL of {ca}'s directory is wrong: nothing is issued by it.")
         }
-        C::AccountGone => format!(
-            "{ca} no longer has our account, or has deactivated it: nothing is issued by it until a new \
-             one is made."
-        ),
-        C::AccountRefused => format!(
-            "{ca} wants something of our account: see its words, and the external account and contact \
-             that are configured."
-        ),
+        C::AccountGone | C::AccountRefused => account(trouble, setting),
         C::ProfileRefused => format!("{ca} has no profile of the name that is configured."),
         C::NamePaused => format!("{ca} has stopped issuing for {}: see its words.", setting.name),
         C::RequestRefused => format!("{ca} refuses our request as wrong in itself."),

@@ -1,6 +1,6 @@
 //! The agent with a real CA, real DNS, PoPs on this machine and a control plane that is scripted.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use landfall_dns::{DnsConfig, Verifier, ZoneServers};
 use landfall_issuance::{
@@ -8,7 +8,7 @@ use landfall_issuance::{
     agent::{Agent, AgentMetrics, AgentSettings, Vault},
     chain::{self, Ordered},
     failure::{Precheck, Trouble},
-    protocol::{News, RenewalQuestion, Revocation, Task},
+    protocol::{AccountErrand, News, RenewalQuestion, Revocation, Task},
 };
 use landfall_model::{
     ChallengeMethod::{self, Http01, TlsAlpn01},
@@ -82,7 +82,7 @@ impl Shop {
             authority: self.pebble.authority(),
             methods: vec![method],
             records: TxtRecords::ByOwner,
-            replaces: None,
+            replaces: BTreeMap::new(),
             order: None,
             wanted: Vec::new(),
             target: "my-site.edge.test".parse().unwrap(),
@@ -187,6 +187,9 @@ fn word(news: &News) -> &'static str {
         News::TxtWanted { .. } => "txt",
         News::Issued { .. } => "issued",
         News::Revoked => "revoked",
+        News::SuccessorMade { .. } => "successor",
+        News::KeyReplaced { .. } => "replaced",
+        News::AccountUpdated { .. } => "updated",
         News::Failed { .. } => "failed",
     }
 }
@@ -337,6 +340,44 @@ async fn revokes_and_asks_when_to_renew() {
         reason: 4,
     })));
     shop.script.hear("a revocation", |news| matches!(news, News::Revoked)).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_dies_while_an_account_gets_a_new_key_leaves_one_that_works() {
+    let shop = Shop::open(&format!("{AT_POPS}\napi A 127.0.0.2")).await;
+    let agent = shop.agent();
+    shop.script.give(shop.job(Http01, &["www.shop.test"]));
+    shop.issued().await;
+    let before = shop.script.account().unwrap();
+    let errand = |fence| {
+        let mut authority = shop.pebble.authority();
+        authority.account = shop.script.account();
+        let (job, fence) = (JobId(8), Fence(fence));
+        let successor = shop.script.successor();
+        Box::new(AccountErrand { job, fence, lease_seconds: 30, authority, successor })
+    };
+    // The CA has the new key, and nobody else hears of it.
+    shop.script.be_deaf_to(Some(|news| matches!(news, News::KeyReplaced { .. })));
+    shop.script.give_task(Task::ReplaceKey(errand(1)));
+    let tried = async || (shop.script.unheard() > 0).then_some(());
+    wait_until("the account's new key", DEADLINE * 2, tried).await;
+    drop(agent);
+    shop.script.be_deaf_to(None);
+    let _agent = shop.agent();
+    shop.script.forget();
+    shop.script.give_task(Task::ReplaceKey(errand(2)));
+    shop.script.hear("the new key", |news| matches!(news, News::KeyReplaced { .. })).await;
+    let after = shop.script.account().unwrap();
+    assert_eq!(after.url, before.url);
+    assert_ne!(after.thumbprint, before.thumbprint);
+    assert_eq!(shop.script.count(|news| matches!(news, News::SuccessorMade { .. })), 0);
+
+    let mut errand = errand(3);
+    errand.authority.contact = vec!["mailto:new@shop.test".to_owned()];
+    shop.script.give_task(Task::UpdateAccount(errand));
+    shop.script.hear("a new contact", |news| matches!(news, News::AccountUpdated { .. })).await;
+    shop.script.give(shop.job(Http01, &["api.shop.test"]));
+    check(&shop.issued().await[0], &["api.shop.test"], KeyType::Ecdsa);
 }
 
 /// Panics where a secret is to be sealed for one name.

@@ -35,6 +35,8 @@ struct State {
     news: Vec<News>,
     renewals: Vec<RenewalReport>,
     account: Option<Account>,
+    /// The account with the key that is to take the place of its own.
+    successor: Option<Account>,
     /// For how many reports PoPs don't know of a validation.
     late: u32,
     is_lost_at: Option<fn(&News) -> bool>,
@@ -85,6 +87,10 @@ impl Script {
     /// How many reports were not heard.
     pub(crate) fn unheard(&self) -> u32 {
         self.state.lock().unwrap().unheard
+    }
+
+    pub(crate) fn successor(&self) -> Option<Account> {
+        self.state.lock().unwrap().successor.clone()
     }
 
     pub(crate) fn account(&self) -> Option<Account> {
@@ -173,9 +179,22 @@ impl ControlPlane for Script {
                 }
             }
             News::Ordered(_) => {}
-            News::TxtWanted { .. } | News::Issued { .. } | News::Revoked | News::Failed { .. } => {
-                reply.lease = LeaseState::Ended
+            News::SuccessorMade { account } => {
+                let first = state.successor.get_or_insert_with(|| account.clone());
+                reply.account = Some(first.clone());
             }
+            News::KeyReplaced { thumbprint } => {
+                let successor = state.successor.take().unwrap();
+                assert_eq!(successor.thumbprint, *thumbprint);
+                let account = state.account.as_mut().unwrap();
+                *account = Account { url: account.url.take(), ..successor };
+                reply.lease = LeaseState::Ended;
+            }
+            News::TxtWanted { .. }
+            | News::Issued { .. }
+            | News::Revoked
+            | News::AccountUpdated { .. }
+            | News::Failed { .. } => reply.lease = LeaseState::Ended,
         }
         state.news.push(report.news.clone());
         Ok(reply)

@@ -1,7 +1,7 @@
 //! A job, and what an agent needs to do it.
 
 use landfall_model::{
-    Fence, KeyType,
+    Fence,
     issuance::{Assignment, PopTarget},
 };
 
@@ -33,7 +33,7 @@ impl Service {
             lease_seconds: self.agents.lease_seconds(),
             hostname: candidate.hostname.id,
             names: candidate.hostname.names(),
-            key_types: vec![KeyType::Ecdsa],
+            key_types: candidate.hostname.wish.key_types.iter().copied().collect(),
             authority: authority.described(name, account),
             methods: candidate.methods.clone(),
             replaces: candidate.replaces(name),

@@ -1,12 +1,14 @@
 //! What the planner is told of a job.
 
+use std::collections::BTreeMap;
+
 use landfall_issuance::{
     failure::{Precheck, Trouble},
     plan::{self, Purpose},
     renewal::Standing,
 };
 use landfall_model::{
-    AuthorityName, Hostname,
+    AuthorityName, Hostname, KeyType,
     issuance::{ChallengeMethod, TxtRecords},
 };
 use time::OffsetDateTime;
@@ -25,13 +27,23 @@ use crate::{
     },
 };
 
+/// Whether what a hostname is served with is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    Good,
+    /// It was asked to be revoked.
+    Revoked,
+}
+
 /// A job that may be leased.
 pub(super) struct Candidate {
     pub(super) job: AgentJob,
     pub(super) hostname: ManagedHostname,
     pub(super) domain: Hostname,
-    /// The certificate that it replaces.
-    pub(super) served: Option<Renewable>,
+    /// The certificates that it replaces, the first to end first.
+    pub(super) served: Vec<Renewable>,
+    /// Whether one of them is to be revoked, or is.
+    pub(super) trust: Trust,
     /// By which its names may be proven, the preferred one first.
     pub(super) methods: Vec<ChallengeMethod>,
     /// Who makes TXT records.
@@ -46,11 +58,11 @@ impl Candidate {
             property: self.job.property,
             names: self.hostname.names(),
             registered_domain: self.domain.clone(),
-            certificates: 1,
+            certificates: u32::try_from(self.hostname.wish.key_types.len()).unwrap_or(1),
             purpose: self.purpose(now),
             next_at: self.job.next_at,
             created_at: self.job.created_at,
-            expires_at: self.served.as_ref().map(|served| served.not_after),
+            expires_at: self.served.first().map(|served| served.not_after),
             history: self.job.history,
             ordered: self.job.order.as_ref().map(|order| order.authority.clone()),
             authorities: service.authorities_for(&self.hostname),
@@ -59,22 +71,25 @@ impl Candidate {
     }
 
     fn purpose(&self, now: OffsetDateTime) -> Purpose {
-        let Some(served) = &self.served else { return Purpose::New };
+        let Some(served) = self.served.first() else { return Purpose::New };
         let certificate = served.as_served();
-        let is_wanted = certificate.is_wanted(now) && self.replaces(&served.authority).is_some();
+        let is_wanted = certificate.is_wanted(now) && !self.replaces(&served.authority).is_empty();
         let wanted_by = is_wanted.then(|| served.authority.clone());
         match certificate.standing(now) {
+            _ if self.trust == Trust::Revoked => Purpose::Urgent { wanted_by },
             Standing::Urgent { .. } => Purpose::Urgent { wanted_by },
             Standing::Due | Standing::Waits { .. } => Purpose::Renewal { wanted_by },
         }
     }
 
-    /// What an order at this CA says that it replaces.
-    pub(super) fn replaces(&self, authority: &AuthorityName) -> Option<String> {
-        let served = self.served.as_ref().filter(|served| served.authority == *authority)?;
+    /// What orders at this CA say that they replace.
+    pub(super) fn replaces(&self, authority: &AuthorityName) -> BTreeMap<KeyType, String> {
         match self.job.replacing {
-            Replacing::Said => served.ari_id.clone(),
-            Replacing::Unsaid => None,
+            Replacing::Said => {
+                let own = self.served.iter().filter(|served| served.authority == *authority);
+                own.filter_map(|own| Some((own.key_type, own.ari_id.clone()?))).collect()
+            }
+            Replacing::Unsaid => BTreeMap::new(),
         }
     }
 }
@@ -82,11 +97,7 @@ impl Candidate {
 impl Service {
     /// The CAs that may issue for a hostname, the preferred one first.
     pub(super) fn authorities_for(&self, hostname: &ManagedHostname) -> Vec<AuthorityName> {
-        let order = self.authorities.order.iter();
-        match hostname.wish.authority {
-            None => order.cloned().collect(),
-            Some(wanted) => order.filter(|own| own.as_str() == wanted.name()).cloned().collect(),
-        }
+        self.authorities.permitted(&hostname.wish)
     }
 
     /// Looks at a job that may be leased. One that is no longer to be done is cancelled, and one whose
@@ -117,9 +128,13 @@ impl Service {
                 return Ok(None);
             }
         };
-        let served = store::renewal::of(change.on(), hostname.id).await?;
-        let served = served.into_iter().find(|served| served.not_after > now);
+        let mut served = store::renewal::of(change.on(), hostname.id).await?;
+        served.retain(|served| served.not_after > now);
+        let trust = match store::errand::any_revoked(change.on(), hostname.id).await? {
+            true => Trust::Revoked,
+            false => Trust::Good,
+        };
         let records = means.records;
-        Ok(Some(Candidate { job, hostname, domain, served, methods, records }))
+        Ok(Some(Candidate { job, hostname, domain, served, trust, methods, records }))
     }
 }

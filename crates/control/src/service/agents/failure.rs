@@ -99,6 +99,7 @@ impl Service {
         let next = schedule::next(now, &failure, history, left, jitter);
         settle(&mut budgets, failed, (&names, &domain), now);
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
+        self.forget_lost_account(change, failed.authority, failed.trouble).await?;
         let decision = Decision { failure, history, next };
         self.hold(change, failed, &decision, (&names, &domain), jitter).await?;
         self.keep_failure(change, failed, decision).await

@@ -59,8 +59,8 @@ impl Lull {
 }
 
 /// What all leases of one call have in common.
-struct Round<'a> {
-    pop: &'a str,
+pub(super) struct Round<'a> {
+    pub(super) pop: &'a str,
     agent: Agent<'a>,
     pops: Vec<PopTarget>,
 }
@@ -82,19 +82,25 @@ impl Service {
         let mut connection = self.store.read().await?;
         let first_due = store::lease::first_due(&mut connection).await?;
         let asks = store::renewal::to_ask(&mut connection, now, 1).await?;
+        let has_errands = store::errand::may_be_due(&mut connection, now).await?;
         drop(connection);
         let is_due = first_due.is_some_and(|due| due <= now);
-        if !is_due && asks.is_empty() {
+        if !is_due && !has_errands && asks.is_empty() {
             return Ok(tasks);
         }
         let mut change = self.store.change(Call::system(now)).await?;
         let fleet = self.fleet(change.on(), now).await?;
         let pop = store::pop::name(change.on(), agent.pop).await?.unwrap_or_default();
-        if is_due {
-            let round = Round { pop: &pop, agent, pops: targets(&fleet) };
-            tasks = self.lease_jobs(&mut change, &round, free).await?;
+        let round = Round { pop: &pop, agent, pops: targets(&fleet) };
+        let room = |tasks: &[Task]| free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
+        if has_errands {
+            tasks = self.lease_errands(&mut change, &round, (&fleet, free)).await?;
         }
-        let left = free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
+        let left = room(&tasks);
+        if is_due && left > 0 {
+            tasks.extend(self.lease_jobs(&mut change, &round, left).await?);
+        }
+        let left = room(&tasks);
         tasks.extend(self.questions(&mut change, left).await?);
         change.commit().await?;
         if tasks.is_empty() {
@@ -120,6 +126,11 @@ impl Service {
         subjects.sort_unstable();
         subjects.dedup();
         let mut budgets = self.budgets(change.on(), &subjects).await?;
+        for name in store::errand::closed_authorities(change.on(), now).await? {
+            if let Some(standing) = budgets.authorities.get_mut(&name) {
+                standing.max_running = 0;
+            }
+        }
         let (running, recent) = store::lease::running(change.on()).await?;
         let jobs = candidates.iter().map(|own| own.planned(self, now)).collect();
         let inventory = Inventory { jobs, running, recent, capacity: free };

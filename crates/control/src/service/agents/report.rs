@@ -1,12 +1,14 @@
 //! What becomes of a job, as its agent says.
 
+use std::collections::BTreeSet;
+
 use landfall_issuance::{
     failure::Trouble,
     ledger::Bucket,
-    protocol::{LeaseState, News, Report, ReportReply},
+    protocol::{LeaseState, News, Report, ReportReply, Work},
 };
 use landfall_model::{
-    ChallengeMethod, Thumbprint,
+    ChallengeMethod, KeyType, Thumbprint,
     issuance::{Account, TxtRecord},
 };
 use time::{Duration, OffsetDateTime};
@@ -55,6 +57,9 @@ impl Service {
         report: Report,
         now: OffsetDateTime,
     ) -> Result<ReportReply, ServiceError> {
+        if report.work == Work::Errand {
+            return self.report_errand(report, pop, now).await;
+        }
         let checked = self.check_issued(&report, now).await?;
         let mut change = self.store.change(Call::system(now)).await?;
         let Some(job) = store::lease::find(change.on(), report.job).await? else {
@@ -163,8 +168,11 @@ impl Service {
                 self.take_issued(change, told, (method, checked)).await?;
                 Ok(reply(LeaseState::Ended))
             }
-            // Nobody leases one to be revoked by this number.
-            News::Revoked => Ok(reply(LeaseState::Lost)),
+            // These are errands.
+            News::Revoked
+            | News::SuccessorMade { .. }
+            | News::KeyReplaced { .. }
+            | News::AccountUpdated { .. } => Ok(reply(LeaseState::Lost)),
             News::Failed { trouble } => {
                 self.take_failure(change, told, &trouble).await?;
                 Ok(reply(LeaseState::Ended))
@@ -212,7 +220,11 @@ impl Service {
         if !is_new || url.len() > MAX_URL {
             return Ok(());
         }
-        store::account::keep_url(change.on(), name, thumbprint, url).await?;
+        let contact = self.authorities.find(name).map(|own| own.config.contact.clone());
+        let told = (url, contact.unwrap_or_default());
+        let told = (told.0, told.1.as_slice());
+        let now = change.now();
+        store::account::keep_url(change.on(), (name, thumbprint), told, now).await?;
         let mut budgets = self.budgets(change.on(), &[String::new()]).await?;
         budgets.ledger.charge(name, &Bucket::NewAccounts, change.now());
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
@@ -282,11 +294,13 @@ impl Service {
     }
 }
 
-/// Whether each has its key for every name that the hostname has now.
+/// Whether there is one of each type of key that the hostname is to have now, each with its key for every
+/// name.
 fn is_for(certificates: &[SealedCertificate], hostname: &ManagedHostname) -> bool {
     let names = hostname.names();
     let has_all = |one: &SealedCertificate| one.keys.iter().map(|key| &key.name).eq(names.iter());
-    certificates.iter().all(has_all)
+    let key_types: BTreeSet<KeyType> = certificates.iter().map(|one| one.key_type).collect();
+    key_types == hostname.wish.key_types && certificates.iter().all(has_all)
 }
 
 fn reply(lease: LeaseState) -> ReportReply {

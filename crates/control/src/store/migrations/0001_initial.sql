@@ -384,8 +384,55 @@ CREATE TABLE account (
     seal_cipher BLOB    NOT NULL,
     -- Where the CA keeps it; null: it is not registered.
     url         TEXT,
+    -- When it was registered, and whom the CA was told that it may write to: JSON.
+    registered_at INTEGER,
+    contact     TEXT,
+    -- The key that is to take the place of its own; null: none is.
+    next_thumbprint  TEXT,
+    next_seal_key_id TEXT,
+    next_seal_enc    BLOB,
+    next_seal_cipher BLOB,
     PRIMARY KEY (authority, directory)
 ) STRICT;
+
+-- What agents do at CAs besides issuing. A row outlives its hostname.
+CREATE TABLE errand (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- 0: a certificate is revoked, 1: an account gets a new key, 2: a CA is told whom it may write to.
+    kind         INTEGER NOT NULL,
+    authority    TEXT    NOT NULL,
+    -- 0: open, 1: done, 2: ended without being done.
+    state        INTEGER NOT NULL DEFAULT 0,
+    -- Not before then is it done; null: not before the certificate is replaced.
+    next_at      INTEGER,
+    created_at   INTEGER NOT NULL,
+    ended_at     INTEGER,
+    -- How many attempts failed, and the last one's error in the CA's own words.
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    error        TEXT,
+    -- 1: it is not known whether the CA has the account's old key or the new one.
+    unsettled    INTEGER NOT NULL DEFAULT 0,
+    -- Of a certificate: its hostname, its leaf's fingerprint and DER, why (RFC 5280 section 5.3.1), and when
+    -- it ends.
+    hostname_id  INTEGER,
+    hostname     TEXT,
+    fingerprint  BLOB,
+    certificate  BLOB,
+    reason       INTEGER,
+    not_after    INTEGER,
+    -- The feed's revision from which on edges don't serve it; null: they may.
+    replaced_at  INTEGER,
+    -- Counts leases.
+    fence        INTEGER NOT NULL DEFAULT 0,
+    -- Until when it is an agent's; null: nobody's.
+    leased_until INTEGER,
+    pop          TEXT
+) STRICT;
+CREATE UNIQUE INDEX errand_certificate ON errand (fingerprint) WHERE fingerprint IS NOT NULL;
+CREATE UNIQUE INDEX errand_account ON errand (authority, kind) WHERE state = 0 AND kind > 0;
+CREATE INDEX errand_open ON errand (next_at) WHERE state = 0;
+CREATE INDEX errand_hostname ON errand (hostname_id) WHERE hostname_id IS NOT NULL;
+CREATE INDEX errand_ended ON errand (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What CAs' limits leave: buckets that are not full.
 CREATE TABLE bucket (
@@ -529,6 +576,17 @@ CREATE TRIGGER certificate_removed AFTER DELETE ON certificate
 BEGIN UPDATE tally SET count = count - 1 WHERE kind = 'certificate' AND label = OLD.issuer; END;
 CREATE TRIGGER hostname_certificate_removed AFTER DELETE ON certificate
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
+
+-- A certificate that is to be revoked is, once no edge serves it any more: at most two records tell them,
+-- right after it is gone from here. Edges that don't hear of it hold it up for ten minutes at most.
+CREATE INDEX certificate_fingerprint ON certificate (fingerprint) WHERE issuer = 3;
+CREATE TRIGGER certificate_gone AFTER DELETE ON certificate WHEN OLD.issuer = 3
+BEGIN
+    UPDATE errand SET replaced_at = (SELECT revision + 2 FROM feed_state),
+        next_at = min(ifnull(next_at, unixepoch() + 600), unixepoch() + 600)
+    WHERE fingerprint = OLD.fingerprint AND state = 0 AND NOT EXISTS
+        (SELECT 1 FROM certificate WHERE fingerprint = OLD.fingerprint AND issuer = 3);
+END;
 
 -- A certificate's private key, sealed for each name that it is served for.
 CREATE TABLE certificate_key (

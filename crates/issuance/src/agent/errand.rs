@@ -1,0 +1,117 @@
+//! What is done at a CA beside issuing: certificates are revoked, accounts get new keys and contacts.
+
+use std::future::Future;
+
+use landfall_model::{
+    AuthorityName, Der, Fence, JobId,
+    issuance::{Account, Authority},
+};
+use tokio::time::Instant;
+
+use super::{
+    account,
+    job::Shop,
+    lease::{Lease, Stop},
+    metrics::Outcome,
+    surroundings::{ControlPlane, Vault},
+};
+use crate::{
+    acme::RevocationReason,
+    failure::Trouble,
+    protocol::{AccountErrand, News, Revocation, Work},
+};
+
+impl<C: ControlPlane, V: Vault> Shop<C, V> {
+    /// Revokes a certificate (RFC 8555 section 7.6).
+    pub(super) async fn revoke(&self, errand: &Revocation, asked: Instant) {
+        let lease = self.errand((errand.job, errand.fence), errand.lease_seconds, asked);
+        let work = self.try_revoke(errand);
+        self.run_errand("revocation", &errand.authority.name, &lease, work).await;
+    }
+
+    /// Gives an account a new key (RFC 8555 section 7.3.5).
+    pub(super) async fn replace_key(&self, errand: &AccountErrand, asked: Instant) {
+        let lease = self.errand((errand.job, errand.fence), errand.lease_seconds, asked);
+        let work = self.try_replace_key(errand, &lease);
+        self.run_errand("new key", &errand.authority.name, &lease, work).await;
+    }
+
+    /// Tells the CA whom it may write to (RFC 8555 section 7.3.2).
+    pub(super) async fn update_account(&self, errand: &AccountErrand, asked: Instant) {
+        let lease = self.errand((errand.job, errand.fence), errand.lease_seconds, asked);
+        let work = self.try_update_account(&errand.authority);
+        self.run_errand("new contact", &errand.authority.name, &lease, work).await;
+    }
+
+    fn errand(&self, (job, fence): (JobId, Fence), seconds: u32, asked: Instant) -> Lease<'_, C> {
+        Lease::new(&self.control, (Work::Errand, job, fence), seconds, asked)
+    }
+
+    async fn run_errand(
+        &self,
+        what: &'static str,
+        authority: &AuthorityName,
+        lease: &Lease<'_, C>,
+        work: impl Future<Output = Result<News, Stop>>,
+    ) {
+        let begun = Instant::now();
+        let done = tokio::select! {
+            biased;
+            done = work => done,
+            Err(stop) = lease.keep() => Err(stop),
+        };
+        let (news, outcome) = match done {
+            Ok(news) => (news, Outcome::Done),
+            Err(Stop::Lost | Stop::Rests) => return,
+            Err(Stop::Trouble(trouble)) => (News::Failed { trouble: *trouble }, Outcome::Failed),
+        };
+        let heard = lease.end(news).await;
+        let outcome = if heard.is_ok() { outcome } else { Outcome::Lost };
+        self.metrics.came_to(authority, outcome, begun.elapsed());
+        tracing::info!(what, %authority, ?outcome, "an errand ends here");
+    }
+
+    async fn try_revoke(&self, errand: &Revocation) -> Result<News, Stop> {
+        let connection = self.connector.connect(&errand.authority).await?;
+        let session = account::known(&errand.authority, &connection, &self.vault).await?;
+        let certificate = Der(errand.certificate.clone());
+        session.revoke(&certificate, RevocationReason::from_code(errand.reason)).await?;
+        Ok(News::Revoked)
+    }
+
+    /// The new key is kept by the control plane before the CA hears of it, beside the old one: whoever
+    /// comes after an agent that died between finds out which of them the CA knows.
+    async fn try_replace_key(
+        &self,
+        errand: &AccountErrand,
+        lease: &Lease<'_, C>,
+    ) -> Result<News, Stop> {
+        let Authority { name, account, .. } = &errand.authority;
+        let connection = self.connector.connect(&errand.authority).await?;
+        let account = account.as_ref().ok_or(Trouble::Unknown)?;
+        let url = account.url.as_deref().ok_or(Trouble::Unknown)?;
+        let successor = match &errand.successor {
+            Some(successor) => successor.clone(),
+            None => {
+                let account = account::new_key(&errand.authority, &self.vault)?;
+                let made = News::SuccessorMade { account };
+                lease.report(made).await?.account.ok_or(Trouble::Unknown)?
+            }
+        };
+        let old = account::opened(&errand.authority, account, &self.vault)?;
+        let new = account::opened(&errand.authority, &successor, &self.vault)?;
+        connection.replace_key(url, &old, &new).await?;
+        tracing::info!(authority = %name, account = url, "the account has a new key");
+        let Account { thumbprint, .. } = successor;
+        Ok(News::KeyReplaced { thumbprint })
+    }
+
+    async fn try_update_account(&self, authority: &Authority) -> Result<News, Stop> {
+        let connection = self.connector.connect(authority).await?;
+        let account = authority.account.as_ref().ok_or(Trouble::Unknown)?;
+        let url = account.url.as_deref().ok_or(Trouble::Unknown)?;
+        let key = account::opened(authority, account, &self.vault)?;
+        connection.update_contact(url, &key, &authority.contact).await?;
+        Ok(News::AccountUpdated { contact: authority.contact.clone() })
+    }
+}

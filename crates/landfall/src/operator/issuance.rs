@@ -1,0 +1,114 @@
+//! The operator's commands on certificates of CAs and our accounts there.
+
+use anyhow::Context;
+use landfall_control::admin::issuance::{self as admin, AccountState, Outlook, WaitCount};
+use time::OffsetDateTime;
+
+use super::{at, print, tell};
+use crate::{
+    cli::{CertificateCommand, IssuanceCommand},
+    control_config,
+};
+
+/// `landfall certificate`
+pub(crate) async fn certificate(command: &CertificateCommand) -> anyhow::Result<()> {
+    let CertificateCommand::Revoke { name, reason, config } = command;
+    let revoked =
+        admin::revoke_certificates(&control_config(&config.config)?, name, reason).await?;
+    let when = match reason.as_str() {
+        "keyCompromise" => "once others have taken their place, and within the hour in any case",
+        _ => "once others have taken their place",
+    };
+    tell(&format!("{revoked} of {name}'s certificates will be revoked, {when}."))
+}
+
+/// `landfall issuance`
+pub(crate) async fn issuance(command: &IssuanceCommand) -> anyhow::Result<()> {
+    match command {
+        IssuanceCommand::Accounts(arg) => {
+            let accounts = admin::list_accounts(&control_config(&arg.config)?).await?;
+            tell("CA\tACCOUNT\tKEY\tREGISTERED\tCONTACT\tNEXT KEY")?;
+            accounts.iter().try_for_each(|account| print(&account_line(account)))
+        }
+        IssuanceCommand::Rollover(args) => {
+            let authority = &args.authority;
+            admin::roll_over(&control_config(&args.config.config)?, authority).await?;
+            tell(&format!(
+                "An agent gives the account at {authority} a new key, once it does nothing else there."
+            ))
+        }
+        IssuanceCommand::Forget(args) => {
+            let authority = &args.authority;
+            admin::forget_account(&control_config(&args.config.config)?, authority).await?;
+            tell(&format!("Forgot the account at {authority}: agents register another one."))
+        }
+        IssuanceCommand::Retry(args) => {
+            let authority = &args.authority;
+            let jobs = admin::retry(&control_config(&args.config.config)?, authority).await?;
+            tell(&format!("{authority} is asked again; {jobs} jobs are due."))
+        }
+        IssuanceCommand::Forecast { at_once, seconds, json, config } => {
+            let config = control_config(&config.config)?;
+            let outlook = admin::forecast(&config, *at_once, *seconds).await?;
+            match json {
+                true => print(&serde_json::to_string(&outlook).context("cannot write JSON")?),
+                false => print(&said(&outlook)),
+            }
+        }
+    }
+}
+
+fn account_line(account: &AccountState) -> String {
+    let optional = |time: Option<OffsetDateTime>| time.map_or_else(|| "never".to_owned(), at);
+    let url = account.url.as_deref().unwrap_or("not registered");
+    let next = account.successor.as_ref().map_or("none", |next| next.as_str());
+    let contact = match account.contact.is_empty() {
+        true => "none".to_owned(),
+        false => account.contact.join(" "),
+    };
+    format!(
+        "{}\t{url}\t{}\t{}\t{contact}\t{next}",
+        account.authority,
+        account.thumbprint.as_str(),
+        optional(account.registered_at),
+    )
+}
+
+fn said(outlook: &Outlook) -> String {
+    let Outlook { waiting, running, at_once, seconds, .. } = outlook;
+    let mut lines = vec![format!("{waiting} jobs wait, and agents have {running}.")];
+    if outlook.left_out > 0 {
+        lines.push(format!("{} more were not looked at.", outlook.left_out));
+    }
+    let pace = format!("{at_once} at once and {seconds} s for each");
+    match (outlook.half_done_at, outlook.done_at) {
+        _ if *waiting == 0 => {}
+        (Some(half), Some(all)) => lines.push(format!(
+            "With {pace}, half of them are issued at {}, and all at {}, if none fails and none is added.",
+            at(half),
+            at(all)
+        )),
+        (half, _) => {
+            let half = half.map_or_else(|| "at no time seen".to_owned(), |half| format!("at {}", at(half)));
+            lines.push(format!(
+                "With {pace}, half of them are issued {half}, and of {} no end is seen.",
+                outlook.never
+            ));
+        }
+    }
+    if !outlook.by_authority.is_empty() {
+        let counts = outlook.by_authority.iter().map(|(name, count)| format!("{name} {count}"));
+        lines.push(format!("Issued by: {}.", counts.collect::<Vec<_>>().join(", ")));
+    }
+    if !outlook.waits.is_empty() {
+        lines.push("JOBS\tWAIT FOR\tCA\tOF\tBECAUSE".to_owned());
+    }
+    lines.extend(outlook.waits.iter().map(wait_line));
+    lines.join("\n")
+}
+
+fn wait_line(wait: &WaitCount) -> String {
+    let authority = wait.authority.as_ref().map_or("any", |name| name.as_str());
+    let subject = wait.subject.as_deref().filter(|subject| !subject.is_empty()).unwrap_or("all");
+    format!("{}\t{}\t{authority}\t{subject}\t{}", wait.jobs, wait.reason, wait.class.unwrap_or("-"))
+}
