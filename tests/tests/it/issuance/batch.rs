@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use landfall_tests::{CUSTOMER_ZONE, Fleet, Origin};
+use landfall_tests::{CUSTOMER_ZONE, DEADLINE, Fleet, Origin, wait_until};
 use reqwest::{Client, Method};
 use serde_json::json;
 
@@ -28,37 +28,49 @@ async fn load(client: &Client, url: &str, stop: &AtomicBool, answered: &AtomicU6
     }
 }
 
+async fn is_served(clients: &[Client], fleet: &Fleet, name: &str) -> bool {
+    for (edge, client) in clients.iter().enumerate() {
+        let answer = client.head(fleet.url(edge, name)).send().await;
+        if !answer.is_ok_and(|answer| answer.status() == 200) {
+            return false;
+        }
+    }
+    true
+}
+
 /// When each hostname was first served by every edge.
 async fn first_served(
     clients: &[Client],
     fleet: &Fleet,
     names: &[String],
 ) -> BTreeMap<String, Instant> {
-    let mut missing: Vec<&String> = names.iter().collect();
     let mut served = BTreeMap::new();
-    let started = Instant::now();
-    while !missing.is_empty() {
-        assert!(started.elapsed() < PATIENCE, "{} are not served: {missing:?}", missing.len());
-        let mut left = Vec::new();
-        for name in missing {
-            let mut everywhere = true;
-            for (edge, client) in clients.iter().enumerate() {
-                let answer = client.head(fleet.url(edge, name)).send().await;
-                everywhere &= answer.is_ok_and(|answer| answer.status() == 200);
-                if !everywhere {
-                    break;
-                }
-            }
-            if everywhere {
+    wait_until("every edge serves every hostname", PATIENCE, async || {
+        for name in names {
+            if !served.contains_key(name) && is_served(clients, fleet, name).await {
                 served.insert(name.clone(), Instant::now());
-            } else {
-                left.push(name);
             }
         }
-        missing = left;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        (served.len() == names.len()).then_some(())
+    })
+    .await;
     served
+}
+
+/// The upper bounds of the histogram's buckets that half of the hostnames and all of them are in, in seconds,
+/// and how many they are: from Active to the first handshake that showed their own certificate.
+async fn seen_by_the_control_plane(fleet: &Fleet) -> (String, String, usize) {
+    let url = format!("http://{}/metrics", fleet.lab.control_address());
+    let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let name = "landfall_hostname_served_seconds_bucket{le=\"";
+    let buckets: Vec<(&str, usize)> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.split_once("\"} "))
+        .map(|(bound, count)| (bound, count.parse().unwrap()))
+        .collect();
+    let all = buckets.last().unwrap().1;
+    let within = |count| buckets.iter().find(|bucket| bucket.1 >= count).unwrap().0.to_owned();
+    (within(all.div_ceil(2)), within(all), all)
 }
 
 fn median_and_worst(mut times: Vec<Duration>) -> (Duration, Duration) {
@@ -116,6 +128,17 @@ async fn hostnames_that_are_activated_at_once_are_all_served_and_no_request_of_o
     let requests = answered.load(Ordering::Relaxed);
     eprintln!("{requests} requests of others meanwhile, no failure");
     assert!(requests > 100);
+    // The property's own hostname is one too.
+    let all = count + OTHERS.len() + 1;
+    let (median, worst) =
+        wait_until("the control plane has seen all of them", DEADLINE, async || {
+            let (median, worst, seen) = seen_by_the_control_plane(&fleet).await;
+            (seen == all).then_some((median, worst))
+        })
+        .await;
+    eprintln!(
+        "by the control plane, from Active to served: median up to {median} s, worst up to {worst} s"
+    );
     let orders = fleet.pebble.log().matches("Issued certificate").count() - issued;
     assert_eq!(orders, count, "one certificate for each");
 }
