@@ -185,6 +185,9 @@ pub enum News {
     TxtWanted {
         /// The records.
         records: Vec<TxtRecord>,
+        /// One that would do in their place, for this order and all to come, where the CA takes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasting: Option<TxtRecord>,
         /// The order that they are for.
         order: OpenOrder,
     },

@@ -128,6 +128,10 @@ pub enum ChallengeMethod {
     /// A TXT record (RFC 8555 section 8.4).
     #[serde(rename = "dns-01")]
     Dns01,
+    /// A TXT record that names the CA and our account, and stays (draft-ietf-acme-dns-persist). It is used
+    /// in the place of the records that an owner would make for each order.
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
 }
 
 impl ChallengeMethod {
@@ -137,12 +141,14 @@ impl ChallengeMethod {
             Self::Http01 => "http-01",
             Self::TlsAlpn01 => "tls-alpn-01",
             Self::Dns01 => "dns-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
     }
 
     /// Reads what [`Self::name`] writes.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Http01, Self::TlsAlpn01, Self::Dns01].into_iter().find(|own| own.name() == name)
+        let all = [Self::Http01, Self::TlsAlpn01, Self::Dns01, Self::DnsPersist01];
+        all.into_iter().find(|own| own.name() == name)
     }
 }
 
@@ -238,6 +244,9 @@ pub struct Assignment {
     /// is to be asked of the CA.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wanted: Vec<TxtRecord>,
+    /// The TXT record that would do in place of them, for this order and all to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<TxtRecord>,
     /// Where the hostname's CNAME should lead.
     pub target: Hostname,
     /// Under which every property has its system hostname.
@@ -362,8 +371,9 @@ mod tests {
 
     #[test]
     fn methods_are_written_as_they_are_registered() {
-        use ChallengeMethod::{Dns01, Http01, TlsAlpn01};
-        for method in [Http01, TlsAlpn01, Dns01] {
+        use ChallengeMethod::{Dns01, DnsPersist01, Http01, TlsAlpn01};
+        for method in [Http01, TlsAlpn01, Dns01, DnsPersist01] {
+            assert_eq!(ChallengeMethod::from_name(method.name()), Some(method));
             assert_eq!(serde_json::to_value(method).unwrap(), method.name());
         }
     }

@@ -81,6 +81,10 @@ struct JobBody {
     /// The TXT records that the hostname's owner is to make.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     txt_records: Vec<TxtBody>,
+    /// The TXT record that does in their place, for this order and all to come
+    /// (draft-ietf-acme-dns-persist).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lasting_txt_record: Option<TxtBody>,
     /// How many attempts failed.
     failed_attempts: u32,
     /// When the last attempt failed.
@@ -299,7 +303,8 @@ impl JobBody {
             state,
             waiting_for: is_open.then_some(waiting_for),
             authority: job.authority,
-            txt_records: job.txt.into_iter().map(TxtBody::from).collect(),
+            txt_records: job.txt.records.into_iter().map(TxtBody::from).collect(),
+            lasting_txt_record: job.txt.lasting.map(TxtBody::from),
             failed_attempts: job.attempts,
             last_attempt_at: job.attempted_at,
             next_attempt_at: is_open.then_some(job.next_at),

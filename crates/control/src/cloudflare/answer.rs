@@ -210,7 +210,7 @@ fn records(view: &HostnameView) -> Vec<RecordAnswer> {
         txt_name: record.name.clone(),
         txt_value: record.value.clone(),
     };
-    open.flat_map(|job| job.txt.iter().map(answer)).collect()
+    open.flat_map(|job| job.txt.records.iter().map(answer)).collect()
 }
 
 fn settings(hostname: &ManagedHostname) -> SettingsAnswer {

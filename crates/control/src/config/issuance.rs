@@ -249,6 +249,10 @@ pub(super) fn check(raw: &RawIssuance, base: &Path, problems: &mut Vec<Problem>)
         let message = format!("expected at most {MAX_AUTHORITIES} CAs, got {}", authorities.len());
         problems.push(Problem::new("issuance.authority", message));
     }
+    if raw.method == Some(ChallengeMethod::DnsPersist01) {
+        let message = "expected \"http-01\", \"tls-alpn-01\" or \"dns-01\"";
+        problems.push(Problem::new("issuance.method", message));
+    }
     IssuanceConfig {
         order,
         authorities,
@@ -389,11 +393,13 @@ mod tests {
             "certificate_authorities": ["Bad Name", "own", "zerossl", "own"],
             "authority": {"own": {"contact": ["ops@example.net"], "directory": "http://ca.test"}},
             "lease": "1s",
+            "method": "dns-persist-01",
             "renewal_questions_per_minute": 0,
             "rules": {"kept_for_renewals": 91},
         }));
         let expected = [
             "issuance.lease",
+            "issuance.method",
             "issuance.renewal_questions_per_minute",
             "issuance.rules.kept_for_renewals",
             "issuance.certificate_authorities[0]",

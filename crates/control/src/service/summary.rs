@@ -1,6 +1,5 @@
 //! One sentence about a hostname: where it stands, and what its owner does next.
 
-use landfall_model::issuance::TxtRecord;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::HostnameView;
@@ -10,7 +9,7 @@ use crate::{
         HostnameStatus, Title, certificate_state::CertificateState, deployment::Extent,
         ownership::OwnershipTokens,
     },
-    store::job::{JobStage, JobState},
+    store::job::{JobStage, JobState, OwnersRecords},
 };
 
 /// One sentence about a hostname: where it stands, and what its owner does next.
@@ -135,7 +134,7 @@ fn is_uploaded(view: &HostnameView) -> bool {
 fn missing(open: Option<&JobState>) -> String {
     match open {
         None => "A new one is asked for within the hour: nothing is to be done.".to_owned(),
-        Some(JobState { txt, .. }) if !txt.is_empty() => records(txt),
+        Some(JobState { txt, .. }) if !txt.records.is_empty() => records(txt),
         Some(JobState { waits_for: Some(wait), .. }) if wait.reason == "no_authority" => {
             "It is active and waits for its certificate, which no CA is configured to issue: upload \
              one, or ask the operator."
@@ -151,11 +150,18 @@ fn missing(open: Option<&JobState>) -> String {
 }
 
 /// Of a hostname whose owner is to make TXT records.
-fn records(records: &[TxtRecord]) -> String {
-    let records = records.iter().map(|one| format!("{} with the value {}", one.name, one.value));
+fn records(wanted: &OwnersRecords) -> String {
+    let records = wanted.records.iter();
+    let records = records.map(|one| format!("{} with the value {}", one.name, one.value));
     let records: Vec<String> = records.collect();
+    let lasting = wanted.lasting.as_ref().map_or_else(String::new, |one| {
+        format!(
+            " Or make {} with the value {} once, for this one and all renewals.",
+            one.name, one.value
+        )
+    });
     format!(
-        "Its certificate is issued once the CA finds the TXT record {}: make it.",
+        "Its certificate is issued once the CA finds the TXT record {}: make it.{lasting}",
         records.join(", and ")
     )
 }

@@ -85,7 +85,18 @@ pub(crate) struct JobState {
     /// Until when it is an agent's.
     pub(crate) leased_until: Option<OffsetDateTime>,
     /// The TXT records that the hostname's owner is to make.
-    pub(crate) txt: Vec<TxtRecord>,
+    pub(crate) txt: OwnersRecords,
+}
+
+/// TXT records that a hostname's owner is to make for an order. Stored as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct OwnersRecords {
+    /// Those of the order.
+    pub(crate) records: Vec<TxtRecord>,
+    /// The one that does in their place, for this order and all to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lasting: Option<TxtRecord>,
 }
 
 impl JobState {
@@ -96,7 +107,7 @@ impl JobState {
             (JobIssuer::Internal, _) if is_early => "next_attempt",
             (JobIssuer::Internal, _) => "issuance",
             (JobIssuer::Agents, _) if self.leased_until.is_some() => "issuance",
-            (JobIssuer::Agents, _) if !self.txt.is_empty() => "owner_records",
+            (JobIssuer::Agents, _) if !self.txt.records.is_empty() => "owner_records",
             (JobIssuer::Agents, Some(wait)) => &wait.reason,
             (JobIssuer::Agents, None) if is_early => "next_attempt",
             (JobIssuer::Agents, None) => "agent",

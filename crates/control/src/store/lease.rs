@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall_issuance::schedule::History;
 use landfall_model::{
     AuthorityName, Fence, HostPattern, HostnameId, PropertyId,
-    issuance::{ChallengeMethod, OpenOrder, TxtRecord},
+    issuance::{ChallengeMethod, OpenOrder},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::{
     Connection, StoreError, from_json, from_sql,
-    job::{JobId, Wait},
+    job::{JobId, OwnersRecords, Wait},
     time_from_sql, to_json,
 };
 use crate::hostname::wish::CertificateWish;
@@ -38,7 +38,7 @@ pub(crate) struct AgentJob {
     /// An order that may still be good.
     pub(crate) order: Option<KeptOrder>,
     /// The TXT records that the owner was asked for, for that order.
-    pub(crate) txt: Vec<TxtRecord>,
+    pub(crate) txt: OwnersRecords,
     /// Of the last lease.
     pub(crate) grant: Option<Grant>,
 }
@@ -357,10 +357,10 @@ pub(crate) async fn keep_order(
 pub(crate) async fn keep_txt(
     on: &mut Connection,
     job: JobId,
-    records: &[TxtRecord],
+    records: &OwnersRecords,
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE job SET txt = ? WHERE id = ?")
-        .bind(to_json(&records)?)
+        .bind(to_json(records)?)
         .bind(job.0)
         .execute(on)
         .await

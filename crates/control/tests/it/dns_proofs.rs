@@ -196,7 +196,10 @@ async fn the_compatible_api_shows_what_is_to_be_made() {
     assert_eq!(task["records"], "by_owner");
     let records = json!([{"name": "_acme-challenge.shop.test", "value": "abc"}]);
     let order = json!({"url": "https://ca.test/order/1", "key_type": "ecdsa", "expires": 9});
-    let wanted = json!({"news": "txt_wanted", "records": records, "order": order});
+    let lasting =
+        json!({"name": "_validation-persist.shop.test", "value": "ca.test; accounturi=x"});
+    let wanted =
+        json!({"news": "txt_wanted", "records": records, "lasting": lasting, "order": order});
     assert_eq!(report(&scene.pop, &task, wanted).await["lease"], "ended");
     let shown = ssl().await;
     let expected = json!([
@@ -208,6 +211,10 @@ async fn the_compatible_api_shows_what_is_to_be_made() {
     execute(&scene.plane, "UPDATE job SET next_at = 0").await;
     let task = lease_one(&scene.pop).await;
     assert_eq!((&task["order"], &task["wanted"]), (&order, &records));
+    assert_eq!(task["lasting"], lasting);
+    let body = explain(&scene.plane, &hostname).await;
+    assert_eq!(body["jobs"][0]["lastingTxtRecord"], lasting, "{body}");
+    assert!(body["summary"].as_str().unwrap().contains("ca.test; accounturi=x"), "{body}");
 
     let target = scene.delegate(&hostname).await;
     let shown = ssl().await;

@@ -467,11 +467,13 @@ fn challenge_type(method: ChallengeMethod) -> ChallengeType {
         ChallengeMethod::Http01 => ChallengeType::Http01,
         ChallengeMethod::TlsAlpn01 => ChallengeType::TlsAlpn01,
         ChallengeMethod::Dns01 => ChallengeType::Dns01,
+        ChallengeMethod::DnsPersist01 => ChallengeType::Unknown(method.name().to_owned()),
     }
 }
 
 fn method(theirs: &ChallengeType) -> Option<ChallengeMethod> {
-    [ChallengeMethod::Http01, ChallengeMethod::TlsAlpn01, ChallengeMethod::Dns01]
+    use ChallengeMethod::{Dns01, DnsPersist01, Http01, TlsAlpn01};
+    [Http01, TlsAlpn01, Dns01, DnsPersist01]
         .into_iter()
         .find(|method| challenge_type(*method) == *theirs)
 }

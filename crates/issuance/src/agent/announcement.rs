@@ -65,7 +65,7 @@ impl Announcement<'_> {
     fn missed(&self, missing: Vec<String>, limit: Duration) -> Trouble {
         let asked = match self.method {
             // PoPs have no part in it.
-            ChallengeMethod::Dns01 => missing.len(),
+            ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01 => missing.len(),
             ChallengeMethod::Http01 | ChallengeMethod::TlsAlpn01 => {
                 self.pops.len().max(missing.len())
             }

@@ -57,6 +57,11 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
             job,
             method,
             thumbprint: &customer.thumbprint,
+            lasting: prechecks::lasting_record(
+                job,
+                self.domains(&connection),
+                customer.session.account(),
+            ),
         };
         proof.rehearse().await?;
         let means = Means { connection: &connection, customer: &customer, proof };
@@ -70,13 +75,21 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
     /// Lets the job rest, without a word to the CA, where the owner has not made the TXT records of an
     /// order that is still good.
     async fn look_for_wanted(&self) -> Result<(), Stop> {
-        let Assignment { order: Some(order), wanted, .. } = self.job else { return Ok(()) };
-        let is_good = order.expires.is_some_and(|expires| expires > OffsetDateTime::now_utc());
-        if !is_good || proof::first_missing(&self.shop.verifier, wanted).await.is_none() {
+        let Assignment { order: Some(order), wanted, lasting, .. } = self.job else {
+            return Ok(());
+        };
+        let verifier = &self.shop.verifier;
+        if let Some(record) = lasting
+            && verifier.txt_token(&record.name, &record.value).await.found
+        {
             return Ok(());
         }
-        let (records, order) = (wanted.clone(), order.clone());
-        self.lease.report(News::TxtWanted { records, order }).await?;
+        let is_good = order.expires.is_some_and(|expires| expires > OffsetDateTime::now_utc());
+        if !is_good || proof::first_missing(verifier, wanted).await.is_none() {
+            return Ok(());
+        }
+        let (records, lasting) = (wanted.clone(), lasting.clone());
+        self.lease.report(News::TxtWanted { records, lasting, order: order.clone() }).await?;
         Err(Stop::Rests)
     }
 
@@ -86,12 +99,15 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         customer: &Customer,
     ) -> Result<ChallengeMethod, Trouble> {
         let (verifier, account) = (&self.shop.verifier, customer.session.account());
-        // The operator knows better what the CA is called.
-        let domains = match self.job.authority.caa_identities.as_slice() {
+        prechecks::method(verifier, self.job, self.domains(connection), account).await
+    }
+
+    /// What the CA calls itself in the DNS. The operator knows better than its directory.
+    fn domains<'c>(&'c self, connection: &'c Connection) -> &'c [String] {
+        match self.job.authority.caa_identities.as_slice() {
             [] => connection.caa_identities(),
             configured => configured,
-        };
-        prechecks::method(verifier, self.job, domains, account).await
+        }
     }
 
     async fn certificate(

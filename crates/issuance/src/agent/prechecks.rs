@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use landfall_dns::{CaaAnswer, Expectation, Issuer, Pop, Verdict, Verifier};
-use landfall_model::{ChallengeMethod, HostPattern, issuance::Assignment};
+use landfall_model::{
+    ChallengeMethod, HostPattern,
+    issuance::{Assignment, TxtRecord, TxtRecords},
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
@@ -63,6 +66,12 @@ pub(super) async fn method(
     account: &str,
 ) -> Result<ChallengeMethod, Trouble> {
     let mut methods = job.methods.clone();
+    let place = methods.iter().position(|method| *method == ChallengeMethod::Dns01);
+    if let (Some(place), Some(record)) = (place, lasting_record(job, domains, account))
+        && verifier.txt_token(&record.name, &record.value).await.found
+    {
+        methods.insert(place, ChallengeMethod::DnsPersist01);
+    }
     for name in &job.names {
         let issuer = Issuer { domains, account, methods: &methods };
         methods = match verifier.may_issue(name, issuer).await {
@@ -72,10 +81,28 @@ pub(super) async fn method(
         };
     }
     let wildcard = job.names.iter().any(|name| matches!(name, HostPattern::Wildcard(_)));
-    let usable = |method: &ChallengeMethod| !wildcard || *method == ChallengeMethod::Dns01;
+    let by_dns = [ChallengeMethod::Dns01, ChallengeMethod::DnsPersist01];
+    let usable = |method: &ChallengeMethod| !wildcard || by_dns.contains(method);
     methods.into_iter().find(usable).ok_or_else(|| {
         let detail = "none of the methods that may be used can prove these names".into();
         Precheck::NoMethod { detail }.into()
+    })
+}
+
+/// The TXT record that lets a CA issue for a job's names by our account for as long as it stands
+/// (draft-ietf-acme-dns-persist), where the owner is to make one.
+pub(super) fn lasting_record(
+    job: &Assignment,
+    domains: &[String],
+    account: &str,
+) -> Option<TxtRecord> {
+    let (TxtRecords::ByOwner, Some(name)) = (&job.records, job.names.first()) else { return None };
+    let issuer = domains.first()?;
+    let wildcard = job.names.iter().any(|name| matches!(name, HostPattern::Wildcard(_)));
+    let policy = if wildcard { "; policy=wildcard" } else { "" };
+    Some(TxtRecord {
+        name: format!("_validation-persist.{}", name.base()),
+        value: format!("{issuer}; accounturi={account}{policy}"),
     })
 }
 

@@ -15,7 +15,7 @@ use super::{
     surroundings::ControlPlane,
 };
 use crate::{
-    acme::{AcmeError, AuthorizationStatus, Challenge, ChallengeStatus, Order},
+    acme::{AcmeError, Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Order},
     failure::{Precheck, Trouble},
     protocol::News,
 };
@@ -32,6 +32,8 @@ pub(super) struct Proof<'a, C> {
     pub(super) job: &'a Assignment,
     pub(super) method: ChallengeMethod,
     pub(super) thumbprint: &'a Thumbprint,
+    /// What the owner could make for all orders to come.
+    pub(super) lasting: Option<TxtRecord>,
 }
 
 impl<C: ControlPlane> Proof<'_, C> {
@@ -40,7 +42,8 @@ impl<C: ControlPlane> Proof<'_, C> {
     pub(super) async fn rehearse(&self) -> Result<(), Stop> {
         match self.method {
             ChallengeMethod::Http01 => self.rehearse_http().await,
-            ChallengeMethod::TlsAlpn01 => Ok(()),
+            // The record was seen when the method was chosen.
+            ChallengeMethod::TlsAlpn01 | ChallengeMethod::DnsPersist01 => Ok(()),
             ChallengeMethod::Dns01 => self.check_delegation().await,
         }
     }
@@ -77,9 +80,9 @@ impl<C: ControlPlane> Proof<'_, C> {
         }
         match self.method {
             // It was answered before there was an order.
-            ChallengeMethod::Http01 => {}
+            ChallengeMethod::Http01 | ChallengeMethod::DnsPersist01 => {}
             ChallengeMethod::TlsAlpn01 => self.show_certificates(&challenges).await?,
-            ChallengeMethod::Dns01 => self.show_records(&challenges, open).await?,
+            ChallengeMethod::Dns01 => self.show_records(order, &challenges, open).await?,
         }
         for challenge in &challenges {
             // An earlier lease may have told the CA already.
@@ -126,11 +129,19 @@ impl<C: ControlPlane> Proof<'_, C> {
         Ok(())
     }
 
-    async fn show_records(&self, challenges: &[Challenge], open: &OpenOrder) -> Result<(), Stop> {
+    async fn show_records(
+        &self,
+        order: &mut Order,
+        challenges: &[Challenge],
+        open: &OpenOrder,
+    ) -> Result<(), Stop> {
         let records: Vec<TxtRecord> = challenges.iter().map(record).collect();
         match &self.job.records {
             TxtRecords::ByOwner if first_missing(self.verifier, &records).await.is_some() => {
-                self.lease.report(News::TxtWanted { records, order: open.clone() }).await?;
+                let lasting = self.offered(order).await?;
+                self.lease
+                    .report(News::TxtWanted { records, lasting, order: open.clone() })
+                    .await?;
                 Err(Stop::Rests)
             }
             TxtRecords::ByOwner => Ok(()),
@@ -140,6 +151,16 @@ impl<C: ControlPlane> Proof<'_, C> {
                 self.wait_for(&records).await
             }
         }
+    }
+
+    /// The record that would last, where the CA takes such for every name.
+    async fn offered(&self, order: &mut Order) -> Result<Option<TxtRecord>, Stop> {
+        let names = order.authorizations().await?;
+        let takes_it = |name: &Authorization| {
+            name.status == AuthorizationStatus::Valid
+                || name.challenge(ChallengeMethod::DnsPersist01).is_some()
+        };
+        Ok(self.lasting.clone().filter(|_| names.iter().all(takes_it)))
     }
 
     async fn wait_for(&self, records: &[TxtRecord]) -> Result<(), Stop> {

@@ -137,8 +137,9 @@ fn judge_validation(
             false => (FailureClass::DnsBroken, Remedy::Backoff),
         };
     }
-    let stale = problem.method != Some(ChallengeMethod::Dns01)
-        && address_in(detail).is_some_and(|address| !setting.addresses.contains(&address));
+    let stale =
+        !matches!(problem.method, Some(ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01))
+            && address_in(detail).is_some_and(|address| !setting.addresses.contains(&address));
     if stale {
         return (FailureClass::StaleAddress, Remedy::Backoff);
     }

@@ -130,6 +130,9 @@ fn wrong_answer(trouble: &Trouble, setting: &Setting<'_>) -> String {
         Some(ChallengeMethod::Dns01) => format!(
             "The CA found another TXT record at _acme-challenge.{name}, or none: remove old ones."
         ),
+        Some(ChallengeMethod::DnsPersist01) => format!(
+            "The CA found no TXT record at _validation-persist.{name} that it takes: make it as it is shown."
+        ),
         Some(ChallengeMethod::Http01 | ChallengeMethod::TlsAlpn01) | None => format!(
             "Another server answered the CA for {name}: check that nothing stands in front of it and \
              that every A and AAAA record leads here."

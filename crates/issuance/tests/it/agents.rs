@@ -85,6 +85,7 @@ impl Shop {
             replaces: BTreeMap::new(),
             order: None,
             wanted: Vec::new(),
+            lasting: None,
             target: "my-site.edge.test".parse().unwrap(),
             system_domain: "edge.test".parse().unwrap(),
             pops: Vec::new(),

@@ -30,7 +30,8 @@ fn by_us() -> TxtRecords {
 
 async fn wanted(shop: &Shop) -> (Vec<TxtRecord>, OpenOrder) {
     let is_it = |news: &News| matches!(news, News::TxtWanted { .. });
-    let News::TxtWanted { records, order } = shop.script.hear("a wish for records", is_it).await
+    let News::TxtWanted { records, order, .. } =
+        shop.script.hear("a wish for records", is_it).await
     else {
         unreachable!()
     };
@@ -97,6 +98,28 @@ async fn an_order_that_expired_while_its_owner_waited_is_replaced_by_one_with_ot
     let order = Some(order);
     shop.script.give(Assignment { order, wanted: records, fence: Fence(5), ..wildcard });
     check(&shop.issued().await[0], &NAMES, KeyType::Ecdsa);
+}
+
+#[tokio::test]
+async fn a_record_that_lasts_does_for_every_order() {
+    let mut shop = Shop::open(&zone("")).await;
+    let _agent = shop.agent();
+    let wildcard = shop.job(Dns01, &NAMES);
+    shop.script.give(wildcard.clone());
+    let is_it = |news: &News| matches!(news, News::TxtWanted { .. });
+    let wanted = shop.script.hear("a wish for records", is_it).await;
+    let News::TxtWanted { records, lasting, order } = wanted else { unreachable!() };
+    let record = lasting.expect("pebble takes it");
+    assert_eq!(record.name, "_validation-persist.shop.test");
+    let line = format!("_validation-persist 0 TXT \"{}\"", record.value);
+    shop.dns.set("shop.test", &zone(&line)).await;
+    for (fence, order, wanted) in [(4, Some(order), records), (5, None, Vec::new())] {
+        shop.script.forget();
+        let (fence, lasting) = (Fence(fence), Some(record.clone()));
+        shop.script.give(Assignment { order, wanted, lasting, fence, ..wildcard.clone() });
+        check(&shop.issued().await[0], &NAMES, KeyType::Ecdsa);
+        assert_eq!(shop.script.count(|news| matches!(news, News::TxtWanted { .. })), 0);
+    }
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ fn job(stage: JobStage, attempts: u32) -> Option<JobState> {
         waits_for: None,
         authority: None,
         leased_until: None,
-        txt: Vec::new(),
+        txt: crate::store::job::OwnersRecords::default(),
     })
 }
 

@@ -27,6 +27,7 @@ impl Service {
         let account = store::account::find(change.on(), name, &authority.config.directory).await?;
         let account = account.filter(|account| account.key.key_id == self.group.id());
         let order = candidate.job.order.as_ref().filter(|order| order.authority == *name);
+        let wanted = order.map(|_| candidate.job.txt.clone()).unwrap_or_default();
         Ok(Some(Assignment {
             job: candidate.job.id,
             fence,
@@ -39,7 +40,8 @@ impl Service {
             replaces: candidate.replaces(name),
             order: order.map(|kept| kept.order.clone()),
             records: candidate.records.clone(),
-            wanted: if order.is_some() { candidate.job.txt.clone() } else { Vec::new() },
+            wanted: wanted.records,
+            lasting: wanted.lasting,
             target,
             system_domain: self.system_domain.clone(),
             pops: pops.to_vec(),

@@ -28,6 +28,7 @@ use crate::{
     },
     store::{
         self, Change,
+        job::OwnersRecords,
         lease::{AgentJob, Grant, Hearing, KeptOrder, Release, Standing},
     },
     token::PopId,
@@ -159,9 +160,9 @@ impl Service {
                 }
                 Ok(held)
             }
-            News::TxtWanted { records, order } => {
+            News::TxtWanted { records, lasting, order } => {
                 let kept = KeptOrder { authority: told.grant.authority.clone(), order };
-                self.rest(change, told, (&records, kept)).await?;
+                self.rest(change, told, (OwnersRecords { records, lasting }, kept)).await?;
                 Ok(reply(LeaseState::Ended))
             }
             News::Issued { method, .. } => {
@@ -237,11 +238,12 @@ impl Service {
         &self,
         change: &mut Change,
         told: &Told<'_>,
-        (records, order): (&[TxtRecord], KeptOrder),
+        (mut wanted, order): (OwnersRecords, KeptOrder),
     ) -> Result<(), ServiceError> {
-        let fits = |one: &&TxtRecord| one.name.len() <= MAX_TXT && one.value.len() <= MAX_TXT;
-        let records: Vec<TxtRecord> =
-            records.iter().filter(fits).take(MAX_RECORDS).cloned().collect();
+        let fits = |one: &TxtRecord| one.name.len() <= MAX_TXT && one.value.len() <= MAX_TXT;
+        wanted.records.retain(fits);
+        wanted.records.truncate(MAX_RECORDS);
+        wanted.lasting = wanted.lasting.filter(fits);
         let job = told.job;
         let waited: Duration = (change.now() - job.created_at) / 10;
         let rest = waited.clamp(TXT_REST, LONGEST_TXT_REST);
@@ -255,7 +257,7 @@ impl Service {
             hearing: Hearing::Again,
         };
         store::lease::release(change.on(), job.id, &release).await?;
-        store::lease::keep_txt(change.on(), job.id, &records).await?;
+        store::lease::keep_txt(change.on(), job.id, &wanted).await?;
         self.end_validation(change, job.id).await
     }
 

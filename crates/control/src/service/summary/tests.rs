@@ -118,7 +118,7 @@ fn asked(issuer: JobIssuer, error: Option<&str>) -> HostnameView {
         waits_for: None,
         authority: None,
         leased_until: None,
-        txt: Vec::new(),
+        txt: crate::store::job::OwnersRecords::default(),
     };
     HostnameView { job: Some(job), ..view(5) }
 }

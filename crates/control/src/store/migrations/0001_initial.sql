@@ -289,7 +289,7 @@ CREATE TABLE job (
     waits_for    TEXT,
     -- JSON: an order that may still be good, and its CA.
     open_order   TEXT,
-    -- JSON: the TXT records that the owner is to make.
+    -- JSON: the TXT records that the owner is to make, and the one that would do in their place.
     txt          TEXT,
     -- Counts leases, and those that ran out once more.
     fence        INTEGER NOT NULL DEFAULT 0,
