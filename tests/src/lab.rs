@@ -166,14 +166,7 @@ impl LabBuilder {
     /// When a node is not ready within [`DEADLINE`].
     pub async fn start(self) -> Lab {
         let mut lab = self.prepare().await;
-        lab.control.start();
-        lab.wait_until_control_is_ready().await;
-        for number in 0..lab.edges.len() {
-            lab.edge(number).start();
-        }
-        for number in 0..lab.edges.len() {
-            lab.wait_until_edge_is_ready(number).await;
-        }
+        lab.start_all().await;
         lab
     }
 }
@@ -198,6 +191,21 @@ impl Lab {
     /// As [`LabBuilder::start`].
     pub async fn start() -> Self {
         Self::builder().start().await
+    }
+
+    /// Starts every node and waits until it is ready.
+    ///
+    /// # Panics
+    /// When a node is not ready within [`DEADLINE`].
+    pub async fn start_all(&mut self) {
+        self.control.start();
+        self.wait_until_control_is_ready().await;
+        for edge in &mut self.edges {
+            edge.node.start();
+        }
+        for number in 0..self.edges.len() {
+            self.wait_until_edge_is_ready(number).await;
+        }
     }
 
     /// The folder: `keys/`, `control.toml`, `control/` (its state), and of each edge `edge0.toml`,

@@ -28,6 +28,7 @@
 
 pub mod acme;
 mod api;
+mod checkpoint;
 mod dns;
 mod feed;
 mod fleet;
@@ -42,6 +43,7 @@ pub mod tools;
 mod wait;
 
 pub use api::{Answer, Api};
+pub use checkpoint::{Checkpoint, Instead, Moment};
 pub use dns::{Authority, RecursiveResolver, UpdateKey};
 pub use feed::{Recorder, Said, ScriptedFeed};
 pub use fleet::{CUSTOMER_ZONE, FLEET_DOMAIN, Fleet, FleetBuilder, PreparedFleet};

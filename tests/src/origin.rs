@@ -46,6 +46,14 @@ pub struct Origin {
 impl Origin {
     /// Starts an origin that answers every request with `name`, and remembers each.
     pub async fn start(name: &str) -> Self {
+        Self::at(([127, 0, 0, 1], 0).into(), name).await
+    }
+
+    /// As [`Self::start`], at this address.
+    ///
+    /// # Panics
+    /// Where it can't listen there.
+    pub async fn at(address: SocketAddr, name: &str) -> Self {
         let received = Arc::new(Mutex::new(Vec::new()));
         let (name, seen) = (name.to_owned(), Arc::clone(&received));
         let handler = async move |request: Request| {
@@ -56,16 +64,16 @@ impl Origin {
             seen.lock().unwrap().push(request);
             name.clone()
         };
-        Self::run(Router::new().fallback(handler), received).await
+        Self::run(address, Router::new().fallback(handler), received).await
     }
 
     /// Starts an origin that does what `router` says, and remembers nothing.
     pub async fn with_router(router: Router) -> Self {
-        Self::run(router, Arc::default()).await
+        Self::run(([127, 0, 0, 1], 0).into(), router, Arc::default()).await
     }
 
-    async fn run(router: Router, received: Arc<Mutex<Vec<Received>>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn run(address: SocketAddr, router: Router, received: Arc<Mutex<Vec<Received>>>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, received, server }

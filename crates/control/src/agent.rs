@@ -8,10 +8,9 @@ use axum::{
     middleware,
     routing::post,
 };
-use http::StatusCode;
 use landfall_issuance::protocol::{
     AgentId, LEASE_PATH, LeaseReply, LeaseRequest, MAX_WAIT_SECONDS, RENEWAL_PATH, REPORT_PATH,
-    RenewalReport, Report, ReportReply, Task,
+    RenewalReply, RenewalReport, Report, ReportReply, Task,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -89,11 +88,14 @@ async fn report(
     reply.map(Json).map_err(|error| refused(&error))
 }
 
-async fn renewal(State(app): State<SharedApp>, request: Request) -> Result<StatusCode, Problem> {
+async fn renewal(
+    State(app): State<SharedApp>,
+    request: Request,
+) -> Result<Json<RenewalReply>, Problem> {
     const EXPECTED: &str = "an agent's report of a renewal";
     let report: RenewalReport = read_secret_json(request, app.limits.max_body, EXPECTED).await?;
     let kept = app.service.keep_renewal(report, OffsetDateTime::now_utc()).await;
-    kept.map(|()| StatusCode::NO_CONTENT).map_err(|error| refused(&error))
+    kept.map(|()| Json(RenewalReply {})).map_err(|error| refused(&error))
 }
 
 fn check_id(id: &AgentId) -> Result<(), Problem> {

@@ -119,8 +119,7 @@ impl Control {
             metrics,
             limits: config.api,
         });
-        // Before an edge can ask: its first snapshot has them.
-        tasks::ticket_round(&app.service, &app.metrics, OffsetDateTime::now_utc()).await;
+        begin(&app, OffsetDateTime::now_utc()).await;
         Ok(Self { listener, address, app, builder, finished, zone, stop, config, server_lock })
     }
 
@@ -232,6 +231,12 @@ fn spawn_lanes(tasks: &mut JoinSet<&'static str>, service: &Service, config: &Ve
     for (name, lane, at_a_time, pace) in lanes {
         spawn(tasks, name, tasks::verify::run(service.clone(), lane, at_a_time, pace));
     }
+}
+
+/// What is done before an edge can ask: its first snapshot has the secrets of tickets.
+async fn begin(app: &App, now: OffsetDateTime) {
+    tasks::ticket_round(&app.service, &app.metrics, now).await;
+    tasks::leases::lift_holds(&app.service, now).await;
 }
 
 /// Waits for a task that should never end, and names it.

@@ -15,17 +15,14 @@ use landfall_feed::{
 use landfall_issuance::{
     agent::{Agent, AgentMetrics, ControlError, ControlPlane, Vault, VaultError},
     protocol::{
-        LEASE_PATH, LeaseReply, LeaseRequest, RENEWAL_PATH, REPORT_PATH, RenewalReport, Report,
-        ReportReply,
+        LEASE_PATH, LeaseReply, LeaseRequest, RENEWAL_PATH, REPORT_PATH, RenewalReply,
+        RenewalReport, Report, ReportReply,
     },
 };
 use landfall_model::{SealContext, Sealed};
 use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
 use prometheus::Registry;
-use serde::{
-    Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
@@ -174,8 +171,7 @@ impl ControlPlane for Control {
     }
 
     async fn renewal(&self, report: &RenewalReport) -> Result<(), ControlError> {
-        // What the answer says is nothing.
-        let IgnoredAny = self.post(RENEWAL_PATH, report, Duration::ZERO).await?;
+        let RenewalReply {} = self.post(RENEWAL_PATH, report, Duration::ZERO).await?;
         Ok(())
     }
 }

@@ -250,6 +250,10 @@ pub enum LeaseState {
     Lost,
 }
 
+/// What the control plane says to a [`RenewalReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewalReply {}
+
 /// When a CA wants a certificate renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenewalReport {

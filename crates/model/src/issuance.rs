@@ -253,6 +253,10 @@ pub struct Assignment {
     pub system_domain: Hostname,
     /// The active PoPs.
     pub pops: Vec<PopTarget>,
+    /// The other PoPs. That names lead to them too is nothing that their owners could help, and nothing is
+    /// asked of them.
+    #[serde(default)]
+    pub inactive_pops: Vec<PopTarget>,
 }
 
 /// Who makes the TXT records of challenges.

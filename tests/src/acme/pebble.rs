@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, process::Command};
 
 use landfall_model::issuance::Authority;
+use reqwest::Client;
 use serde_json::{Map, Value, json};
 
 use super::server::{Server, install};
@@ -64,6 +65,11 @@ impl Pebble {
     /// The CA as an agent is told of it.
     pub fn authority(&self) -> Authority {
         self.server.authority("pebble")
+    }
+
+    /// A client that trusts its own certificate.
+    pub fn client(&self) -> Client {
+        self.server.client()
     }
 
     /// Where HTTP-01 challenges are looked for, in place of port 80.

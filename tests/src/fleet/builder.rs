@@ -5,7 +5,7 @@ use toml::Value;
 
 use super::{CUSTOMER_ZONE, FLEET_DOMAIN, Fleet};
 use crate::{
-    Authority, Lab, LabBuilder, RecursiveResolver,
+    Authority, Checkpoint, Lab, LabBuilder, RecursiveResolver,
     acme::{Pebble, PebbleBuilder},
     free_ports,
 };
@@ -21,6 +21,8 @@ pub struct FleetBuilder {
     pebble_ports: Option<[u16; 2]>,
     control: Vec<(String, Value)>,
     edge: Vec<(String, Value)>,
+    edge_disk: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// A [`Fleet`] whose DNS and CA run, and whose control plane and edges don't yet.
@@ -54,6 +56,8 @@ impl FleetBuilder {
             pebble_ports: None,
             control: Vec::new(),
             edge: Vec::new(),
+            edge_disk: None,
+            environment: Vec::new(),
         }
     }
 
@@ -103,6 +107,20 @@ impl FleetBuilder {
         self
     }
 
+    /// Sets an environment variable of every node, as in `("RUST_LOG", "trace")`.
+    #[must_use]
+    pub fn environment(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives every edge a disk of its own of this size for its state; see [`LabBuilder::edge_disk`].
+    #[must_use]
+    pub fn edge_disk(mut self, size: &str) -> Self {
+        self.edge_disk = Some(size.to_owned());
+        self
+    }
+
     /// The ports that all edges share, for HTTP and for HTTPS.
     pub fn ports(&self) -> [u16; 2] {
         self.ports
@@ -142,6 +160,12 @@ impl FleetBuilder {
         }
         for (key, value) in self.edge {
             lab = lab.edge_setting(&key, value);
+        }
+        for (key, value) in &self.environment {
+            lab = lab.environment(key, value);
+        }
+        if let Some(size) = &self.edge_disk {
+            lab = lab.edge_disk(size);
         }
         let roots = tempfile::tempdir().unwrap();
         PreparedFleet { dns, resolver, pebble, lab, edges: self.edges, roots }
@@ -186,6 +210,18 @@ impl PreparedFleet {
     pub fn control_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.lab = self.lab.control_setting(key, value);
         self
+    }
+
+    /// As [`Self::start`], with a checkpoint between the edges and their control plane, and nothing is
+    /// started yet: [`Lab::start_all`] does that.
+    ///
+    /// # Panics
+    /// Where an edge can't be enrolled.
+    pub async fn behind(self, checkpoint: &Checkpoint) -> Fleet {
+        let Self { dns, resolver, pebble, lab, edges, roots } = self;
+        let lab = lab.edge_setting("feed.url", checkpoint.url()).prepare().await;
+        checkpoint.lead_to(lab.control_address());
+        Fleet { lab, dns, resolver, pebble, edges, _roots: roots }
     }
 
     /// Starts the control plane and the edges, and waits until they are ready.

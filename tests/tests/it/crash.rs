@@ -1,5 +1,6 @@
 //! A control plane that is killed again and again while everything is changed.
 
+mod agents;
 mod invariants;
 mod load;
 
@@ -8,23 +9,63 @@ use std::{
     time::{Duration, Instant},
 };
 
-use landfall_tests::{Authority, Lab, wait_until};
+use agents::Agents;
+use landfall_tests::{Authority, Lab, LabBuilder, wait_until};
 use load::{Dice, World};
 
-/// How many times it is killed.
+/// How many times it is killed, and how long it lives at most, in milliseconds; with agents it gets
+/// further each time.
 const KILLS: u64 = 30;
+const LIFE: u64 = 500;
+const KILLS_WITH_AGENTS: u64 = 15;
+const LIFE_WITH_AGENTS: u64 = 2_500;
 const CLIENTS: u64 = 6;
+/// How many agents there are, where there are any.
+const AGENTS: u64 = 3;
 /// How long all of it may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn leaves_nothing_half_made_wherever_it_is_killed() {
+    let lab = Lab::builder().control_setting("internal_ca.external_hostnames", "verified");
+    let lab = killed_again_and_again(lab, 0).await;
+    let state = lab.folder().join("control");
+    for action in ["hostname.create", "hostname.take_over", "hostname.delete", "property.delete"] {
+        assert!(invariants::audited(&state, action) > 0, "{action} never came about");
+    }
+}
+
+#[tokio::test]
+async fn leaves_no_lease_half_made_wherever_it_is_killed() {
+    let lab = Lab::builder()
+        .control_setting("issuance.lease", "2s")
+        .control_setting("issuance.certificate_authorities", vec![agents::AUTHORITY])
+        .control_setting("issuance.authority.scripted.directory", "https://ca.test/directory")
+        .control_setting("issuance.authority.scripted.limits", "lets_encrypt");
+    let lab = killed_again_and_again(lab, AGENTS).await;
+    let state = lab.folder().join("control");
+    for kind in ["certificate_issued", "certificate_attempt_failed"] {
+        assert!(invariants::told(&state, kind) > 0, "{kind} never came about");
+    }
+    assert!(invariants::leased(&state) > 0, "there was no lease");
+    wait_until("nothing is shown for nobody", Duration::from_secs(60), async || {
+        invariants::shown_for_nobody(&state).is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Kills the control plane while clients change everything and so many agents do jobs, and checks what it
+/// leaves each time.
+async fn killed_again_and_again(lab: LabBuilder, agents: u64) -> Lab {
+    let (kills, life) = match agents {
+        0 => (KILLS, LIFE),
+        _ => (KILLS_WITH_AGENTS, LIFE_WITH_AGENTS),
+    };
     let world = World::start().await;
     // Names lead to the PoP, and at other times to hosts that prove who owns them.
     let zones = ["* A 127.0.0.1".to_owned(), format!("* A {}", world.hosts.ip())];
     let mut dns = Authority::start(&[("customer.test", &zones[0])]).await;
-    let mut lab = Lab::builder()
-        .control_setting("internal_ca.external_hostnames", "verified")
+    let mut lab = lab
         .control_setting("dns.resolvers", vec![dns.address().to_string()])
         .control_setting("dns.zone_port", i64::from(dns.address().port()))
         .control_setting("verification.http_port", i64::from(world.hosts.port()))
@@ -37,7 +78,7 @@ async fn leaves_nothing_half_made_wherever_it_is_killed() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let started = Instant::now();
 
-    for (kill, zone) in (0..KILLS).zip(zones.iter().cycle()) {
+    for (kill, zone) in (0..kills).zip(zones.iter().cycle()) {
         dns.set("customer.test", zone).await;
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
@@ -45,7 +86,12 @@ async fn leaves_nothing_half_made_wherever_it_is_killed() {
                 tokio::spawn(Arc::clone(&world).change(lab.api(), own))
             })
             .collect();
-        let moment = Duration::from_millis(100 + dice.roll(500));
+        let workers = (0..agents).map(|_| {
+            let own = Dice(dice.roll(u64::MAX) | 1);
+            tokio::spawn(Agents::of(&lab).work(own))
+        });
+        let clients: Vec<_> = clients.into_iter().chain(workers.collect::<Vec<_>>()).collect();
+        let moment = Duration::from_millis(100 + dice.roll(life));
         tokio::time::sleep(moment).await;
         lab.control().kill().await;
         for client in clients {
@@ -57,9 +103,6 @@ async fn leaves_nothing_half_made_wherever_it_is_killed() {
         lab.wait_until_control_is_ready().await;
     }
 
-    for action in ["hostname.create", "hostname.take_over", "hostname.delete", "property.delete"] {
-        assert!(invariants::audited(&state, action) > 0, "{action} never came about");
-    }
     let rejected = lab.metric(0, "landfall_feed_records_rejected_total", "").await;
     assert_eq!(rejected.unwrap_or(0.0), 0.0);
     wait_until("the edge has all of it", Duration::from_secs(60), async || {
@@ -68,4 +111,5 @@ async fn leaves_nothing_half_made_wherever_it_is_killed() {
         (applied == head).then_some(())
     })
     .await;
+    lab
 }

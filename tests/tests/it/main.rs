@@ -14,6 +14,7 @@ mod ending;
 mod faults;
 mod hostile_feed;
 mod issuance;
+mod obtaining;
 mod resumption;
 mod scarcity;
 mod sdk;

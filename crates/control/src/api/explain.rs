@@ -292,7 +292,7 @@ impl From<Explanation> for ExplanationBody {
 impl JobBody {
     fn of(job: JobState, now: OffsetDateTime) -> Self {
         let is_open = job.stage == JobStage::Open;
-        let waiting_for = job.waiting_for(now);
+        let (waiting_for, due_at) = (job.waiting_for(now), job.due_at());
         let (state, error, cancelled_because) = match job.stage {
             JobStage::Open => ("open", job.error, None),
             JobStage::Done => ("done", job.error, None),
@@ -307,7 +307,7 @@ impl JobBody {
             lasting_txt_record: job.txt.lasting.map(TxtBody::from),
             failed_attempts: job.attempts,
             last_attempt_at: job.attempted_at,
-            next_attempt_at: is_open.then_some(job.next_at),
+            next_attempt_at: is_open.then_some(due_at),
             created_at: job.created_at,
             ended_at: job.ended_at,
             error,

@@ -73,7 +73,7 @@ fn next_attempt(view: &HostnameView) -> Option<OffsetDateTime> {
     match view.hostname.status {
         HostnameStatus::PendingValidation => view.verification.as_ref()?.next_at,
         HostnameStatus::Active => match open {
-            Some(job) => Some(job.next_at),
+            Some(job) => Some(job.due_at()),
             None => view.left_at().and(view.verification.as_ref()?.next_at),
         },
         HostnameStatus::GivenUp | HostnameStatus::TakenOver => None,

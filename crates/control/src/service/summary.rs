@@ -140,10 +140,10 @@ fn missing(open: Option<&JobState>) -> String {
              one, or ask the operator."
                 .to_owned()
         }
-        Some(JobState { attempts, error: Some(error), next_at, .. }) => format!(
+        Some(job @ JobState { attempts, error: Some(error), .. }) => format!(
             "Its certificate could not be issued in {attempts} attempts and is attempted again at {}: \
              {error}.",
-            at(*next_at)
+            at(job.due_at())
         ),
         Some(_) => "Its certificate is being issued: nothing is to be done.".to_owned(),
     }

@@ -83,6 +83,20 @@ pub(crate) async fn keep_hold(on: &mut Connection, hold: &Hold) -> Result<(), St
     Ok(())
 }
 
+/// Ends the holds of these classes, and says how many there were.
+pub(crate) async fn lift_classes(
+    on: &mut Connection,
+    classes: &[FailureClass],
+) -> Result<u64, StoreError> {
+    let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+    let done = sqlx::query("DELETE FROM hold WHERE class IN (SELECT value FROM json_each(?))")
+        .bind(to_json(&names)?)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("lift holds"))?;
+    Ok(done.rows_affected())
+}
+
 /// How often each CA failed in a row.
 pub(crate) async fn outages(
     on: &mut Connection,

@@ -100,6 +100,13 @@ pub(crate) struct OwnersRecords {
 }
 
 impl JobState {
+    /// Not before then is it attempted next, by itself or by what it waits for.
+    pub(crate) fn due_at(&self) -> OffsetDateTime {
+        let wait = self.waits_for.as_ref().filter(|_| self.leased_until.is_none());
+        let until = wait.and_then(|wait| OffsetDateTime::from_unix_timestamp(wait.until).ok());
+        until.map_or(self.next_at, |until| until.max(self.next_at))
+    }
+
     /// What an open job waits for.
     pub(crate) fn waiting_for(&self, now: OffsetDateTime) -> String {
         let is_early = self.next_at > now;

@@ -1,4 +1,4 @@
-//! Takes back what agents have not reported on in time.
+//! Takes back what agents have not reported on in time, and lifts holds.
 
 use std::time::Duration;
 
@@ -21,5 +21,14 @@ pub(crate) async fn take_back(service: Service) {
         if let Err(error) = service.take_back(OffsetDateTime::now_utc()).await {
             tracing::warn!(error = %chain(&error), "cannot take back leases that ran out");
         }
+    }
+}
+
+/// Lifts the holds that wait for an operator, who has just started the control plane.
+pub(crate) async fn lift_holds(service: &Service, now: OffsetDateTime) {
+    match service.lift_holds(now).await {
+        Ok(0) => {}
+        Ok(lifted) => tracing::info!(lifted, "CAs that were left alone are asked again"),
+        Err(error) => tracing::warn!(error = %chain(&error), "cannot lift holds of CAs"),
     }
 }

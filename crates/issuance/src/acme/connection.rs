@@ -22,6 +22,9 @@ use crate::failure::Step;
 
 /// For how long a directory is believed.
 const MAX_AGE: Duration = Duration::from_secs(3600);
+/// By how much our clock may differ from the CA's. Certificates are dated back by an hour, and what a
+/// CA says of times is meant to the minute.
+const CLOCK_TOLERANCE: time::Duration = time::Duration::minutes(5);
 /// The most CAs that are known at once.
 const MAX_CONNECTIONS: usize = 32;
 
@@ -117,7 +120,9 @@ impl Connector {
     fn known(&self, authority: &Authority) -> Option<Connection> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let own = known.iter().find(|known| known.is(authority))?;
-        (own.since.elapsed() < MAX_AGE).then(|| own.connection.clone())
+        // A clock that was off may be right by now: the CA is asked again.
+        let is_fresh = own.since.elapsed() < MAX_AGE && own.connection.clock_off().is_none();
+        is_fresh.then(|| own.connection.clone())
     }
 }
 
@@ -178,6 +183,11 @@ impl Connection {
     /// minute says nothing.
     pub fn clock_offset(&self) -> Option<time::Duration> {
         self.inner.transport.clock_offset()
+    }
+
+    /// As [`Self::clock_offset`], where it is more than may be.
+    pub(crate) fn clock_off(&self) -> Option<time::Duration> {
+        self.clock_offset().filter(|offset| offset.abs() > CLOCK_TOLERANCE)
     }
 
     pub(crate) fn directory(&self) -> &Directory {

@@ -63,8 +63,8 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
             Ok(issued) => lease.end(issued).await,
             Err(stop) => Err(stop),
         };
-        let addresses: Vec<_> =
-            job.pops.iter().flat_map(|pop| pop.addresses.iter().copied()).collect();
+        let pops = job.pops.iter().chain(&job.inactive_pops);
+        let addresses: Vec<_> = pops.flat_map(|pop| pop.addresses.iter().copied()).collect();
         let setting = Setting {
             now: OffsetDateTime::now_utc(),
             authority,

@@ -7,16 +7,12 @@ use landfall_model::{
     ChallengeMethod, HostPattern,
     issuance::{Assignment, TxtRecord, TxtRecords},
 };
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::{
     acme::Connection,
     failure::{Precheck, Trouble},
 };
-
-/// By how much our clock may differ from the CA's. Certificates are dated back by an hour, and what a
-/// CA says of times is meant to the minute.
-const CLOCK_TOLERANCE: Duration = Duration::minutes(5);
 
 /// Whether the hostname leads to active PoPs now. A wildcard beside it need not: it is proven by DNS, and
 /// stands for names that lead here one by one.
@@ -42,10 +38,12 @@ pub(super) async fn dns(verifier: &Verifier, job: &Assignment) -> Result<(), Tro
 }
 
 fn expectation(job: &Assignment) -> Expectation {
-    let pops = job.pops.iter().map(|pop| Pop {
+    let active = job.pops.iter().map(|pop| (pop, true));
+    let inactive = job.inactive_pops.iter().map(|pop| (pop, false));
+    let pops = active.chain(inactive).map(|(pop, active)| Pop {
         name: pop.name.clone(),
         addresses: pop.addresses.clone(),
-        active: true,
+        active,
     });
     Expectation {
         target: job.target.clone(),
@@ -108,10 +106,7 @@ pub(super) fn lasting_record(
 
 /// Whether our clock is right, as far as the CA knows.
 pub(super) fn clock(connection: &Connection) -> Result<(), Trouble> {
-    let Some(offset) = connection.clock_offset() else { return Ok(()) };
-    if offset.abs() <= CLOCK_TOLERANCE {
-        return Ok(());
-    }
+    let Some(offset) = connection.clock_off() else { return Ok(()) };
     let ours = OffsetDateTime::now_utc();
     Err(Trouble::ClockOff { ours, theirs: ours.saturating_add(offset) })
 }

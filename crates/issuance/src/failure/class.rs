@@ -126,6 +126,15 @@ impl FailureClass {
         Self::Unknown,
     ];
 
+    /// The classes after which nothing is tried for hours, unless an operator does something about them.
+    pub const FOR_OPERATORS: [Self; 5] = [
+        Self::NamePaused,
+        Self::BadDirectory,
+        Self::AccountGone,
+        Self::AccountRefused,
+        Self::ProfileRefused,
+    ];
+
     /// As metrics, the API and the store have it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ pub struct Setting<'a> {
     pub caa_identity: Option<&'a str>,
     /// The name that was to be proven.
     pub name: &'a HostPattern,
-    /// Every address of every active PoP.
+    /// Every address of every PoP.
     pub addresses: &'a [IpAddr],
 }
 
@@ -130,6 +130,10 @@ fn judge_validation(
 ) -> (FailureClass, Remedy) {
     if detail.mention("secondary validation") {
         return (FailureClass::PerspectivesDiffer, Remedy::Backoff);
+    }
+    // Some CAs have no kind of its own for it.
+    if kind == ProblemKind::Connection && detail.mention("could not resolve") {
+        return (FailureClass::DnsNotHere, Remedy::DnsLoop);
     }
     if kind == ProblemKind::Dns {
         return match detail.mention("nxdomain") || detail.mention("no valid ip addresses") {

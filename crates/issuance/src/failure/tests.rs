@@ -47,6 +47,7 @@ fn classes_what_a_ca_says() {
         ("connection", Some(Http01), "203.0.113.1: Timeout", C::Connection, Remedy::Backoff),
         ("connection", Some(Http01), "Connection reset", C::Connection, Remedy::Backoff),
         ("connection", Some(Http01), "198.51.100.7: Timeout", C::StaleAddress, Remedy::Backoff),
+        ("connection", Some(Http01), "could not resolve", C::DnsNotHere, Remedy::DnsLoop),
         (
             "unauthorized",
             Some(Http01),
@@ -212,7 +213,7 @@ fn tells_the_owner_facts() {
     let cases = [
         (ca("connection", Http01, "198.51.100.7: Timeout"), "stale A record 198.51.100.7 of www"),
         (ca("connection", Http01, "2001:db8::7: Timeout"), "stale AAAA record 2001:db8::7"),
-        (ca("connection", Http01, "203.0.113.1: Timeout"), "www.shop.test at 203.0.113.1: check"),
+        (ca("connection", Http01, "Connection reset"), "connect to www.shop.test: check"),
         (ca("unauthorized", Http01, "404"), "Another server answered"),
         (ca("unauthorized", Dns01, "Incorrect"), "_acme-challenge.www.shop.test"),
         (ca("dns", Http01, "SERVFAIL"), "DNSSEC"),
@@ -253,6 +254,10 @@ fn tells_the_operator_what_only_they_can_mend() {
     let failure = judged(&slow);
     let said = "1 of 3 PoPs did not answer the http-01 challenge: fra1.";
     assert_eq!(failure.operator.as_deref(), Some(said));
+    let dead = problem("connection", Some(ChallengeMethod::Http01), "203.0.113.1: refused");
+    let failure = judged(&Trouble::Problem(dead));
+    assert!(failure.operator.unwrap().contains("connect to 203.0.113.1, which is a PoP's"));
+    assert_eq!(failure.owner, None);
     for kind in ["accountDoesNotExist", "userActionRequired", "invalidProfile"] {
         let failure = judged(&Trouble::Problem(problem(kind, None, "")));
         assert!(failure.operator.is_some() && failure.owner.is_none(), "{kind}");

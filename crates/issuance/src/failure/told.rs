@@ -1,5 +1,7 @@
 //! What a failure's owner and the operator are told: facts, and what to change.
 
+use std::net::IpAddr;
+
 use landfall_model::{ChallengeMethod, HostPattern};
 
 use super::{
@@ -30,9 +32,10 @@ pub(super) fn owner(
             format!("There is no way to prove {name} to the CA.")
         }
         C::StaleAddress => stale(trouble, setting),
+        // The operator has to look at it.
+        C::Connection if our_address(trouble, setting).is_some() => return None,
         C::Connection => format!(
-            "The CA could not connect to {}: check firewalls and rules by country in front of it.",
-            reached(trouble, name.as_str())
+            "The CA could not connect to {name}: check firewalls and rules by country in front of it.",
         ),
         C::WrongAnswer => wrong_answer(trouble, setting),
         C::PerspectivesDiffer => format!(
@@ -140,12 +143,10 @@ fn wrong_answer(trouble: &Trouble, setting: &Setting<'_>) -> String {
     }
 }
 
-/// What the CA tried to connect to.
-fn reached(trouble: &Trouble, name: &str) -> String {
-    match heart(trouble).and_then(address_in) {
-        Some(address) => format!("{name} at {address}"),
-        None => name.to_owned(),
-    }
+/// The PoP's address that the CA went to.
+fn our_address(trouble: &Trouble, setting: &Setting<'_>) -> Option<IpAddr> {
+    let address = heart(trouble).and_then(address_in)?;
+    setting.addresses.contains(&address).then_some(address)
 }
 
 fn heart(trouble: &Trouble) -> Option<&Words> {
@@ -199,6 +200,13 @@ pub(super) fn operator(
     let ca = setting.authority;
     Some(match class {
         C::ChallengeUnreachable | C::PopUnreachable => unreachable(trouble),
+        C::Connection => {
+            let address = our_address(trouble, setting)?;
+            format!(
+                "{ca} could not connect to {address}, which is a PoP's: start it, or take its address out \
+                 of the DNS."
+            )
+        }
         C::AuthorityDown => format!("There is no connection to {ca}."),
         C::AuthoritySlow => {
             let Trouble::Slow { waited, .. } = trouble else { return None };
@@ -226,7 +234,6 @@ pub(super) fn operator(
         | C::TxtMissing
         | C::NoMethod
         | C::StaleAddress
-        | C::Connection
         | C::WrongAnswer
         | C::AlpnRefused
         | C::PerspectivesDiffer

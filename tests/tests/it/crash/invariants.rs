@@ -10,7 +10,7 @@ use landfall_model::{OriginPool, Revision, Route};
 use rusqlite::{Connection, OptionalExtension};
 
 /// Rules whose query must find nothing.
-const NEVER: [(&str, &str); 13] = [
+const NEVER: [(&str, &str); 18] = [
     (
         "a hostname that has names has its own",
         "SELECT name FROM hostname WHERE EXISTS (SELECT 1 FROM held_name \
@@ -49,6 +49,31 @@ const NEVER: [(&str, &str); 13] = [
     (
         "a hostname has at most one open job",
         "SELECT hostname_id FROM job WHERE state = 0 GROUP BY hostname_id HAVING count(*) > 1",
+    ),
+    (
+        "what an agent has is open, and it is known whose it is and at which CA",
+        "SELECT id FROM job WHERE leased_until IS NOT NULL AND (state <> 0 OR issuer <> 0 \
+         OR authority IS NULL OR pop IS NULL OR agent IS NULL OR fence = 0)",
+    ),
+    (
+        "edges are told of what is shown to a CA",
+        "SELECT name FROM validation WHERE NOT EXISTS (SELECT 1 FROM feed_record \
+         WHERE feed_record.id = 'validation/' || name AND deleted = 0)",
+    ),
+    (
+        "edges are told of nothing that is not shown to a CA",
+        "SELECT id FROM feed_record WHERE kind = 'validation' AND deleted = 0 AND NOT EXISTS \
+         (SELECT 1 FROM validation WHERE feed_record.id = 'validation/' || name)",
+    ),
+    (
+        "of the certificates that agents obtained the newest is kept",
+        "SELECT hostname_id FROM certificate WHERE issuer = 3 AND created_at < \
+         (SELECT max(at) FROM event WHERE kind = 'certificate_issued' \
+          AND event.hostname_id = certificate.hostname_id)",
+    ),
+    (
+        "no limit of a CA is drawn from for more than it has",
+        "SELECT subject FROM bucket WHERE arrival > unixepoch() + 8 * 86400 OR arrival < 0",
     ),
     (
         "what was taken over has no name, check or job left",
@@ -121,6 +146,27 @@ pub(crate) fn audited(state: &Path, action: &str) -> u64 {
     let database = Connection::open(state.join("control.db")).unwrap();
     let query = "SELECT count(*) FROM audit WHERE action = ?";
     database.query_row(query, [action], |row| row.get(0)).unwrap()
+}
+
+/// Names that are shown to a CA for a job that nobody has.
+pub(crate) fn shown_for_nobody(state: &Path) -> Vec<String> {
+    let database = Connection::open(state.join("control.db")).unwrap();
+    let query = "SELECT name FROM validation WHERE NOT EXISTS (SELECT 1 FROM job \
+                 WHERE job.id = job_id AND state = 0 AND leased_until IS NOT NULL)";
+    texts(&database, query)
+}
+
+/// How many events are of this kind.
+pub(crate) fn told(state: &Path, kind: &str) -> u64 {
+    let database = Connection::open(state.join("control.db")).unwrap();
+    let query = "SELECT count(*) FROM event WHERE kind = ?";
+    database.query_row(query, [kind], |row| row.get(0)).unwrap()
+}
+
+/// How many jobs were leased that are known still.
+pub(crate) fn leased(state: &Path) -> u64 {
+    let database = Connection::open(state.join("control.db")).unwrap();
+    database.query_row("SELECT count(*) FROM job WHERE fence > 0", [], |row| row.get(0)).unwrap()
 }
 
 /// The feed's last revision.

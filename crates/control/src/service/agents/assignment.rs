@@ -1,11 +1,8 @@
 //! A job, and what an agent needs to do it.
 
-use landfall_model::{
-    Fence,
-    issuance::{Assignment, PopTarget},
-};
+use landfall_model::{Fence, issuance::Assignment};
 
-use super::{Service, candidate::Candidate};
+use super::{Service, candidate::Candidate, lease::Pops};
 use crate::{
     service::{ServiceError, properties},
     store::{self, Change, lease::Grant},
@@ -18,7 +15,7 @@ impl Service {
         change: &mut Change,
         candidate: &Candidate,
         (grant, fence): (&Grant, Fence),
-        pops: &[PopTarget],
+        Pops { active, inactive }: &Pops,
     ) -> Result<Option<Assignment>, ServiceError> {
         let name = &grant.authority;
         let Some(authority) = self.authorities.find(name) else { return Ok(None) };
@@ -44,7 +41,8 @@ impl Service {
             lasting: wanted.lasting,
             target,
             system_domain: self.system_domain.clone(),
-            pops: pops.to_vec(),
+            pops: active.clone(),
+            inactive_pops: inactive.clone(),
         }))
     }
 }

@@ -1,6 +1,6 @@
-//! Leases that ran out.
+//! Leases that ran out, and holds that are lifted.
 
-use landfall_issuance::failure::Trouble;
+use landfall_issuance::failure::{FailureClass, Trouble};
 use time::OffsetDateTime;
 
 use super::{Service, failure::Failed, lease::set_aside};
@@ -17,6 +17,15 @@ use crate::{
 const AT_ONCE: u32 = 64;
 
 impl Service {
+    /// Ends the holds that wait for an operator: who starts the control plane may have mended what they
+    /// are for. Says how many there were.
+    pub(crate) async fn lift_holds(&self, now: OffsetDateTime) -> Result<u64, ServiceError> {
+        let mut change = self.store.change(Call::system(now)).await?;
+        let lifted = store::budget::lift_classes(change.on(), &FailureClass::FOR_OPERATORS).await?;
+        change.commit().await?;
+        Ok(lifted)
+    }
+
     /// Takes back what agents have not reported on in time, and ends what nobody shows to a CA any more.
     /// Says how many leases there were.
     pub(crate) async fn take_back(&self, now: OffsetDateTime) -> Result<usize, ServiceError> {

@@ -46,6 +46,18 @@ struct Decision {
     failure: Failure,
     history: History,
     next: Next,
+    /// What is left beside what failed.
+    left: Alternatives,
+}
+
+impl Decision {
+    /// When the next attempt is, as far as it can be told. The planner waits for what is held, where it
+    /// can't go elsewhere.
+    fn told(&self, next_at: Option<OffsetDateTime>) -> Option<OffsetDateTime> {
+        let held = self.next.hold.filter(|_| self.left.authorities == 0);
+        let until = held.map(|(_, until)| until);
+        next_at.map(|at| until.map_or(at, |until| until.max(at)))
+    }
 }
 
 impl Service {
@@ -100,16 +112,16 @@ impl Service {
         settle(&mut budgets, failed, (&names, &domain), now);
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
         self.forget_lost_account(change, failed.authority, failed.trouble).await?;
-        let decision = Decision { failure, history, next };
+        let decision = Decision { failure, history, next, left };
         self.hold(change, failed, &decision, (&names, &domain), jitter).await?;
         self.keep_failure(change, failed, decision).await
     }
 
-    /// Every address of every active PoP.
+    /// Every address of every PoP.
     async fn addresses_now(&self, change: &mut Change) -> Result<Vec<IpAddr>, ServiceError> {
         let now = change.now();
         let fleet = self.fleet(change.on(), now).await?;
-        Ok(fleet.active_pops().flat_map(|pop| pop.addresses.iter().copied()).collect())
+        Ok(fleet.pops.iter().flat_map(|pop| pop.addresses.iter().copied()).collect())
     }
 
     fn caa_identity(&self, authority: &AuthorityName) -> Option<&str> {
@@ -172,8 +184,7 @@ impl Service {
         decision: Decision,
     ) -> Result<(), ServiceError> {
         let now = change.now();
-        let Decision { failure, history, next } = decision;
-        let next_at = match next.when {
+        let next_at = match decision.next.when {
             When::At(at) => Some(at),
             When::Verified(at) => {
                 store::verification::queue::hasten_one(change.on(), failed.hostname.id, now)
@@ -182,6 +193,8 @@ impl Service {
             }
             When::Asked => None,
         };
+        let told_at = decision.told(next_at);
+        let Decision { failure, history, next, .. } = decision;
         let told = failure.words.as_ref().map(|words| words.as_str().to_owned());
         let shown = told.clone().or_else(|| failure.owner.clone());
         let shown = shown.unwrap_or_else(|| failure.class.name().to_owned());
@@ -205,7 +218,7 @@ impl Service {
             hearing: failed.hearing,
         };
         store::lease::release(change.on(), failed.job.id, &release).await?;
-        self.tell_failure(change, failed, &failure, next_at).await?;
+        self.tell_failure(change, failed, &failure, told_at).await?;
         if next_at.is_none() {
             store::job::cancel(change, failed.hostname.id, Cancellation::Refused).await?;
         }

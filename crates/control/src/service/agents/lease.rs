@@ -62,7 +62,13 @@ impl Lull {
 pub(super) struct Round<'a> {
     pub(super) pop: &'a str,
     agent: Agent<'a>,
-    pops: Vec<PopTarget>,
+    pops: Pops,
+}
+
+/// All PoPs: those that a CA may come to, and the others.
+pub(super) struct Pops {
+    pub(super) active: Vec<PopTarget>,
+    pub(super) inactive: Vec<PopTarget>,
 }
 
 impl Service {
@@ -91,7 +97,7 @@ impl Service {
         let mut change = self.store.change(Call::system(now)).await?;
         let fleet = self.fleet(change.on(), now).await?;
         let pop = store::pop::name(change.on(), agent.pop).await?.unwrap_or_default();
-        let round = Round { pop: &pop, agent, pops: targets(&fleet) };
+        let round = Round { pop: &pop, agent, pops: Pops::of(&fleet) };
         let room = |tasks: &[Task]| free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
         if has_errands {
             tasks = self.lease_errands(&mut change, &round, (&fleet, free)).await?;
@@ -193,7 +199,7 @@ impl Service {
         change: &mut Change,
         candidate: &Candidate,
         grant: &Grant,
-        pops: &[PopTarget],
+        pops: &Pops,
     ) -> Result<Option<Task>, ServiceError> {
         let until = change.now() + self.agents.lease;
         let fence = store::lease::begin(change.on(), candidate.job.id, grant, until).await?;
@@ -233,13 +239,18 @@ fn grant(round: &Round<'_>, authority: &AuthorityName, stage: &Stage, counting: 
     }
 }
 
-/// The active PoPs: those that a CA may come to.
-pub(super) fn targets(fleet: &Fleet) -> Vec<PopTarget> {
-    let target = |pop: &store::pop::Pop| PopTarget {
-        name: pop.name.clone(),
-        addresses: pop.addresses.clone(),
-    };
-    fleet.active_pops().map(target).collect()
+impl Pops {
+    fn of(fleet: &Fleet) -> Self {
+        let target = |pop: &store::pop::Pop| PopTarget {
+            name: pop.name.clone(),
+            addresses: pop.addresses.clone(),
+        };
+        let inactive = fleet.pops.iter().filter(|pop| !fleet.is_active(pop));
+        Self {
+            active: fleet.active_pops().map(target).collect(),
+            inactive: inactive.map(target).collect(),
+        }
+    }
 }
 
 /// Keeps what a job waits for. What is its own puts it off; what stops a CA as a whole does not, so that
