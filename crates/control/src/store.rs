@@ -23,6 +23,8 @@ pub(crate) mod idempotency;
 pub(crate) mod job;
 pub(crate) mod lease;
 pub(crate) mod ownership;
+#[cfg(test)]
+mod plans;
 pub(crate) mod pop;
 pub(crate) mod property;
 pub(crate) mod renewal;

@@ -290,6 +290,13 @@ pub(crate) async fn summaries_of_page(
     rows.iter().map(read_summary).collect()
 }
 
+pub(super) const DUE_FOR_RENEWAL: &str = "SELECT hostname_id FROM certificate WHERE renew_at <= ? \
+         AND NOT EXISTS (SELECT 1 FROM job WHERE job.hostname_id = certificate.hostname_id \
+                         AND state = 0) \
+         AND NOT EXISTS (SELECT 1 FROM verification \
+                         WHERE verification.hostname_id = certificate.hostname_id \
+                         AND left_at IS NOT NULL) ORDER BY renew_at LIMIT ?";
+
 /// At most `limit` hostnames whose managed certificate is due at `now` and not asked for, the most
 /// urgent first. Those whose DNS has left are not renewed.
 pub(crate) async fn due_for_renewal(
@@ -297,19 +304,12 @@ pub(crate) async fn due_for_renewal(
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<HostnameId>, StoreError> {
-    let ids = sqlx::query_scalar::<_, i64>(
-        "SELECT hostname_id FROM certificate WHERE renew_at <= ? \
-         AND NOT EXISTS (SELECT 1 FROM job WHERE job.hostname_id = certificate.hostname_id \
-                         AND state = 0) \
-         AND NOT EXISTS (SELECT 1 FROM verification \
-                         WHERE verification.hostname_id = certificate.hostname_id \
-                         AND left_at IS NOT NULL) ORDER BY renew_at LIMIT ?",
-    )
-    .bind(now.unix_timestamp())
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("look for certificates to renew"))?;
+    let ids = sqlx::query_scalar::<_, i64>(DUE_FOR_RENEWAL)
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for certificates to renew"))?;
     Ok(ids.into_iter().map(HostnameId).collect())
 }
 

@@ -189,24 +189,24 @@ pub(crate) async fn holder(
     row.map_err(StoreError::on("read a hostname"))?.as_ref().map(read).transpose()
 }
 
+pub(super) const WITHOUT_CERTIFICATE: &str = "SELECT id FROM hostname WHERE internal = 1 AND status = 1 \
+         AND EXISTS (SELECT 1 FROM held_name WHERE hostname_id = hostname.id) \
+         AND NOT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = hostname.id AND issuer <> 2) \
+         AND NOT EXISTS (SELECT 1 FROM job WHERE hostname_id = hostname.id AND state = 0) \
+         AND NOT EXISTS (SELECT 1 FROM verification \
+                         WHERE hostname_id = hostname.id AND left_at IS NOT NULL) LIMIT ?";
+
 /// At most `limit` hostnames that should have a certificate of the internal CA, have none of their
 /// own, and have not asked for one.
 pub(crate) async fn without_certificate(
     on: &mut Connection,
     limit: u32,
 ) -> Result<Vec<HostnameId>, StoreError> {
-    let ids = sqlx::query_scalar::<_, i64>(
-        "SELECT id FROM hostname WHERE internal = 1 AND status = 1 \
-         AND EXISTS (SELECT 1 FROM held_name WHERE hostname_id = hostname.id) \
-         AND NOT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = hostname.id AND issuer <> 2) \
-         AND NOT EXISTS (SELECT 1 FROM job WHERE hostname_id = hostname.id AND state = 0) \
-         AND NOT EXISTS (SELECT 1 FROM verification \
-                         WHERE hostname_id = hostname.id AND left_at IS NOT NULL) LIMIT ?",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("look for missing certificates"))?;
+    let ids = sqlx::query_scalar::<_, i64>(WITHOUT_CERTIFICATE)
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for missing certificates"))?;
     Ok(ids.into_iter().map(HostnameId).collect())
 }
 

@@ -123,8 +123,21 @@ pub(crate) async fn candidates(
     (choices, limit): (&[String], u32),
     first: PropertyId,
 ) -> Result<Found, StoreError> {
+    let rows = sqlx::query(AssertSqlSafe(candidates_query()))
+        .bind(to_json(&choices)?)
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .bind(first.0)
+        .bind(PROPERTIES)
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for jobs of agents"))?;
+    Ok(Found::read(&rows))
+}
+
+pub(super) fn candidates_query() -> String {
     const FREE: &str = "state = 0 AND issuer = 0 AND leased_until IS NULL";
-    let query = format!(
+    format!(
         "WITH RECURSIVE turn (lane, choice, property, count) AS ( \
              SELECT l.value, c.value, (SELECT property_id FROM job WHERE {FREE} \
                  AND lane = l.value AND choice = c.value AND property_id >= ?4 \
@@ -152,17 +165,7 @@ pub(crate) async fn candidates(
          SELECT DISTINCT {COLUMNS} FROM job WHERE id IN ( \
              SELECT one.value FROM found, json_each('[' || found.id || ']') AS one \
              WHERE found.id IS NOT NULL)"
-    );
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(to_json(&choices)?)
-        .bind(now.unix_timestamp())
-        .bind(i64::from(limit))
-        .bind(first.0)
-        .bind(PROPERTIES)
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("look for jobs of agents"))?;
-    Ok(Found::read(&rows))
+    )
 }
 
 /// The newest property: the highest number that one has.
@@ -172,15 +175,13 @@ pub(crate) async fn newest_property(on: &mut Connection) -> Result<PropertyId, S
     Ok(PropertyId(id.unwrap_or(0)))
 }
 
+pub(super) const FIRST_DUE: &str = "SELECT next_at FROM job \
+     WHERE state = 0 AND issuer = 0 AND leased_until IS NULL ORDER BY next_at LIMIT 1";
+
 /// When the first job of agents is due that nobody has; none where there is none.
 pub(crate) async fn first_due(on: &mut Connection) -> Result<Option<OffsetDateTime>, StoreError> {
-    let due = sqlx::query_scalar::<_, Option<i64>>(
-        "SELECT next_at FROM job WHERE state = 0 AND issuer = 0 AND leased_until IS NULL \
-         ORDER BY next_at LIMIT 1",
-    )
-    .fetch_optional(on)
-    .await
-    .map_err(StoreError::on("look for jobs of agents"))?;
+    let due = sqlx::query_scalar::<_, Option<i64>>(FIRST_DUE).fetch_optional(on).await;
+    let due = due.map_err(StoreError::on("look for jobs of agents"))?;
     due.flatten().map(time_from_sql).transpose()
 }
 
@@ -402,27 +403,36 @@ pub(crate) async fn set_aside(
     Ok(())
 }
 
+/// How many jobs are leased.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Running {
+    pub(crate) by_authority: BTreeMap<AuthorityName, u32>,
+    pub(crate) by_property: BTreeMap<PropertyId, u32>,
+    /// How many of them are for new names.
+    pub(crate) new: u32,
+}
+
 /// How many jobs are leased, by their CA and by their property.
-pub(crate) async fn running(
-    on: &mut Connection,
-) -> Result<(BTreeMap<AuthorityName, u32>, BTreeMap<PropertyId, u32>), StoreError> {
+pub(crate) async fn running(on: &mut Connection) -> Result<Running, StoreError> {
     let rows = sqlx::query(
-        "SELECT authority, property_id, count(*) FROM job WHERE leased_until IS NOT NULL \
-         GROUP BY authority, property_id",
+        "SELECT authority, property_id, count(*), sum(lane = 1) FROM job \
+         WHERE leased_until IS NOT NULL GROUP BY authority, property_id",
     )
     .fetch_all(on)
     .await
     .map_err(StoreError::on("count leases"))?;
-    let (mut by_authority, mut by_property) = (BTreeMap::new(), BTreeMap::new());
+    let mut running = Running::default();
     for row in &rows {
         let count =
             u32::try_from(row.get::<i64, _>(2)).map_err(|_| StoreError::Corrupt("count"))?;
         if let Some(name) = authority(row.get(0))? {
-            *by_authority.entry(name).or_default() += count;
+            *running.by_authority.entry(name).or_default() += count;
         }
-        *by_property.entry(PropertyId(row.get(1))).or_default() += count;
+        *running.by_property.entry(PropertyId(row.get(1))).or_default() += count;
+        running.new +=
+            u32::try_from(row.get::<i64, _>(3)).map_err(|_| StoreError::Corrupt("count"))?;
     }
-    Ok((by_authority, by_property))
+    Ok(running)
 }
 
 fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {

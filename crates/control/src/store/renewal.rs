@@ -53,17 +53,20 @@ pub(crate) async fn of(
     rows.map_err(StoreError::on("read certificates"))?.iter().map(read).collect()
 }
 
+pub(super) fn to_ask_query() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM certificate WHERE poll_at <= ? AND issuer = 3 \
+         ORDER BY poll_at LIMIT ?"
+    )
+}
+
 /// At most `limit` certificates about which CAs are to be asked at `now`.
 pub(crate) async fn to_ask(
     on: &mut Connection,
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<Renewable>, StoreError> {
-    let query = format!(
-        "SELECT {COLUMNS} FROM certificate WHERE poll_at <= ? AND issuer = 3 \
-         ORDER BY poll_at LIMIT ?"
-    );
-    let rows = sqlx::query(AssertSqlSafe(query))
+    let rows = sqlx::query(AssertSqlSafe(to_ask_query()))
         .bind(now.unix_timestamp())
         .bind(i64::from(limit))
         .fetch_all(on)

@@ -48,14 +48,7 @@ pub(crate) struct Sighting<'a> {
     pub(crate) misses: &'a [Miss],
 }
 
-/// At most `limit` certificates that are due at `now`, those that have waited longest first.
-pub(crate) async fn due(
-    on: &mut Connection,
-    now: OffsetDateTime,
-    limit: u32,
-) -> Result<Vec<DueLook>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT due.*, feed_record.revision, held.name FROM ( \
+pub(super) const DUE: &str = "SELECT due.*, feed_record.revision, held.name FROM ( \
              SELECT hostname_id, key_type, fingerprint, created_at, look_at, looks, shown_at, \
                  shown_by FROM certificate WHERE look_at <= ? ORDER BY look_at LIMIT ?) AS due \
          LEFT JOIN held_name AS held ON held.name = ( \
@@ -63,24 +56,32 @@ pub(crate) async fn due(
              ON mine.name = own.name AND mine.hostname_id = own.hostname_id \
              WHERE own.hostname_id = due.hostname_id AND own.key_type = due.key_type \
              ORDER BY own.name DESC LIMIT 1) \
-         LEFT JOIN feed_record ON feed_record.id = 'hostname/' || held.name",
-    )
-    .bind(now.unix_timestamp())
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("look for certificates to be seen"))?;
+         LEFT JOIN feed_record ON feed_record.id = 'hostname/' || held.name";
+
+/// At most `limit` certificates that are due at `now`, those that have waited longest first.
+pub(crate) async fn due(
+    on: &mut Connection,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<DueLook>, StoreError> {
+    let rows = sqlx::query(DUE)
+        .bind(now.unix_timestamp())
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await
+        .map_err(StoreError::on("look for certificates to be seen"))?;
     rows.iter().map(read).collect()
 }
 
+pub(super) const FIRST_DUE: &str =
+    "SELECT look_at FROM certificate WHERE look_at IS NOT NULL ORDER BY look_at LIMIT 1";
+
 /// When the first certificate is due; none where none is.
 pub(crate) async fn first_due(on: &mut Connection) -> Result<Option<OffsetDateTime>, StoreError> {
-    let due = sqlx::query_scalar::<_, i64>(
-        "SELECT look_at FROM certificate WHERE look_at IS NOT NULL ORDER BY look_at LIMIT 1",
-    )
-    .fetch_optional(on)
-    .await
-    .map_err(StoreError::on("look for certificates to be seen"))?;
+    let due = sqlx::query_scalar::<_, i64>(FIRST_DUE)
+        .fetch_optional(on)
+        .await
+        .map_err(StoreError::on("look for certificates to be seen"))?;
     due.map(time_from_sql).transpose()
 }
 

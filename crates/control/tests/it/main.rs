@@ -39,6 +39,8 @@ mod jobs;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod many_jobs;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod ownership;

@@ -69,6 +69,8 @@ pub struct Inventory {
     pub jobs: Vec<Job>,
     /// How many jobs are leased, by their CA.
     pub running: BTreeMap<AuthorityName, u32>,
+    /// How many of these are for new names.
+    pub running_new: u32,
     /// How many orders each property began in the last three hours, those that run among them. Those
     /// with fewer go first.
     pub recent: BTreeMap<PropertyId, u32>,

@@ -6,6 +6,9 @@ use landfall_model::PropertyId;
 
 use super::{Inventory, Job, Purpose};
 
+/// One in so many of the jobs that run may be a new name's while renewals wait.
+const SHARE: u32 = 5;
+
 /// Where a job's kind stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -57,5 +60,30 @@ pub(super) fn ordered(inventory: &Inventory) -> Vec<&Job> {
         })
         .collect();
     keyed.sort_by_key(|(key, _)| *key);
-    keyed.into_iter().map(|(_, job)| job).collect()
+    let rank = |job: &&Job| Rank::of(job);
+    let (first, failing): (Vec<_>, Vec<_>) =
+        keyed.into_iter().map(|(_, job)| job).partition(|job| rank(job) <= Rank::New);
+    let (pressing, new) = first.into_iter().partition(|job| rank(job) < Rank::New);
+    let mut jobs = shared(inventory, pressing, new);
+    jobs.extend(failing);
+    jobs
+}
+
+/// Lets a new name go before a renewal where fewer than one in [`SHARE`] of what runs is new: however many
+/// certificates a CA wants replaced at once, new names don't wait for all of them.
+fn shared<'a>(inventory: &Inventory, pressing: Vec<&'a Job>, new: Vec<&'a Job>) -> Vec<&'a Job> {
+    let mut running = inventory.running.values().copied().fold(0, u32::saturating_add);
+    let mut running_new = inventory.running_new;
+    let mut jobs = Vec::with_capacity(pressing.len() + new.len());
+    let (mut pressing, mut new) = (pressing.into_iter().peekable(), new.into_iter());
+    loop {
+        let then = (running_new.saturating_add(1), running.saturating_add(1));
+        let is_turn = then.0.saturating_mul(SHARE) <= then.1;
+        let is_new = is_turn || pressing.peek().is_none();
+        let next = if is_new { new.next().or_else(|| pressing.next()) } else { pressing.next() };
+        let Some(job) = next else { return jobs };
+        running = running.saturating_add(1);
+        running_new = running_new.saturating_add(u32::from(job.purpose == Purpose::New));
+        jobs.push(job);
+    }
 }

@@ -107,6 +107,24 @@ fn renewals_go_before_new_names_and_failing_ones_come_last() {
 }
 
 #[test]
+fn new_names_get_one_of_five_while_renewals_wait_however_urgent_these_are() {
+    let jobs = || (1..=40).map(|id| urgent(id, 1)).chain((41..=60).map(|id| job(id, id)));
+    let is_new = |id: &&i64| **id > 40;
+    let order = order(jobs().collect());
+    let places: Vec<usize> =
+        order.iter().enumerate().filter(|(_, id)| is_new(id)).map(|(place, _)| place).collect();
+    assert_eq!(places[..4], [4, 9, 14, 19]);
+    // One place at a time becomes free: what runs says whose it is.
+    for (running_new, is_next_new) in [(0, true), (8, true), (9, false), (40, false)] {
+        let running = BTreeMap::from([(ca("first"), 48)]);
+        let inventory = Inventory { running, running_new, ..inventory(jobs().collect(), 1) };
+        let actions = plan(now(), &inventory, &mut budgets(Preset::Unlimited.limits()));
+        let next = leased(&actions)[0].0;
+        assert_eq!(is_new(&&next), is_next_new, "{running_new}");
+    }
+}
+
+#[test]
 fn new_names_take_turns_by_property() {
     let many = (0..4).map(|id| job(id, 1));
     let few = (4..6).map(|id| job(id, 2));
@@ -230,6 +248,7 @@ fn a_ca_has_no_more_at_once_than_it_may_and_new_names_leave_some_for_renewals() 
     budgets.authorities.get_mut(&ca("first")).unwrap().max_running = 10;
     let mut inventory = inventory((1..=10).map(|id| job(id, 1)).chain([renewal(11)]).collect(), 99);
     inventory.running = BTreeMap::from([(ca("first"), 5)]);
+    inventory.running_new = 5;
     let actions = plan(now(), &inventory, &mut budgets);
     assert_eq!(leased(&actions), [(11, "first"), (1, "first"), (2, "first")]);
     assert_eq!(reason(&actions, 3), (&WaitReason::InFlight(ca("first")), Duration::ZERO));

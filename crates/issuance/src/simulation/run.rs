@@ -120,7 +120,9 @@ impl World {
         }
         let busy = u32::try_from(self.leased.len()).unwrap();
         let capacity = self.agents.saturating_sub(busy);
-        Inventory { jobs, running, recent: self.recent.clone(), capacity }
+        let is_new = |id: &&i64| self.hosts[**id as usize].purpose(**id, now) == Some(Purpose::New);
+        let running_new = u32::try_from(self.leased.iter().filter(is_new).count()).unwrap();
+        Inventory { jobs, running, running_new, recent: self.recent.clone(), capacity }
     }
 
     fn job(&self, id: i64, now: OffsetDateTime) -> Option<Job> {

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod alerts;
 mod check_config;
 mod command_line;
 mod layering;

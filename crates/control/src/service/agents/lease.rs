@@ -137,9 +137,15 @@ impl Service {
                 standing.max_running = 0;
             }
         }
-        let (running, recent) = store::lease::running(change.on()).await?;
+        let running = store::lease::running(change.on()).await?;
         let jobs = candidates.iter().map(|own| own.planned(self, now)).collect();
-        let inventory = Inventory { jobs, running, recent, capacity: free };
+        let inventory = Inventory {
+            jobs,
+            running: running.by_authority,
+            running_new: running.new,
+            recent: running.by_property,
+            capacity: free,
+        };
         let actions = plan(now, &inventory, &mut budgets);
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
         let mut tasks = Vec::new();

@@ -43,9 +43,15 @@ pub(crate) async fn look_ahead(
     subjects.sort_unstable();
     subjects.dedup();
     let budgets = budgets_of(on, authorities, config.rules, &subjects).await?;
-    let (running, recent) = store::lease::running(on).await?;
+    let running = store::lease::running(on).await?;
     let waiting = jobs.len();
-    let inventory = Inventory { jobs, running, recent, capacity: 0 };
+    let inventory = Inventory {
+        jobs,
+        running: running.by_authority,
+        running_new: running.new,
+        recent: running.by_property,
+        capacity: 0,
+    };
     let run = move || forecast(now, &inventory, &budgets, throughput);
     let forecast = tokio::task::spawn_blocking(run).await.map_err(|_| ServiceError::Interrupted)?;
     let seen = backlog.leased + u64::try_from(open.len()).unwrap_or(u64::MAX);

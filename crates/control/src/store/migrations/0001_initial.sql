@@ -83,6 +83,7 @@ CREATE INDEX hostname_property ON hostname (property_id, id);
 CREATE INDEX hostname_policy ON hostname (property_id, policy) WHERE policy IS NOT NULL;
 CREATE INDEX hostname_status ON hostname (property_id, status, id);
 CREATE INDEX hostname_name ON hostname (name);
+CREATE INDEX hostname_internal ON hostname (id) WHERE internal = 1 AND status = 1;
 CREATE INDEX hostname_claimed ON hostname (property_id) WHERE claimed = 1;
 CREATE TRIGGER hostname_added AFTER INSERT ON hostname
 BEGIN UPDATE property SET hostnames = hostnames + 1 WHERE id = NEW.property_id; END;
