@@ -33,16 +33,25 @@ pub(crate) mod site;
 pub(crate) mod validation;
 pub(crate) mod verification;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use landfall_model::{Epoch, Revision};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::SqlSafeStr;
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool,
+    Connection as _, Sqlite, SqliteConnection, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     pool::PoolConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
 };
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
@@ -115,6 +124,9 @@ pub(crate) struct Head {
     pub(crate) revision: Revision,
 }
 
+/// How often at most it is told that rows mean nothing, in seconds.
+const TELL_EVERY: u64 = 60;
+
 /// The database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -137,8 +149,12 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool =
-            |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .before_acquire(|connection, _| Box::pin(async { Ok(is_fit(connection)) }))
+        };
         let writer = pool(1).connect_with(options.clone()).await.map_err(StoreError::Open)?;
         migrator().run(&writer).await.map_err(StoreError::Migrate)?;
         let readers = pool(READERS).connect_with(options).await.map_err(StoreError::Open)?;
@@ -201,6 +217,35 @@ impl Store {
 }
 
 /// Moves the watch forward and never back, whoever of several tasks comes last.
+/// What can be read of rows: one that means nothing keeps no other from being used.
+fn readable<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, StoreError>) -> Vec<T> {
+    /// When it was last told, in Unix seconds: such rows are read again and again.
+    static TOLD_AT: AtomicI64 = AtomicI64::new(0);
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(one) => found.push(one),
+            Err(error) => {
+                let now = OffsetDateTime::now_utc().unix_timestamp();
+                if now.abs_diff(TOLD_AT.swap(now, Ordering::Relaxed)) >= TELL_EVERY {
+                    tracing::error!(%error, "a row of the database is left out");
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether a connection may be used again. Where SQLite itself ended a transaction, as it does when the disk
+/// is full, sqlx goes on believing in it and nothing can be begun any more.
+fn is_fit(connection: &SqliteConnection) -> bool {
+    let is_fit = !connection.is_in_transaction();
+    if !is_fit {
+        tracing::warn!("a connection to the database was left in a transaction; opening another");
+    }
+    is_fit
+}
+
 fn advance(sender: &watch::Sender<Head>, head: Head) {
     sender.send_if_modified(|current| {
         let newer = head > *current;
@@ -277,5 +322,23 @@ mod tests {
         assert!(!head.has_changed().unwrap());
         change.commit().await.unwrap();
         assert!(head.has_changed().unwrap() && *head.borrow() > before);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_keeps_nobody_from_writing_once_there_is_room() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let store = Store::open(file.path()).await.unwrap();
+        let begin = async || store.change(Call::system(OffsetDateTime::UNIX_EPOCH)).await;
+        let mut change = begin().await.unwrap();
+        // As many pages as there are: the file can't grow on this connection.
+        sqlx::query("PRAGMA max_page_count = 1").execute(change.on()).await.unwrap();
+        let filler = "CREATE TABLE filler AS SELECT zeroblob(10000000)";
+        let full = sqlx::query(filler).execute(change.on()).await.unwrap_err();
+        let code = full.as_database_error().and_then(|error| error.code()).unwrap();
+        assert_eq!(code, "13", "{full}");
+        drop(change);
+        let mut change = begin().await.unwrap();
+        change.start_epoch().await.unwrap();
+        change.commit().await.unwrap();
     }
 }

@@ -11,7 +11,7 @@ use landfall_model::AuthorityName;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, time_from_sql, to_json};
+use super::{Connection, StoreError, from_json, readable, time_from_sql, to_json};
 
 /// The buckets that are not full of these subjects.
 pub(crate) async fn buckets(
@@ -26,7 +26,7 @@ pub(crate) async fn buckets(
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read limits"))?;
-    rows.iter().map(read_bucket).collect()
+    Ok(readable(&rows, read_bucket))
 }
 
 /// Keeps buckets as they are now.
@@ -60,7 +60,7 @@ pub(crate) async fn holds(
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read holds"))?;
-    rows.iter().map(read_hold).collect()
+    Ok(readable(&rows, read_hold))
 }
 
 /// Keeps a hold. Of two for the same, the later end counts.
@@ -108,7 +108,7 @@ pub(crate) async fn outages(
             u32::try_from(row.get::<i64, _>(1)).map_err(|_| StoreError::Corrupt("count"))?;
         Ok((authority(row.get(0))?, count))
     };
-    rows.iter().map(read).collect()
+    Ok(readable(&rows, read).into_iter().collect())
 }
 
 /// Keeps how often a CA failed in a row.

@@ -2,7 +2,7 @@
 
 use landfall_model::{AuthorityName, Fingerprint, HostnameId, KeyType, issuance::RenewalAdvice};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{
     Connection, StoreError, certificate::key_type_from_sql, from_json, time_from_sql, to_json,
@@ -41,6 +41,11 @@ impl Renewable {
 const COLUMNS: &str = "hostname_id, authority, ari_id, fingerprint, not_before, not_after, \
      created_at, advice, polled_at, key_type";
 
+/// No question is put off for longer, unless a clock was ahead: the longest time between two, and some.
+const FARTHEST: Duration = Duration::days(2);
+/// How long a certificate is not asked about whose row means nothing.
+const UNREADABLE: Duration = Duration::days(1);
+
 /// A hostname's certificates that agents obtained, the first to end first.
 pub(crate) async fn of(
     on: &mut Connection,
@@ -53,14 +58,33 @@ pub(crate) async fn of(
     rows.map_err(StoreError::on("read certificates"))?.iter().map(read).collect()
 }
 
+/// Whether there is a certificate about which its CA is to be asked at `now`.
+pub(crate) async fn is_any_due(
+    on: &mut Connection,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM certificate WHERE poll_at <= ? AND issuer = 3) \
+         OR EXISTS (SELECT 1 FROM certificate WHERE poll_at > ? AND issuer = 3)",
+    )
+    .bind(now.unix_timestamp())
+    .bind((now + FARTHEST).unix_timestamp())
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("look for certificates to ask about"))
+}
+
 pub(super) fn to_ask_query() -> String {
     format!(
-        "SELECT {COLUMNS} FROM certificate WHERE poll_at <= ? AND issuer = 3 \
-         ORDER BY poll_at LIMIT ?"
+        "SELECT {COLUMNS} FROM (SELECT * FROM certificate \
+             WHERE poll_at <= ?1 AND issuer = 3 ORDER BY poll_at LIMIT ?3) \
+         UNION ALL SELECT {COLUMNS} FROM (SELECT * FROM certificate \
+             WHERE poll_at > ?2 AND issuer = 3 ORDER BY poll_at LIMIT ?3)"
     )
 }
 
-/// At most `limit` certificates about which CAs are to be asked at `now`.
+/// At most `limit` certificates about which CAs are to be asked at `now`. Those whose rows mean nothing are
+/// put off: they must not keep others from being asked about.
 pub(crate) async fn to_ask(
     on: &mut Connection,
     now: OffsetDateTime,
@@ -68,11 +92,30 @@ pub(crate) async fn to_ask(
 ) -> Result<Vec<Renewable>, StoreError> {
     let rows = sqlx::query(AssertSqlSafe(to_ask_query()))
         .bind(now.unix_timestamp())
+        .bind((now + FARTHEST).unix_timestamp())
         .bind(i64::from(limit))
-        .fetch_all(on)
+        .fetch_all(&mut *on)
         .await
         .map_err(StoreError::on("look for certificates to ask about"))?;
-    rows.iter().map(read).collect()
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match read(row) {
+            Ok(one) => found.push(one),
+            Err(error) => {
+                let hostname = HostnameId(row.get(0));
+                tracing::error!(?hostname, %error, "a certificate can't be read, and is put off");
+                sqlx::query(
+                    "UPDATE certificate SET poll_at = ? WHERE hostname_id = ? AND issuer = 3",
+                )
+                .bind((now + UNREADABLE).unix_timestamp())
+                .bind(hostname.0)
+                .execute(&mut *on)
+                .await
+                .map_err(StoreError::on("keep when a CA is asked"))?;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Keeps when a certificate's CA is asked next.
@@ -131,19 +174,22 @@ pub(crate) async fn hasten(
 }
 
 fn read(row: &SqliteRow) -> Result<Renewable, StoreError> {
-    let authority: &str = row.get(1);
+    let authority: Option<&str> = row.get(1);
     let advice: Option<&str> = row.get(7);
     let fingerprint: &[u8] = row.get(3);
     let corrupt = || StoreError::Corrupt("certificate fingerprint");
     Ok(Renewable {
         hostname: HostnameId(row.get(0)),
-        authority: authority.parse().map_err(|_| StoreError::Corrupt("CA's name"))?,
+        authority: authority
+            .and_then(|name| name.parse().ok())
+            .ok_or(StoreError::Corrupt("CA's name"))?,
         ari_id: row.get(2),
         fingerprint: Fingerprint(fingerprint.try_into().map_err(|_| corrupt())?),
         not_before: time_from_sql(row.get(4))?,
         not_after: time_from_sql(row.get(5))?,
         issued_at: time_from_sql(row.get(6))?,
-        advice: advice.map(|advice| from_json(advice, "advice")).transpose()?,
+        // What means nothing is asked for again.
+        advice: advice.and_then(|advice| from_json(advice, "advice").ok()),
         polled_at: row.get::<Option<i64>, _>(8).map(time_from_sql).transpose()?,
         key_type: key_type_from_sql(row.get(9)),
     })

@@ -360,12 +360,34 @@ async fn a_job_whose_row_means_nothing_keeps_no_other_from_being_done() {
     plane.hostname(&property, "two.test").await;
     let task = lease_one(&pop).await;
     assert_eq!(task["names"], json!(["two.test"]));
-    execute(&plane, "UPDATE job SET open_order = 'nonsense', leased_until = 1").await;
+    // A clock that was ahead gave this lease.
+    execute(&plane, "UPDATE job SET leased_until = unixepoch() + 86400").await;
     let is_taken_back = async || {
         let mut rows = database(plane.dir.path()).await;
         let leased = "SELECT count(*) FROM job WHERE leased_until IS NOT NULL";
         sqlx::query_scalar::<_, i64>(leased).fetch_one(&mut rows).await.unwrap() == 0
     };
     eventually(async || is_taken_back().await.then_some(())).await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_limits_and_certificates_that_mean_nothing_keep_no_job_from_being_done() {
+    let Scene { plane, pop, _dns: dns, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    let issued = issued(&group(&plane), NAME);
+    assert_eq!(report(&pop, &task, issued).await["lease"], "ended");
+    execute(&plane, "INSERT INTO outage (authority, count) VALUES ('NO CA', 1)").await;
+    execute(
+        &plane,
+        "INSERT INTO hold (subject, scope, authority, since, until, class) \
+         VALUES ('', '\"authority\"', 'own', 0, unixepoch() + 600, 'nonsense')",
+    )
+    .await;
+    execute(&plane, "UPDATE certificate SET authority = 'NO CA', poll_at = 1").await;
+    dns.point("two.test", "192.0.2.1");
+    let property = plane.property("second").await;
+    plane.hostname(&property, "two.test").await;
+    assert_eq!(lease_one(&pop).await["names"], json!(["two.test"]));
     plane.stop().await;
 }

@@ -8,7 +8,7 @@ use crate::{
     call::Call,
     service::{Missing, ServiceError, jobs::look},
     store::{
-        self, Change,
+        self, Change, StoreError,
         lease::{AgentJob, Hearing},
     },
 };
@@ -54,10 +54,15 @@ impl Service {
     }
 
     async fn take_back_one(&self, change: &mut Change, job: &AgentJob) -> Result<(), ServiceError> {
-        let Some(grant) = &job.grant else { return Ok(()) };
+        let Some(grant) = &job.grant else {
+            return set_aside(change, vec![(job.id, StoreError::Corrupt("lease"))]).await;
+        };
         let hostname = match look(change.on(), job.hostname).await {
             Ok((hostname, _)) => hostname,
             Err(ServiceError::Missing(Missing::Hostname)) => return Ok(()),
+            Err(ServiceError::Store(error @ StoreError::Corrupt(_))) => {
+                return set_aside(change, vec![(job.id, error)]).await;
+            }
             Err(error) => return Err(error),
         };
         let (authority, pop) = (&grant.authority, grant.pop.as_str());

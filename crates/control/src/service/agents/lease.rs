@@ -87,11 +87,11 @@ impl Service {
         }
         let mut connection = self.store.read().await?;
         let first_due = store::lease::first_due(&mut connection).await?;
-        let asks = store::renewal::to_ask(&mut connection, now, 1).await?;
+        let asks = store::renewal::is_any_due(&mut connection, now).await?;
         let has_errands = store::errand::may_be_due(&mut connection, now).await?;
         drop(connection);
         let is_due = first_due.is_some_and(|due| due <= now);
-        if !is_due && !has_errands && asks.is_empty() {
+        if !is_due && !has_errands && !asks {
             return Ok(tasks);
         }
         let mut change = self.store.change(Call::system(now)).await?;
@@ -155,7 +155,13 @@ impl Service {
             match &action {
                 Action::Lease { authority, stage, counting, .. } => {
                     let grant = grant(round, authority, stage, *counting);
-                    tasks.extend(self.lease_one(change, own, &grant, &round.pops).await?);
+                    match self.lease_one(change, own, &grant, &round.pops).await {
+                        Ok(task) => tasks.extend(task),
+                        Err(ServiceError::Store(error @ StoreError::Corrupt(_))) => {
+                            set_aside(change, vec![(own.job.id, error)]).await?;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 Action::Wait { job, until, reason } => {
                     wait(change, *job, *until, reason).await?;
