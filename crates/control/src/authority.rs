@@ -19,7 +19,6 @@ use zeroize::Zeroizing;
 use crate::{
     config::{AuthorityConfig, ExternalAccountConfig, IssuanceConfig},
     error::ControlError,
-    hostname::wish::CertificateWish,
 };
 
 /// The largest file that is read for a CA, in bytes.
@@ -116,13 +115,10 @@ impl Authorities {
         self.all.get(name)
     }
 
-    /// Those that may issue what is wished for, the preferred one first.
-    pub(crate) fn permitted(&self, wish: &CertificateWish) -> Vec<AuthorityName> {
-        let order = self.order.iter();
-        match wish.authority {
-            None => order.cloned().collect(),
-            Some(wanted) => order.filter(|own| own.as_str() == wanted.name()).cloned().collect(),
-        }
+    /// Those that may issue where this one is chosen, or none; the preferred one first.
+    pub(crate) fn permitted(&self, choice: Option<&AuthorityName>) -> Vec<AuthorityName> {
+        let is_permitted = |own: &&AuthorityName| choice.is_none_or(|choice| choice == *own);
+        self.order.iter().filter(is_permitted).cloned().collect()
     }
 
     /// The limits of all.

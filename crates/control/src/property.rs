@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use landfall_model::{Origin, OriginPool, PropertyId, name::MAX_LABEL_LEN};
+use landfall_model::{AuthorityName, Origin, OriginPool, PropertyId, name::MAX_LABEL_LEN};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -52,11 +52,20 @@ pub(crate) struct Property {
     pub(crate) name: PropertyName,
     /// 32 hexadecimal digits.
     pub(crate) zone_id: String,
-    pub(crate) pool: OriginPool,
+    pub(crate) spec: PropertySpec,
     pub(crate) fallback: Option<FallbackOrigin>,
     /// Counts changes.
     pub(crate) version: i64,
     pub(crate) created_at: OffsetDateTime,
+}
+
+/// What its owner sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PropertySpec {
+    pub(crate) pool: OriginPool,
+    /// Which CA issues for its hostnames, unless their own is another one; `None` leaves the choice to
+    /// the operator.
+    pub(crate) authority: Option<AuthorityName>,
 }
 
 /// An origin that takes the place of a property's others for as long as it is set.
@@ -73,10 +82,11 @@ impl Property {
     /// Where requests go, and how.
     pub(crate) fn pool_in_force(&self) -> OriginPool {
         match &self.fallback {
-            None => self.pool.clone(),
-            Some(fallback) => {
-                OriginPool { origins: vec![fallback.origin.clone().into()], ..self.pool.clone() }
-            }
+            None => self.spec.pool.clone(),
+            Some(fallback) => OriginPool {
+                origins: vec![fallback.origin.clone().into()],
+                ..self.spec.pool.clone()
+            },
         }
     }
 }

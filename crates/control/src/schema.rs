@@ -102,6 +102,9 @@ schemas! {
     /// Why a certificate is revoked (RFC 5280 section 5.3.1). Where its key is known to others
     /// (`keyCompromise`) it is revoked within the hour; else once another has taken its place.
     RevocationReasonName = words(RevocationReason::ALL.map(RevocationReason::name));
+    /// A CA, as the operator's configuration calls it.
+    AuthorityName = text(1, 63).pattern(Some("^[a-z0-9_-]+$"))
+        .examples(["lets_encrypt"]);
     /// Where a certificate is from.
     CertificateSource = words(["internal", "authority", "uploaded", "inherited"]);
     /// What state a hostname's certificate is in.

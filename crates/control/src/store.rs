@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod budget;
 pub(crate) mod certificate;
 pub(crate) mod change;
+pub(crate) mod choice;
 pub(crate) mod counts;
 pub(crate) mod custom_hostname;
 pub(crate) mod dns_challenge;

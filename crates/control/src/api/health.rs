@@ -97,8 +97,7 @@ async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), StoreError>
         metrics.show_authority(name, level, (count(&running), count(&outages)));
     }
     metrics.show_holds(&store::budget::holds(on, &[String::new()]).await?, now);
-    let mut choices = vec![String::new()];
-    choices.extend(authorities.order.iter().map(AuthorityName::to_string));
+    let choices = store::choice::of_jobs(on).await?;
     metrics.show(&store::counts::read(on, now, &choices).await?, now);
     let first_look = store::sighting::first_due(on).await?;
     let age = first_look.map_or(0, |first| (now - first).whole_seconds());

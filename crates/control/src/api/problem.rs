@@ -316,12 +316,12 @@ impl Problem {
             .at("name")
     }
 
-    fn authority(wanted: &str, configured: &[String]) -> Self {
+    fn authority(field: &str, wanted: &str, configured: &[String]) -> Self {
         let detail = format!(
             "The operator has not configured the certificate authority {wanted}. Expected one of: {}.",
             configured.join(", ")
         );
-        Self::unprocessable("authority_not_configured", detail).at("managedCertificate.authority")
+        Self::unprocessable("authority_not_configured", detail).at(field)
     }
 
     fn upload(within: &str, error: &UploadError) -> Self {
@@ -429,8 +429,8 @@ impl From<ServiceError> for Problem {
             ServiceError::TooLarge { len } => Self::too_large(*len, MAX_RECORD_LEN),
             ServiceError::SettingsTooLarge { len } => Self::too_large(*len, MAX_SETTINGS_LEN),
             ServiceError::Verification(source) => verification::problem(source),
-            ServiceError::AuthorityNotConfigured { wanted, configured } => {
-                Self::authority(wanted, configured)
+            ServiceError::AuthorityNotConfigured { field, wanted, configured } => {
+                Self::authority(field, wanted, configured)
             }
             ServiceError::Store(_)
             | ServiceError::Ca(_)

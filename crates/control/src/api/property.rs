@@ -63,7 +63,7 @@ impl From<PropertyView> for PropertyBody {
             name: view.property.name.to_string(),
             system_hostname: view.system_hostname.to_string(),
             zone_id: view.property.zone_id,
-            settings: PropertySettings::from(&view.property.pool),
+            settings: PropertySettings::from(&view.property.spec),
             created_at: view.property.created_at,
         }
     }

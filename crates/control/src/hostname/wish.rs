@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub(crate) struct CertificateWish {
     /// How the CA is shown that the name is its owner's.
     pub(crate) method: ValidationMethod,
-    /// Which CA issues; `None` leaves the choice to the operator.
+    /// Which CA issues; `None` leaves the choice to the property.
     pub(crate) authority: Option<CertificateAuthority>,
     /// Which names it is for.
     pub(crate) coverage: Coverage,

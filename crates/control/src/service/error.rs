@@ -119,7 +119,7 @@ pub(crate) enum ServiceError {
     #[error("no certificate can be requested")]
     Verification(#[from] VerificationError),
     #[error("the certificate authority {wanted} is not configured")]
-    AuthorityNotConfigured { wanted: &'static str, configured: Vec<String> },
+    AuthorityNotConfigured { field: &'static str, wanted: String, configured: Vec<String> },
 }
 
 /// Why no certificate can be requested for a hostname.

@@ -212,6 +212,9 @@ impl Service {
         let changed = spec != current;
         if changed {
             store::hostname::set(change.on(), id, &spec).await?;
+            if spec.wish.authority != current.wish.authority {
+                store::choice::follow_hostname(&mut change, id).await?;
+            }
             self.cover(&mut change, &hostname, &spec).await?;
             check_share(&mut change, property, &hostname.name, &spec).await?;
             tell(&mut change, &hostname, "hostname.change", EventKind::Changed).await?;

@@ -1,8 +1,11 @@
 //! Properties.
 
 use landfall_feed::record::PropertyRecord;
-use landfall_model::{HostPattern, Hostname, Origin, OriginPool, PropertyId, Route, TlsPolicy};
+use landfall_model::{
+    AuthorityName, HostPattern, Hostname, Origin, OriginPool, PropertyId, Route, TlsPolicy,
+};
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::{
     Creation, Missing, Service, ServiceError, check_version, creation,
@@ -35,9 +38,10 @@ impl Service {
         call: Call,
         settings: Fields,
     ) -> Result<Creation<PropertyView>, ServiceError> {
-        let (name, pool) = PropertySettings::create(settings, call.now)?;
+        let (name, spec) = PropertySettings::create(settings, call.now)?;
         let name: PropertyName = name.parse().map_err(ServiceError::PropertyName)?;
-        self.check_pool(&pool, &[])?;
+        self.check_pool(&spec.pool, &[])?;
+        self.check_default(spec.authority.as_ref())?;
         let system_hostname = self.system_hostname(&name)?;
         let pattern = HostPattern::Exact(system_hostname.clone());
         let certificate = self.issue(std::slice::from_ref(&pattern), call.now)?;
@@ -50,7 +54,7 @@ impl Service {
         if store::site::is_used(change.on(), name.as_str()).await? {
             return Err(ServiceError::PropertyNameTaken);
         }
-        let new = NewProperty { name: &name, zone_id: &zone_id, pool: &pool };
+        let new = NewProperty { name: &name, zone_id: &zone_id, spec: &spec };
         let inserted = store::property::insert(change.on(), &new, call.now).await;
         let id = inserted.map_err(|error| or_taken(error, ServiceError::PropertyNameTaken))?;
         let property = find(&mut change, id).await?;
@@ -78,7 +82,7 @@ impl Service {
         Ok(Creation::Made(PropertyView { property, system_hostname }))
     }
 
-    /// Changes what `patch` says of a property's origins, for all of its hostnames at once.
+    /// Changes what `patch` says of a property's settings, for all of its hostnames at once.
     pub(crate) async fn change_property(
         &self,
         call: Call,
@@ -88,19 +92,48 @@ impl Service {
         let mut change = self.store.change(call).await?;
         let property = find(&mut change, id).await?;
         check_version(&change, property.version)?;
-        let pool = PropertySettings::change(&property.pool, patch, call.now)?;
-        let kept: Vec<&Origin> = origins_of(&property.pool).collect();
-        self.check_pool(&pool, &kept)?;
-        if pool == property.pool {
+        let current = &property.spec;
+        let spec = PropertySettings::change(current, patch, call.now)?;
+        let kept: Vec<&Origin> = origins_of(&current.pool).collect();
+        self.check_pool(&spec.pool, &kept)?;
+        if spec == *current {
             return self.view(property);
         }
-        store::property::set_pool(change.on(), id, &pool).await?;
+        let chooses_anew = spec.authority != current.authority;
+        if chooses_anew {
+            self.check_default(spec.authority.as_ref())?;
+        }
+        store::property::set(change.on(), id, &spec).await?;
+        let is_served_otherwise = spec.pool != current.pool;
+        let before = current.authority.clone();
         let property = find(&mut change, id).await?;
         tell(&mut change, &property, "property.change").await?;
-        publish(&mut change, &property).await?;
+        if is_served_otherwise {
+            publish(&mut change, &property).await?;
+        }
         let revision = change.commit().await?.revision.0;
         tracing::info!(property = id.0, revision, "property changed");
+        if chooses_anew {
+            self.follow_choice(id, before.as_ref(), call.now).await?;
+        }
         self.view(property)
+    }
+
+    /// Has open jobs follow the CA that their property chooses now, some in each transaction.
+    async fn follow_choice(
+        &self,
+        id: PropertyId,
+        before: Option<&AuthorityName>,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        loop {
+            let mut change = self.store.change(Call::system(now)).await?;
+            let followed = store::choice::follow_property(&mut change, id, before).await?;
+            change.commit().await?;
+            if followed < store::choice::FOLLOWED_AT_ONCE {
+                return Ok(());
+            }
+        }
     }
 
     /// Deletes a property that has no hostname left but its system hostname, and that with it: what
@@ -176,6 +209,11 @@ impl Service {
             }
             error
         })
+    }
+
+    fn check_default(&self, authority: Option<&AuthorityName>) -> Result<(), ServiceError> {
+        let chosen = authority.map(AuthorityName::as_str);
+        self.verification.check_authority(chosen, "certificateAuthority")
     }
 
     pub(super) fn system_hostname(&self, name: &PropertyName) -> Result<Hostname, ServiceError> {

@@ -31,7 +31,10 @@ use crate::{
     call::Call,
     certificate::CertificateIssuer,
     config::{IssuanceConfig, IssuanceScope, Schedule, VerificationConfig},
-    hostname::{HostnameStatus, ManagedHostname, Title, wish::CertificateWish},
+    hostname::{
+        HostnameStatus, ManagedHostname, Title,
+        wish::{CertificateAuthority, CertificateWish},
+    },
     metrics::verification::{Asker, VerificationMetrics},
     rate::{Buckets, Quota},
     store::{
@@ -114,12 +117,23 @@ impl Verification {
         self.metrics.count_error(lane);
     }
 
-    /// Refuses a CA that the operator has not configured.
+    /// Refuses a hostname's CA that the operator has not configured.
     pub(super) fn check_wish(&self, wish: &CertificateWish) -> Result<(), ServiceError> {
-        match wish.authority {
-            Some(wanted) if !self.authorities.iter().any(|own| own.as_str() == wanted.name()) => {
+        let chosen = wish.authority.map(CertificateAuthority::name);
+        self.check_authority(chosen, "managedCertificate.authority")
+    }
+
+    /// Refuses a CA, chosen in `field`, that the operator has not configured.
+    pub(super) fn check_authority(
+        &self,
+        chosen: Option<&str>,
+        field: &'static str,
+    ) -> Result<(), ServiceError> {
+        match chosen {
+            Some(wanted) if !self.authorities.iter().any(|own| own.as_str() == wanted) => {
                 Err(ServiceError::AuthorityNotConfigured {
-                    wanted: wanted.name(),
+                    field,
+                    wanted: wanted.to_owned(),
                     configured: self.authorities.iter().map(AuthorityName::to_string).collect(),
                 })
             }

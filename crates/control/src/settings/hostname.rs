@@ -60,7 +60,7 @@ pub(crate) struct HostnameSettings {
 struct WishSettings {
     /// How the CA is shown that the name is its owner's. Default: `http`.
     method: Option<ValidationMethod>,
-    /// Which CA issues. Default: the operator's choice.
+    /// Which CA issues. Default: the property's `certificateAuthority`, else the operator's choice.
     authority: Option<CertificateAuthority>,
     /// Whether it is also for everything one label below the hostname. Default: false.
     wildcard: Option<bool>,

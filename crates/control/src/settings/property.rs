@@ -1,8 +1,8 @@
-//! What a property's owner sets: its origins, and how they are spoken to.
+//! What a property's owner sets: its origins, how they are spoken to, and who issues its certificates.
 
 use landfall_model::{
-    Balance, HealthCheck, OriginName, OriginPool, OriginProtocol, OriginTimeouts, WeightedOrigin,
-    origin::HealthPath,
+    AuthorityName, Balance, HealthCheck, OriginName, OriginPool, OriginProtocol, OriginTimeouts,
+    WeightedOrigin, origin::HealthPath,
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::{Fields, OriginSettings, SettingsError, changed, read};
 use crate::{
     certificate::{pem, roots},
+    property::PropertySpec,
     schema,
 };
 
@@ -49,6 +50,10 @@ pub(crate) struct PropertySettings {
     timeouts: Option<TimeoutSettings>,
     /// Requests that tell whether an origin works. Default: none are made.
     health_check: Option<HealthCheckSettings>,
+    /// Which CA issues the managed certificates of its hostnames that don't choose one themselves. What is
+    /// served stays until it is renewed. Default: the operator's choice.
+    #[schema(value_type = Option<schema::AuthorityName>)]
+    certificate_authority: Option<AuthorityName>,
 }
 
 /// How long is waited for an origin, in milliseconds. What is missing is the edge's own.
@@ -99,34 +104,34 @@ struct HealthCheckSettings {
 }
 
 impl PropertySettings {
-    /// Reads a new property's name and origins.
+    /// Reads a new property's name and what its owner sets.
     pub(crate) fn create(
         fields: Fields,
         now: OffsetDateTime,
-    ) -> Result<(String, OriginPool), SettingsError> {
+    ) -> Result<(String, PropertySpec), SettingsError> {
         let mut settings: Self = read(fields)?;
         let name = settings.name.take().ok_or(SettingsError::Missing("name"))?;
-        Ok((name, settings.pool(&[], now)?))
+        Ok((name, settings.checked(&[], now)?))
     }
 
     /// Reads what `patch` makes of `current`.
     pub(crate) fn change(
-        current: &OriginPool,
+        current: &PropertySpec,
         patch: Fields,
         now: OffsetDateTime,
-    ) -> Result<OriginPool, SettingsError> {
+    ) -> Result<PropertySpec, SettingsError> {
         let settings = changed(&Self::from(current), patch)?;
         if settings.name.is_some() {
             return Err(SettingsError::Fixed("name"));
         }
-        settings.pool(&current.ca, now)
+        settings.checked(&current.pool.ca, now)
     }
 
-    fn pool(
+    fn checked(
         self,
         kept: &[landfall_model::Der],
         now: OffsetDateTime,
-    ) -> Result<OriginPool, SettingsError> {
+    ) -> Result<PropertySpec, SettingsError> {
         let origins = self.origins.ok_or(SettingsError::Missing("origins"))?;
         let origins = origins.into_iter().map(WeightedOrigin::from).collect();
         let ca = self.ca.map(|pem| roots::read(&pem, MAX_ORIGIN_ROOTS, kept, now)).transpose();
@@ -144,12 +149,12 @@ impl PropertySettings {
             health_check: self.health_check.map(HealthCheck::from),
             origins: default.origins,
         };
-        Ok(pool.checked()?)
+        Ok(PropertySpec { pool: pool.checked()?, authority: self.certificate_authority })
     }
 }
 
-impl From<&OriginPool> for PropertySettings {
-    fn from(pool: &OriginPool) -> Self {
+impl From<&PropertySpec> for PropertySettings {
+    fn from(PropertySpec { pool, authority }: &PropertySpec) -> Self {
         Self {
             name: None,
             origins: Some(pool.origins.iter().map(OriginSettings::from).collect()),
@@ -161,6 +166,7 @@ impl From<&OriginPool> for PropertySettings {
             verify: Some(pool.verify),
             timeouts: Some(pool.timeouts.into()),
             health_check: pool.health_check.as_ref().map(HealthCheckSettings::from),
+            certificate_authority: authority.clone(),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct LaneCount {
 const IS_RENEWED: &str = "NOT EXISTS (SELECT 1 FROM verification \
      WHERE verification.hostname_id = due.hostname_id AND left_at IS NOT NULL)";
 
-/// Reads how issuance stands at `now`. `choices` are the CAs that owners may choose, and none: the empty one.
+/// Reads how issuance stands at `now`. `choices` are [`super::choice::of_jobs`].
 pub(crate) async fn read(
     on: &mut Connection,
     now: OffsetDateTime,

@@ -12,7 +12,7 @@ use super::{Change, Connection, StoreError, event::EventKind, from_json, from_sq
 /// The most ended jobs that a hostname keeps: the newest.
 const KEPT: i64 = 20;
 /// How far apart attempts are, whoever asks for another one: a CA counts them.
-const APART: Duration = Duration::minutes(12);
+pub(super) const APART: Duration = Duration::minutes(12);
 
 // Ids grow: of two jobs of a hostname, the higher is the newer.
 pub(crate) use landfall_model::JobId;
@@ -357,7 +357,7 @@ async fn insert(
         "INSERT INTO job (hostname_id, property_id, issuer, state, lane, deadline, choice, \
              next_at, created_at) \
          SELECT id, property_id, internal, 0, iif(served.ends IS NULL, 1, 0), served.ends, \
-             ifnull(wish ->> '$.authority', ''), ?2, ?2 \
+             (SELECT name FROM chosen_authority WHERE hostname_id = ?1), ?2, ?2 \
          FROM hostname, (SELECT min(not_after) AS ends FROM certificate \
              WHERE hostname_id = ?1 AND issuer = 3 AND not_after > ?2) AS served \
          WHERE id = ?1",

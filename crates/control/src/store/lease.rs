@@ -37,6 +37,8 @@ pub(crate) struct AgentJob {
     pub(crate) history: History,
     /// The methods that failed, the latest last.
     pub(crate) failed_methods: Vec<ChallengeMethod>,
+    /// The one CA that is to issue; none: any that may.
+    pub(crate) choice: Option<AuthorityName>,
     pub(crate) replacing: Replacing,
     /// An order that may still be good.
     pub(crate) order: Option<KeptOrder>,
@@ -115,9 +117,10 @@ pub(crate) struct KeptOrder {
 
 const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until, next_at, created_at, \
      failures, hitches, rehearsed, failed_methods, without_replaces, open_order, authority, \
-     rehearsal_of, counted, pop, agent, txt";
+     rehearsal_of, counted, pop, agent, txt, \
+     (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id)";
 
-/// The jobs that may be leased at `now`, at most `limit` of each kind and CA that owners chose: those
+/// The jobs that may be leased at `now`, at most `limit` of each kind and choice of a CA: those
 /// whose certificates end first, renewals that are due for longest, and of new names some of each of many
 /// properties, which take turns from `first` on.
 pub(crate) async fn candidates(
@@ -208,12 +211,12 @@ pub(crate) async fn open(on: &mut Connection, limit: u32) -> Result<Vec<OpenJob>
     let rows = sqlx::query(AssertSqlSafe(query)).bind(i64::from(limit)).fetch_all(on).await;
     let rows = rows.map_err(StoreError::on("read jobs"))?;
     let read = |row: &SqliteRow| {
-        let name: &str = row.get(19);
+        let name: &str = row.get(21);
         Ok(OpenJob {
             job: read(row)?,
             name: name.parse().map_err(|_| StoreError::Corrupt("hostname"))?,
-            wish: from_json(row.get(20), "wish")?,
-            deadline: row.get::<Option<i64>, _>(21).map(time_from_sql).transpose()?,
+            wish: from_json(row.get(22), "wish")?,
+            deadline: row.get::<Option<i64>, _>(23).map(time_from_sql).transpose()?,
         })
     };
     rows.iter().map(read).collect()
@@ -462,6 +465,7 @@ fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
         created_at: time_from_sql(row.get(7))?,
         history: History { failures: count(8)?, hitches: count(9)?, rehearsed: count(10)? },
         failed_methods: from_json(row.get(11), "methods")?,
+        choice: authority(Some(row.get(20)).filter(|choice: &&str| !choice.is_empty()))?,
         replacing: match row.get::<i64, _>(12) {
             0 => Replacing::Said,
             _ => Replacing::Unsaid,

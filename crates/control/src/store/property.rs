@@ -1,17 +1,17 @@
 //! Properties.
 
-use landfall_model::{OriginPool, PropertyId};
+use landfall_model::{AuthorityName, PropertyId};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, from_json, time_from_sql, to_json};
-use crate::property::{FallbackOrigin, Property, PropertyName};
+use crate::property::{FallbackOrigin, Property, PropertyName, PropertySpec};
 
 /// A property that is about to be.
 pub(crate) struct NewProperty<'a> {
     pub(crate) name: &'a PropertyName,
     pub(crate) zone_id: &'a str,
-    pub(crate) pool: &'a OriginPool,
+    pub(crate) spec: &'a PropertySpec,
 }
 
 /// Inserts a property. A name that is in use is a unique violation.
@@ -20,11 +20,13 @@ pub(crate) async fn insert(
     new: &NewProperty<'_>,
     now: OffsetDateTime,
 ) -> Result<PropertyId, StoreError> {
-    let query = "INSERT INTO property (name, zone_id, pool, created_at) VALUES (?, ?, ?, ?)";
+    let query = "INSERT INTO property (name, zone_id, pool, authority, created_at) \
+         VALUES (?, ?, ?, ?, ?)";
     let done = sqlx::query(query)
         .bind(new.name.as_str())
         .bind(new.zone_id)
-        .bind(to_json(new.pool)?)
+        .bind(to_json(&new.spec.pool)?)
+        .bind(new.spec.authority.as_ref().map(AuthorityName::as_str))
         .bind(now.unix_timestamp())
         .execute(on)
         .await
@@ -32,14 +34,15 @@ pub(crate) async fn insert(
     Ok(PropertyId(done.last_insert_rowid()))
 }
 
-/// Sets a property's origins and how they are spoken to.
-pub(crate) async fn set_pool(
+/// Sets what a property's owner sets.
+pub(crate) async fn set(
     on: &mut Connection,
     id: PropertyId,
-    pool: &OriginPool,
+    spec: &PropertySpec,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE property SET pool = ? WHERE id = ?")
-        .bind(to_json(pool)?)
+    sqlx::query("UPDATE property SET pool = ?, authority = ? WHERE id = ?")
+        .bind(to_json(&spec.pool)?)
+        .bind(spec.authority.as_ref().map(AuthorityName::as_str))
         .bind(id.0)
         .execute(on)
         .await
@@ -67,7 +70,7 @@ pub(crate) async fn find(
     on: &mut Connection,
     id: PropertyId,
 ) -> Result<Option<Property>, StoreError> {
-    let query = "SELECT id, name, zone_id, pool, version, created_at, fallback FROM property \
+    let query = "SELECT id, name, zone_id, pool, version, created_at, fallback, authority FROM property \
          WHERE id = ?";
     let row = sqlx::query(query).bind(id.0).fetch_optional(on).await;
     row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
@@ -78,7 +81,7 @@ pub(crate) async fn find_by_zone(
     on: &mut Connection,
     zone_id: &str,
 ) -> Result<Option<Property>, StoreError> {
-    let query = "SELECT id, name, zone_id, pool, version, created_at, fallback FROM property \
+    let query = "SELECT id, name, zone_id, pool, version, created_at, fallback, authority FROM property \
          WHERE zone_id = ?";
     let row = sqlx::query(query).bind(zone_id).fetch_optional(on).await;
     row.map_err(StoreError::on("read a property"))?.as_ref().map(read).transpose()
@@ -92,7 +95,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<Property>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, name, zone_id, pool, version, created_at, fallback FROM property \
+        "SELECT id, name, zone_id, pool, version, created_at, fallback, authority FROM property \
          WHERE id > ?1 AND (?2 IS NULL OR id = ?2) ORDER BY id LIMIT ?3",
     )
     .bind(after)
@@ -116,11 +119,15 @@ pub(crate) async fn delete(on: &mut Connection, id: PropertyId) -> Result<(), St
 
 fn read(row: &SqliteRow) -> Result<Property, StoreError> {
     let (name, fallback): (&str, Option<&str>) = (row.get(1), row.get(6));
+    let authority = row.get::<Option<&str>, _>(7).map(str::parse).transpose();
     Ok(Property {
         id: PropertyId(row.get(0)),
         name: name.parse().map_err(|_| StoreError::Corrupt("property name"))?,
         zone_id: row.get(2),
-        pool: from_json(row.get(3), "pool of origins")?,
+        spec: PropertySpec {
+            pool: from_json(row.get(3), "pool of origins")?,
+            authority: authority.map_err(|_| StoreError::Corrupt("CA's name"))?,
+        },
         fallback: fallback.map(|text| from_json(text, "fallback origin")).transpose()?,
         version: row.get(4),
         created_at: time_from_sql(row.get(5))?,

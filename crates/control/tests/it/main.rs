@@ -9,6 +9,8 @@ mod agents;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod authorities;
+#[cfg(test)]
 mod certificate_pairs;
 #[cfg(test)]
 mod challenge_zone;

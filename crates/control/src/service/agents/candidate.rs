@@ -65,7 +65,7 @@ impl Candidate {
             expires_at: self.served.first().map(|served| served.not_after),
             history: self.job.history,
             ordered: self.job.order.as_ref().map(|order| order.authority.clone()),
-            authorities: service.authorities_for(&self.hostname),
+            authorities: service.authorities.permitted(self.job.choice.as_ref()),
             traffic: 0,
         }
     }
@@ -95,11 +95,6 @@ impl Candidate {
 }
 
 impl Service {
-    /// The CAs that may issue for a hostname, the preferred one first.
-    pub(super) fn authorities_for(&self, hostname: &ManagedHostname) -> Vec<AuthorityName> {
-        self.authorities.permitted(&hostname.wish)
-    }
-
     /// Looks at a job that may be leased. One that is no longer to be done is cancelled, and one whose
     /// names can't be proven fails, before anything is asked of a CA.
     pub(super) async fn candidate(
@@ -121,6 +116,8 @@ impl Service {
         let means = self.means(change.on(), &hostname).await?;
         let methods = match self.methods(&hostname, &means, &job.failed_methods) {
             Ok(methods) => methods,
+            // Nobody may issue, which is what the planner has it wait for.
+            Err(_) if self.authorities.permitted(job.choice.as_ref()).is_empty() => Vec::new(),
             Err(reason) => {
                 let detail = self.without_method(&hostname, reason).into();
                 let trouble = Trouble::Precheck(Precheck::NoMethod { detail });

@@ -69,7 +69,8 @@ impl Service {
         hostname: &ManagedHostname,
         trouble: &Trouble,
     ) -> Result<(), ServiceError> {
-        let Some(authority) = self.authorities_for(hostname).into_iter().next() else {
+        let permitted = self.authorities.permitted(job.choice.as_ref());
+        let Some(authority) = permitted.into_iter().next() else {
             return Ok(());
         };
         // Nobody has drawn for it.
@@ -130,10 +131,10 @@ impl Service {
 
     /// What is left to a job beside what failed.
     fn alternatives(&self, failed: &Failed<'_>, budgets: &Budgets, means: &Means) -> Alternatives {
-        let others = self
-            .authorities_for(failed.hostname)
-            .into_iter()
-            .filter(|other| other != failed.authority && budgets.authorities.contains_key(other));
+        let others =
+            self.authorities.permitted(failed.job.choice.as_ref()).into_iter().filter(|other| {
+                other != failed.authority && budgets.authorities.contains_key(other)
+            });
         let mut tried = failed.job.failed_methods.clone();
         tried.extend(method_of(failed.trouble));
         let methods = self.methods(failed.hostname, means, &[]).unwrap_or_default();

@@ -178,8 +178,7 @@ impl Service {
         free: u32,
     ) -> Result<Vec<Candidate>, ServiceError> {
         let now = change.now();
-        let mut choices: Vec<String> = vec![String::new()];
-        choices.extend(self.authorities.order.iter().map(AuthorityName::to_string));
+        let choices = store::choice::of_jobs(change.on()).await?;
         let newest = store::lease::newest_property(change.on()).await?;
         // Another place to begin each time: nobody is always behind the same others.
         let first = PropertyId(i64::from(random_number()?) * newest.0 / i64::from(u16::MAX) + 1);

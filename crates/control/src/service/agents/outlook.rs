@@ -78,7 +78,7 @@ fn planned(open: &OpenJob, authorities: &Authorities) -> Option<Job> {
         expires_at: *deadline,
         history: job.history,
         ordered: job.order.as_ref().map(|order| order.authority.clone()),
-        authorities: authorities.permitted(wish),
+        authorities: authorities.permitted(job.choice.as_ref()),
         traffic: 0,
     })
 }

@@ -63,7 +63,7 @@ impl Service {
         hostname: &ManagedHostname,
         fleet: &Fleet,
     ) -> Result<Expectation, ServiceError> {
-        let pool = owner.pool.origins.iter().map(|origin| &origin.url);
+        let pool = owner.spec.pool.origins.iter().map(|origin| &origin.url);
         let (names, addresses) = hosts_of(pool.chain(origins_of_route(&hostname.route)));
         Ok(Expectation {
             target: self.system_hostname(&owner.name)?,

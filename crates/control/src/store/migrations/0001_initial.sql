@@ -35,6 +35,8 @@ CREATE TABLE property (
     pool       TEXT    NOT NULL,
     -- JSON: an origin that takes the place of the pool's; null: none.
     fallback   TEXT,
+    -- The CA that issues for its hostnames, unless their own is another one; null: any.
+    authority  TEXT,
     -- How many hostnames it has.
     hostnames  INTEGER NOT NULL DEFAULT 0,
     -- Counts changes; entity tags are made of it.
@@ -126,7 +128,7 @@ CREATE TABLE site (
 ) STRICT;
 
 -- A version counts every change of what the object's owner is shown of its own state, whoever makes it.
-CREATE TRIGGER property_changed AFTER UPDATE OF name, pool, fallback ON property
+CREATE TRIGGER property_changed AFTER UPDATE OF name, pool, fallback, authority ON property
 BEGIN UPDATE property SET version = version + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER hostname_changed
 AFTER UPDATE OF name, status, internal, route, tls, metadata, wish, ownership_token ON hostname
@@ -250,6 +252,12 @@ CREATE TRIGGER name_verified_without_proof AFTER DELETE ON ownership BEGIN
     WHERE hostname_id = OLD.hostname_id;
 END;
 
+-- Which CA issues for a hostname: the one that it chooses, else its property; empty: any.
+CREATE VIEW chosen_authority AS
+SELECT hostname.id AS hostname_id,
+    coalesce(hostname.wish ->> '$.authority', property.authority, '') AS name
+FROM hostname JOIN property ON property.id = hostname.property_id;
+
 -- Certificates that are to be issued, and were.
 CREATE TABLE job (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -263,7 +271,7 @@ CREATE TABLE job (
     lane         INTEGER NOT NULL,
     -- When the certificate ends that is served.
     deadline     INTEGER,
-    -- The CA that the owner chose when it was made; empty: any.
+    -- As `chosen_authority` had it, by which jobs take turns.
     choice       TEXT    NOT NULL,
     -- 0: open, 1: done, 2: cancelled.
     state        INTEGER NOT NULL,
