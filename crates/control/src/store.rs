@@ -149,6 +149,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is erased leaves the pages that are written anyway: sealed keys among it.
+            .pragma("secure_delete", "fast")
             .busy_timeout(BUSY_TIMEOUT);
         let pool = |size| {
             SqlitePoolOptions::new()

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::{begin, finish};
 use crate::{
     authority::Authorities,
-    config::ControlConfig,
+    config::{AuthorityConfig, ControlConfig},
     error::ControlError,
     service::{Missing, ServiceError, agents::outlook::look_ahead, revocation},
     state,
@@ -76,15 +76,19 @@ pub async fn list_accounts(config: &ControlConfig) -> Result<Vec<AccountState>, 
 /// Asks for the account at a CA to get a new key (RFC 8555 section 7.3.5).
 ///
 /// # Errors
-/// A CA that has no account of ours, and the state's own errors.
+/// A CA that is not configured or has no account of ours, and the state's own errors.
 pub async fn roll_over(
     config: &ControlConfig,
     authority: &AuthorityName,
 ) -> Result<(), ControlError> {
+    let directory = &configured(config, authority)?.directory;
     let store = state::open_store(config).await?;
     let mut change = begin(&store).await?;
     let accounts = store::account::list(change.on()).await.map_err(ControlError::Store)?;
-    if !accounts.iter().any(|own| own.authority == *authority && own.url.is_some()) {
+    let is_own = |own: &AccountState| {
+        own.authority == *authority && own.directory == *directory && own.url.is_some()
+    };
+    if !accounts.iter().any(is_own) {
         return Err(no_account(authority));
     }
     let now = change.now();
@@ -113,21 +117,21 @@ pub async fn forget_account(
     finish(change, &store).await
 }
 
-/// Lets a CA be asked again at once, for what is on hold there or failed there last, and says how many
-/// jobs that are. Its limits stay as they are.
+/// Lets a CA be asked again at once, for what is on hold there or failed there last, and says how much
+/// that is: certificates, revocations and changes of the account. Its limits stay as they are.
 ///
 /// # Errors
 /// A CA that is not configured, and the state's own errors.
 pub async fn retry(config: &ControlConfig, authority: &AuthorityName) -> Result<u64, ControlError> {
-    if !config.agents.authorities.contains_key(authority) {
-        return Err(ControlError::Unknown { what: "CA", name: authority.to_string() });
-    }
+    configured(config, authority)?;
     let store = state::open_store(config).await?;
     let mut change = begin(&store).await?;
     let now = change.now();
     store::budget::lift(change.on(), authority).await.map_err(ControlError::Store)?;
     let retried = store::job::retry(change.on(), authority, now).await;
     let retried = retried.map_err(ControlError::Store)?;
+    let errands = store::errand::retry(change.on(), authority, now).await;
+    let retried = retried + errands.map_err(ControlError::Store)?;
     audit(&mut change, "issuance.retry", authority).await?;
     finish(change, &store).await?;
     Ok(retried)
@@ -238,6 +242,15 @@ fn counted((reason, jobs): (&WaitReason, &u32)) -> WaitCount {
         }
     };
     WaitCount { reason: reason.name(), authority, subject, class, jobs: *jobs }
+}
+
+fn configured<'a>(
+    config: &'a ControlConfig,
+    authority: &AuthorityName,
+) -> Result<&'a AuthorityConfig, ControlError> {
+    let found = config.agents.authorities.get(authority);
+    found
+        .ok_or_else(|| ControlError::Unknown { what: "configured CA", name: authority.to_string() })
 }
 
 async fn audit(

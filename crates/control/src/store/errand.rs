@@ -309,6 +309,24 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
+/// Makes what a CA failed at last due at once, and says how much that is.
+pub(crate) async fn retry(
+    on: &mut Connection,
+    authority: &AuthorityName,
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE errand SET next_at = ?1 WHERE state = 0 AND attempts > 0 AND next_at > ?1 \
+         AND authority = ?2",
+    )
+    .bind(now.unix_timestamp())
+    .bind(authority.as_str())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("hasten errands"))?;
+    Ok(done.rows_affected())
+}
+
 /// Ends revocations of certificates that are over, and forgets what ended before `before`.
 pub(crate) async fn prune(
     on: &mut Connection,

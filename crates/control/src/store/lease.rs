@@ -204,19 +204,21 @@ pub(crate) struct OpenJob {
 /// At most `limit` jobs of agents that nobody has, those that are due first.
 pub(crate) async fn open(on: &mut Connection, limit: u32) -> Result<Vec<OpenJob>, StoreError> {
     let query = format!(
-        "SELECT {COLUMNS}, (SELECT name FROM hostname AS own WHERE own.id = job.hostname_id), \
-             (SELECT wish FROM hostname AS own WHERE own.id = job.hostname_id), deadline \
+        "SELECT {COLUMNS}, \
+             (SELECT name FROM hostname AS own WHERE own.id = job.hostname_id) AS own_name, \
+             (SELECT wish FROM hostname AS own WHERE own.id = job.hostname_id) AS own_wish, \
+             deadline AS own_deadline \
          FROM job WHERE state = 0 AND issuer = 0 AND leased_until IS NULL ORDER BY next_at LIMIT ?"
     );
     let rows = sqlx::query(AssertSqlSafe(query)).bind(i64::from(limit)).fetch_all(on).await;
     let rows = rows.map_err(StoreError::on("read jobs"))?;
     let read = |row: &SqliteRow| {
-        let name: &str = row.get(21);
+        let name: &str = row.get("own_name");
         Ok(OpenJob {
             job: read(row)?,
             name: name.parse().map_err(|_| StoreError::Corrupt("hostname"))?,
-            wish: from_json(row.get(22), "wish")?,
-            deadline: row.get::<Option<i64>, _>(23).map(time_from_sql).transpose()?,
+            wish: from_json(row.get("own_wish"), "wish")?,
+            deadline: row.get::<Option<i64>, _>("own_deadline").map(time_from_sql).transpose()?,
         })
     };
     rows.iter().map(read).collect()

@@ -15,11 +15,15 @@ pub(crate) async fn certificate(command: &CertificateCommand) -> anyhow::Result<
     let CertificateCommand::Revoke { name, reason, config } = command;
     let revoked =
         admin::revoke_certificates(&control_config(&config.config)?, name, reason).await?;
-    let when = match reason.as_str() {
-        "keyCompromise" => "once others have taken their place, and within the hour in any case",
-        _ => "once others have taken their place",
+    let at_last = match reason.as_str() {
+        "keyCompromise" => ", and within the hour in any case",
+        _ => "",
     };
-    tell(&format!("{revoked} of {name}'s certificates will be revoked, {when}."))
+    tell(&format!(
+        "{} of {name} will be revoked once another is served in its place{at_last}.\n\
+         It is ordered at once. How far it is: `revocations` of the hostname's `explain` in the API.",
+        counted(revoked, "certificate"),
+    ))
 }
 
 /// `landfall issuance`
@@ -34,18 +38,29 @@ pub(crate) async fn issuance(command: &IssuanceCommand) -> anyhow::Result<()> {
             let authority = &args.authority;
             admin::roll_over(&control_config(&args.config.config)?, authority).await?;
             tell(&format!(
-                "An agent gives the account at {authority} a new key, once it does nothing else there."
+                "The account at {authority} will get a new key once nothing else is asked of it; until then \
+                 nothing more is.\nWhen `landfall issuance accounts` shows another KEY, it is done."
             ))
         }
         IssuanceCommand::Forget(args) => {
             let authority = &args.authority;
             admin::forget_account(&control_config(&args.config.config)?, authority).await?;
-            tell(&format!("Forgot the account at {authority}: agents register another one."))
+            tell(&format!(
+                "Forgot the account at {authority}: an agent registers another one with its next order.\n\
+                 DNS records that name the account (`accounturi` in CAA) have to name the new one, as \
+                 `landfall issuance accounts` will show it."
+            ))
         }
         IssuanceCommand::Retry(args) => {
             let authority = &args.authority;
             let jobs = admin::retry(&control_config(&args.config.config)?, authority).await?;
-            tell(&format!("{authority} is asked again; {jobs} jobs are due."))
+            tell(&format!(
+                "{authority} is asked again at once: {} due.",
+                match jobs {
+                    1 => "1 job is".to_owned(),
+                    more => format!("{more} jobs are"),
+                }
+            ))
         }
         IssuanceCommand::Forecast { at_once, seconds, json, config } => {
             let config = control_config(&config.config)?;
@@ -76,7 +91,12 @@ fn account_line(account: &AccountState) -> String {
 
 fn said(outlook: &Outlook) -> String {
     let Outlook { waiting, running, at_once, seconds, .. } = outlook;
-    let mut lines = vec![format!("{waiting} jobs wait, and agents have {running}.")];
+    let first = match waiting {
+        0 => "No job waits".to_owned(),
+        1 => "1 job waits".to_owned(),
+        more => format!("{more} jobs wait"),
+    };
+    let mut lines = vec![format!("{first}, and agents are at {running}.")];
     if outlook.left_out > 0 {
         lines.push(format!("{} more were not looked at.", outlook.left_out));
     }
@@ -111,4 +131,10 @@ fn wait_line(wait: &WaitCount) -> String {
     let authority = wait.authority.as_ref().map_or("any", |name| name.as_str());
     let subject = wait.subject.as_deref().filter(|subject| !subject.is_empty()).unwrap_or("all");
     format!("{}\t{}\t{authority}\t{subject}\t{}", wait.jobs, wait.reason, wait.class.unwrap_or("-"))
+}
+
+/// As in "1 job" and "2 jobs".
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }

@@ -90,6 +90,32 @@ fn makes_lists_and_revokes_an_api_key() {
 }
 
 #[test]
+fn asks_for_nothing_of_cas_that_it_does_not_know() {
+    let site = Site::new();
+    assert_eq!(site.must(&["issuance", "accounts"]), "");
+    assert!(site.must(&["issuance", "forecast"]).starts_with("No job waits"));
+    let json = site.must(&["issuance", "forecast", "--json"]);
+    assert!(json.starts_with('{') && json.contains("\"waiting\":0"), "{json}");
+    site.must(&["issuance", "retry", "lets_encrypt"]);
+    let revoke = ["certificate", "revoke", "www.customer.test", "--reason", "superseded"];
+    let table: [(&[&str], &str); 5] = [
+        (&["issuance", "retry", "zerossl"], "no configured CA named `zerossl`"),
+        (&["issuance", "rollover", "zerossl"], "no configured CA named `zerossl`"),
+        (&["issuance", "rollover", "lets_encrypt"], "no account at a CA named `lets_encrypt`"),
+        (&["issuance", "forget", "lets_encrypt"], "no account at a CA named `lets_encrypt`"),
+        (&revoke, "no hostname named `www.customer.test`"),
+    ];
+    for (args, said) in table {
+        let ran = site.run(args);
+        assert_eq!(ran.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&ran).contains(said), "{args:?}: {}", stderr(&ran));
+    }
+    let unsaid = site.run(&["certificate", "revoke", "www.customer.test", "--reason", "because"]);
+    assert_eq!(unsaid.status.code(), Some(64));
+    assert!(stderr(&unsaid).contains("keyCompromise"), "{}", stderr(&unsaid));
+}
+
+#[test]
 fn starts_epochs_and_allows_shrinking() {
     let site = Site::new();
     let first = site.run(&["feed", "new-epoch"]);
@@ -105,7 +131,18 @@ fn a_wrong_command_line_exits_with_64_and_help_with_0() {
     assert_eq!(landfall(&["pop", "add", "x", "--address", "here"]).status.code(), Some(64));
     let help = landfall(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["control", "edge", "demo", "check-config", "keys", "pop", "api-key", "feed"] {
+    for command in [
+        "control",
+        "edge",
+        "demo",
+        "check-config",
+        "keys",
+        "pop",
+        "api-key",
+        "feed",
+        "certificate",
+        "issuance",
+    ] {
         assert!(stdout(&help).contains(&format!("\n  {command}")), "{command}");
     }
     assert!(!stdout(&help).contains("exit-with-parent"));
