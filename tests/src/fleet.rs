@@ -14,6 +14,7 @@ pub use self::builder::{FleetBuilder, PreparedFleet};
 use crate::{
     Answer, Authority, DEADLINE, Lab, RecursiveResolver,
     acme::Pebble,
+    run_landfall,
     tools::{self, Ran},
     wait_until,
 };
@@ -146,6 +147,15 @@ impl Fleet {
         let url = self.url(number, hostname);
         let own = ["-sS", "--cacert", root.to_str().unwrap(), "--resolve", &resolve];
         tools::run("curl", &[&own, args, &[&url]].concat()).await
+    }
+
+    /// Runs a `landfall` command on the control plane's state, as in `operate(&["issuance", "accounts"])`.
+    ///
+    /// # Panics
+    /// Where it does not end.
+    pub async fn operate(&self, args: &[&str]) -> Ran {
+        let config = self.lab.control_config();
+        run_landfall(&[args, &["--config", config.to_str().unwrap()]].concat()).await.into()
     }
 
     /// Pebble's root as a file.

@@ -103,6 +103,18 @@ impl Pebble {
         assert!(response.status().is_success(), "{}", response.text().await.unwrap());
     }
 
+    /// What it says of the certificate with this serial number (hexadecimal): `Status` is `Valid` or `Revoked`,
+    /// with the `Reason` that RFC 5280 section 5.3.1 numbers.
+    ///
+    /// # Panics
+    /// Where it does not answer, or has issued no such certificate.
+    pub async fn status(&self, serial: &str) -> Value {
+        let url = format!("{}/cert-status-by-serial/{serial}", self.management);
+        let response = self.server.client().get(url).send().await.unwrap();
+        let text = response.error_for_status().unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Ends it: nobody listens any more.
     pub fn stop(&mut self) {
         self.server.stop();

@@ -1,6 +1,10 @@
 //! Which challenge proves a name.
 
-use landfall_tests::{CUSTOMER_ZONE, Fleet, FleetBuilder, Origin, free_ports};
+use landfall_tests::{
+    CUSTOMER_ZONE, DEADLINE, Fleet, FleetBuilder, Origin, free_ports, wait_until,
+};
+use reqwest::Method;
+use serde_json::json;
 
 const NAME: &str = "www.customer.test";
 
@@ -52,4 +56,23 @@ async fn a_name_is_proven_by_tls_alpn_01_where_port_80_is_closed() {
     assert!(!log.contains("Attempting to validate w/ HTTP"), "{log}");
     assert_eq!(log.matches("Added order").count(), 1);
     assert!(challenge_handshakes(&fleet).await >= 3.0);
+}
+
+#[tokio::test]
+async fn a_hostname_has_a_certificate_for_each_kind_of_key_that_it_asks_for() {
+    let mut fleet = Fleet::start(1).await;
+    fleet.dns.set(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
+    let api = fleet.lab.api();
+    let property = api.create_property("shop", "127.0.0.1:9".parse().unwrap()).await;
+    let body = json!({"name": NAME, "managedCertificate": {"keyTypes": ["ecdsa", "rsa"]}});
+    api.must(Method::POST, &format!("/api/Property/{property}/hostname"), &body).await;
+
+    let shown = async |algorithm| fleet.certificate(0, NAME, &["-sigalgs", algorithm]).await;
+    let (ecdsa, rsa) = wait_until("both are served", DEADLINE, async || {
+        Some((shown("ECDSA+SHA256").await?, shown("RSA-PSS+SHA256").await?))
+    })
+    .await;
+
+    assert_ne!(ecdsa, rsa);
+    assert_eq!(fleet.pebble.log().matches("Issued certificate").count(), 2);
 }

@@ -3,22 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use landfall_tests::{CUSTOMER_ZONE, DEADLINE, Fleet, Origin, wait_until};
-use reqwest::Client;
 use rusqlite::Connection;
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-const NAME: &str = "www.customer.test";
+use super::load;
 
-/// Asks an edge again and again until told to stop. Every answer is the origin's.
-async fn load(client: &Client, url: &str, stop: &AtomicBool, answered: &AtomicU64) {
-    while !stop.load(Ordering::Relaxed) {
-        let answer = client.get(url).send().await.expect("an answer");
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.text().await.expect("a body"), "shop");
-        answered.fetch_add(1, Ordering::Relaxed);
-    }
-}
+const NAME: &str = "www.customer.test";
 
 /// Has a day gone by for the hostname's certificate: it isn't new any more, and its CA is to be asked
 /// again when to renew it.
