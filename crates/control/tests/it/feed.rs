@@ -236,20 +236,20 @@ async fn a_hostname_says_on_how_many_pops_it_is_live() {
     let epoch = Epoch(pops[0].epoch().await);
     let live = async || plane.get(&path).await.1["pops"].clone();
     let applied = pops[0].records(epoch.0, 0).await.last().unwrap().revision;
-    assert_eq!(live().await, json!({"live": 0, "total": 2}));
+    assert_eq!(live().await, json!({"live": 0, "shown": 0, "total": 2}));
 
     let digest = StateDigest::default();
     let ack = Ack { epoch, applied, digest, rejected: Vec::new() };
     pops[0].ack(&ack).await;
-    assert_eq!(live().await, json!({"live": 1, "total": 2}));
+    assert_eq!(live().await, json!({"live": 1, "shown": 0, "total": 2}));
     let id = "hostname/www.edge.test".to_owned();
     let rejected = vec![Rejected { id, revision: applied, reason: "expired".into() }];
     pops[1].ack(&Ack { rejected, ..ack.clone() }).await;
-    assert_eq!(live().await, json!({"live": 1, "total": 2}));
+    assert_eq!(live().await, json!({"live": 1, "shown": 0, "total": 2}));
     pops[1].ack(&ack).await;
-    assert_eq!(live().await, json!({"live": 2, "total": 2}));
+    assert_eq!(live().await, json!({"live": 2, "shown": 0, "total": 2}));
     plane.patch(&path, &json!({"tls": {"http2": false}})).await;
-    assert_eq!(live().await, json!({"live": 0, "total": 2}));
+    assert_eq!(live().await, json!({"live": 0, "shown": 0, "total": 2}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,7 +86,13 @@ impl Plane {
     }
 
     async fn run(dir: TempDir, config: ControlConfig, key: Zeroizing<String>) -> Self {
-        let control = Control::bind(config.clone()).await.unwrap();
+        // Of the one before, a child that another test starts may still have the lock: until it is another
+        // program.
+        let control = eventually(async || match Control::bind(config.clone()).await {
+            Err(ControlError::InUse { .. }) => None,
+            bound => Some(bound.unwrap()),
+        })
+        .await;
         let (address, dns) = (control.address(), control.dns_addresses());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
