@@ -95,6 +95,7 @@ impl Ahead<'_> {
             if round == 0 {
                 self.note_waits(&actions);
             }
+            self.inventory.turn = self.inventory.turn.wrapping_add(1);
             let next = self.apply(&actions);
             let Some(next) = next.filter(|next| *next <= horizon) else { break };
             if round > 0 && round % ROUNDS_OF_A_STEP == 0 {

@@ -45,6 +45,8 @@ pub struct History {
     pub hitches: u32,
     /// What of the owner's failures a rehearsal has shown to be mended.
     pub rehearsed: u32,
+    /// How many of the failures somebody knew of who asked for another attempt.
+    pub forgiven: u32,
 }
 
 /// What is left to a job beside what failed.
@@ -112,6 +114,11 @@ impl History {
         Self { rehearsed: self.failures, ..self }
     }
 
+    /// Whether it goes behind those that don't fail. Who is asked for goes with these once more.
+    pub const fn is_failing(self) -> bool {
+        self.failures > self.forgiven
+    }
+
     /// Whether the next attempt is to be a rehearsal, at a staging environment.
     pub const fn is_rehearsal_due(self) -> bool {
         self.failures >= REHEARSE_AFTER && self.rehearsed < self.failures
@@ -177,14 +184,21 @@ fn doubled(first: Duration, most: Duration, times: u32) -> Duration {
 }
 
 /// How many failures in a row a CA has had that are outages, once `class` came of an attempt; none where
-/// that says nothing of the CA. Success makes it 0.
-pub const fn outages(before: u32, class: FailureClass) -> Option<u32> {
-    if class.is_outage() {
+/// that says nothing of the CA. Success makes it 0. What holds up all that is asked of the CA counts as
+/// [`OUTAGE_AFTER`] at least: one job goes to see first once it is over.
+pub fn outages(before: u32, class: FailureClass, hold: Option<HoldScope>) -> Option<u32> {
+    let outages = if class.is_outage() {
         Some(before.saturating_add(1))
     } else if class.is_agents_own() {
         None
     } else {
         Some(0)
+    };
+    match hold {
+        Some(HoldScope::Authority | HoldScope::Account) => {
+            Some(outages.unwrap_or(0).max(before).max(OUTAGE_AFTER))
+        }
+        Some(HoldScope::RegisteredDomain | HoldScope::Name) | None => outages,
     }
 }
 

@@ -88,7 +88,7 @@ async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), StoreError>
     let (authorities, now) = (&app.service.authorities, OffsetDateTime::now_utc());
     let mut ledger = Ledger::new(authorities.limits());
     ledger.load(store::budget::buckets(on, &[String::new()]).await?);
-    let running = store::lease::running(on).await?.by_authority;
+    let running = store::lease::running(on, "").await?.by_authority;
     let outages = store::budget::outages(on).await?;
     let metrics = &app.metrics.issuance.standing;
     for name in authorities.all.keys() {

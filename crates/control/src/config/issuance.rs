@@ -343,6 +343,10 @@ fn check_numbers(raw: &RawIssuance, problems: &mut Vec<Problem>) {
         let message = format!("expected 0 to 90, got {}", raw.rules.kept_for_renewals);
         problems.push(Problem::new("issuance.rules.kept_for_renewals", message));
     }
+    if !(1..=100_000).contains(&raw.rules.owners_orders) {
+        let message = format!("expected 1 to 100000, got {}", raw.rules.owners_orders);
+        problems.push(Problem::new("issuance.rules.owners_orders", message));
+    }
 }
 
 #[cfg(test)]
@@ -395,13 +399,14 @@ mod tests {
             "lease": "1s",
             "method": "dns-persist-01",
             "renewal_questions_per_minute": 0,
-            "rules": {"kept_for_renewals": 91},
+            "rules": {"kept_for_renewals": 91, "owners_orders": 0},
         }));
         let expected = [
             "issuance.lease",
             "issuance.method",
             "issuance.renewal_questions_per_minute",
             "issuance.rules.kept_for_renewals",
+            "issuance.rules.owners_orders",
             "issuance.certificate_authorities[0]",
             "issuance.certificate_authorities[3]",
             "issuance.authority.own.directory",

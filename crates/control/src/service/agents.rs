@@ -20,21 +20,30 @@ use std::time::Duration;
 
 use landfall_issuance::{
     hold::Held,
-    ledger::{Bucket, Ledger},
+    ledger::{Bucket, Ledger, NameSet},
     plan::{Budgets, Rules, Standing},
     protocol::AgentId,
 };
-use landfall_model::{HostPattern, Hostname, issuance::ChallengeMethod};
+use landfall_model::{HostPattern, Hostname, JobId, issuance::ChallengeMethod};
+use time::OffsetDateTime;
 
 use super::{Service, ServiceError};
 use crate::{
     authority::Authorities,
     config::IssuanceConfig,
+    hostname::ManagedHostname,
     metrics::issuance::IssuanceMetrics,
     rate::{Buckets, Quota},
-    store::{self, Connection},
+    store::{self, Change, Connection, job::Wait},
     token::PopId,
 };
+
+/// As a wait for other orders is called, which wait for TXT records of owners.
+pub(crate) const OWNERS_ORDERS: &str = "owners_orders";
+/// As a wait for a hold is called.
+pub(crate) const HELD: &str = "hold";
+/// The longest that an agent has a job, where that is longer than a lease.
+const LONGEST_LEASE: time::Duration = time::Duration::minutes(20);
 
 /// How agents are set to work.
 pub(crate) struct AgentRules {
@@ -62,6 +71,11 @@ impl AgentRules {
             lull: lease::Lull::default(),
             metrics,
         }
+    }
+
+    /// The longest that an agent has a job, whatever it says: an attempt at a CA takes less.
+    fn longest_lease(&self) -> time::Duration {
+        LONGEST_LEASE.max(self.lease.try_into().unwrap_or(LONGEST_LEASE))
     }
 
     /// In whole seconds.
@@ -98,6 +112,40 @@ fn subjects_of(names: &[HostPattern], domain: &Hostname) -> Vec<String> {
 }
 
 impl Service {
+    /// Ends what CAs are not asked for a hostname's names because they refused them.
+    pub(crate) async fn lift_refusals(
+        &self,
+        change: &mut Change,
+        hostname: &ManagedHostname,
+    ) -> Result<(), ServiceError> {
+        let now = change.now();
+        let names = Held::Names(NameSet::new(&hostname.names()));
+        store::budget::lift_refusals(change.on(), &names, now).await?;
+        Ok(())
+    }
+
+    /// What a job waits for while every CA that may do it is on hold for all names.
+    pub(crate) async fn held_up(
+        &self,
+        on: &mut Connection,
+        job: JobId,
+        now: OffsetDateTime,
+    ) -> Result<Option<Wait>, ServiceError> {
+        let Some(job) = store::lease::find(on, job).await? else { return Ok(None) };
+        let budgets = self.budgets(on, &[String::new()]).await?;
+        let mut first: Option<Wait> = None;
+        for authority in self.authorities.permitted(job.choice.as_ref()) {
+            let held = budgets.held(&authority, &[Held::Authority, Held::Account], now);
+            let Some(hold) = held else { return Ok(None) };
+            let until = hold.until.unix_timestamp();
+            if first.as_ref().is_none_or(|first| until < first.until) {
+                let reason = HELD.to_owned();
+                first = Some(Wait { reason, authority: Some(authority), until });
+            }
+        }
+        Ok(first)
+    }
+
     /// What may be asked of CAs for these subjects.
     async fn budgets(
         &self,

@@ -11,7 +11,7 @@ use crate::{
         attempt::Attempt,
         errand::Errand,
         event::Event,
-        job::{JobStage, JobState},
+        job::{JobIssuer, JobStage, JobState},
     },
 };
 
@@ -44,10 +44,22 @@ impl Service {
         let mut connection = self.store.read_at_once().await?;
         let hostname = owned(store::hostname::find(&mut connection, id).await?, property)?;
         let now = OffsetDateTime::now_utc();
-        let view = self.view_of(&mut connection, hostname, owner.system_hostname, now).await?;
+        let system_hostname = owner.system_hostname;
+        let mut view = self.view_of(&mut connection, hostname, system_hostname, now).await?;
+        let waiting = view.job.as_mut().filter(|job| {
+            job.stage == JobStage::Open
+                && job.issuer == JobIssuer::Agents
+                && job.leased_until.is_none()
+        });
+        // Nobody may have looked at it since: the planner looks at those that go first.
+        if let Some(job) = waiting
+            && let Some(held) = self.held_up(&mut connection, job.id, now).await?
+        {
+            job.waits_for = Some(held);
+        }
         let ownership = store::ownership::find(&mut connection, id).await?;
         let jobs = store::job::history(&mut connection, id).await?;
-        let (summary, next_attempt_at) = (summary(&view), next_attempt(&view));
+        let (summary, next_attempt_at) = (summary(&view), next_attempt(&view, now));
         let attempts = store::attempt::history(&mut connection, id).await?;
         let revocations = store::errand::of(&mut connection, id).await?;
         Ok(Explanation { view, summary, next_attempt_at, ownership, jobs, attempts, revocations })
@@ -68,12 +80,12 @@ impl Service {
     }
 }
 
-fn next_attempt(view: &HostnameView) -> Option<OffsetDateTime> {
+fn next_attempt(view: &HostnameView, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let open = view.job.as_ref().filter(|job| job.stage == JobStage::Open);
     match view.hostname.status {
         HostnameStatus::PendingValidation => view.verification.as_ref()?.next_at,
         HostnameStatus::Active => match open {
-            Some(job) => Some(job.due_at()),
+            Some(job) => Some(job.due_at().max(now)),
             None => view.left_at().and(view.verification.as_ref()?.next_at),
         },
         HostnameStatus::GivenUp | HostnameStatus::TakenOver => None,

@@ -1,8 +1,12 @@
 //! One sentence about a hostname: where it stands, and what its owner does next.
 
+use landfall_model::AuthorityName;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::HostnameView;
+use super::{
+    HostnameView,
+    agents::{HELD, OWNERS_ORDERS},
+};
 use crate::{
     certificate::CertificateIssuer,
     hostname::{
@@ -138,6 +142,20 @@ fn missing(open: Option<&JobState>) -> String {
         Some(JobState { waits_for: Some(wait), .. }) if wait.reason == "no_authority" => {
             "It is active and waits for its certificate, which no CA is configured to issue: upload \
              one, or ask the operator."
+                .to_owned()
+        }
+        Some(job @ JobState { waits_for: Some(wait), error, .. }) if wait.reason == HELD => {
+            let authority = wait.authority.as_ref().map_or("", AuthorityName::as_str);
+            let error = error.as_ref().map_or_else(String::new, |error| format!(" ({error})"));
+            format!(
+                "It waits for its certificate: the CA {authority} is not asked again before {}{error}; \
+                 its operator can let it be asked sooner.",
+                at(job.due_at())
+            )
+        }
+        Some(JobState { waits_for: Some(wait), .. }) if wait.reason == OWNERS_ORDERS => {
+            "It waits for others of its property, whose orders wait for the TXT records of their \
+             owners: make those, or delete these hostnames."
                 .to_owned()
         }
         Some(job @ JobState { attempts, error: Some(error), .. }) => format!(

@@ -218,7 +218,11 @@ impl Service {
         if view.is_served_well() {
             return Ok(view);
         }
-        if let Enqueued::New(_) = store::job::enqueue(&mut change, id).await? {
+        self.lift_refusals(&mut change, &hostname).await?;
+        let enqueued = store::job::enqueue(&mut change, id).await?;
+        let (Enqueued::New(job) | Enqueued::Open(job)) = enqueued;
+        store::job::forgive(change.on(), job).await?;
+        if let Enqueued::New(_) = enqueued {
             let (object, detail) = (&hostname.name.to_string(), json!({"hostnameId": id}));
             let action = "hostname.request_certificate";
             change.audit(&AuditEntry { action, property: Some(property), object, detail }).await?;

@@ -126,6 +126,28 @@ pub(crate) async fn keep_outages(
     Ok(())
 }
 
+/// Ends what CAs are not asked for these names because they refused them: where CAA records forbade it at
+/// once, for these may be mended; where the CA's policy did, a day after it did.
+pub(crate) async fn lift_refusals(
+    on: &mut Connection,
+    names: &Held,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE hold SET until = min(until, CASE class WHEN ?3 THEN ?5 ELSE since + 86400 END) \
+         WHERE subject = ?1 AND scope = ?2 AND class IN (?3, ?4)",
+    )
+    .bind(names.subject())
+    .bind(to_json(&names.scope())?)
+    .bind(FailureClass::CaaForbids.name())
+    .bind(FailureClass::NameRefused.name())
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("lift holds of names"))?;
+    Ok(())
+}
+
 /// Forgets why a CA is not asked: holds and failures in a row.
 pub(crate) async fn lift(on: &mut Connection, authority: &AuthorityName) -> Result<(), StoreError> {
     for query in ["DELETE FROM hold WHERE authority = ?", "DELETE FROM outage WHERE authority = ?"]

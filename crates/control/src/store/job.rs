@@ -398,6 +398,16 @@ pub(crate) async fn expedite(
     Ok(())
 }
 
+/// Lets a job go once with those that have not failed.
+pub(crate) async fn forgive(on: &mut Connection, job: JobId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET forgiven = failures, lane = iif(lane = 2, 1, lane) WHERE id = ?")
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("forgive a job's failures"))?;
+    Ok(())
+}
+
 /// Makes due at `now` what waits for a CA, or failed there last, and says how many jobs that are.
 pub(crate) async fn retry(
     on: &mut Connection,

@@ -118,7 +118,7 @@ pub(crate) struct KeptOrder {
 const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until, next_at, created_at, \
      failures, hitches, rehearsed, failed_methods, without_replaces, open_order, authority, \
      rehearsal_of, counted, pop, agent, txt, \
-     (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id)";
+     (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id), forgiven";
 
 /// The jobs that may be leased at `now`, at most `limit` of each kind and choice of a CA: those
 /// whose certificates end first, renewals that are due for longest, and of new names some of each of many
@@ -236,11 +236,11 @@ pub(crate) async fn begin(
     on: &mut Connection,
     job: JobId,
     grant: &Grant,
-    until: OffsetDateTime,
+    (now, until): (OffsetDateTime, OffsetDateTime),
 ) -> Result<Option<Fence>, StoreError> {
     let fence = sqlx::query_scalar::<_, i64>(
         "UPDATE job SET fence = fence + 1, leased_until = ?, authority = ?, rehearsal_of = ?, \
-         counted = ?, pop = ?, agent = ?, waits_for = NULL \
+         counted = ?, pop = ?, agent = ?, waits_for = NULL, leased_at = ? \
          WHERE id = ? AND state = 0 AND issuer = 0 AND leased_until IS NULL RETURNING fence",
     )
     .bind(until.unix_timestamp())
@@ -249,6 +249,7 @@ pub(crate) async fn begin(
     .bind(i64::from(grant.drawn == Drawn::Yes))
     .bind(&grant.pop)
     .bind(&grant.agent)
+    .bind(now.unix_timestamp())
     .bind(job.0)
     .fetch_optional(on)
     .await
@@ -256,14 +257,18 @@ pub(crate) async fn begin(
     fence.map(|fence| from_sql(fence, "fence").map(Fence)).transpose()
 }
 
-/// Lets a lease last on.
+/// Lets a lease last on, but no longer than `longest` in all.
 pub(crate) async fn prolong(
     on: &mut Connection,
     job: JobId,
     until: OffsetDateTime,
+    longest: Duration,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job SET leased_until = ? WHERE id = ? AND leased_until IS NOT NULL")
+    let query = "UPDATE job SET leased_until = min(?, leased_at + ?) \
+                 WHERE id = ? AND leased_until IS NOT NULL";
+    sqlx::query(query)
         .bind(until.unix_timestamp())
+        .bind(longest.whole_seconds())
         .bind(job.0)
         .execute(on)
         .await
@@ -304,7 +309,7 @@ pub(crate) async fn release(
     let (at, words) = release.failed.unzip();
     sqlx::query(
         "UPDATE job SET leased_until = NULL, failures = ?1, hitches = ?2, rehearsed = ?3, \
-         lane = iif(deadline IS NOT NULL, 0, iif(?1 > 0, 2, 1)), failed_methods = ?4, \
+         lane = iif(deadline IS NOT NULL, 0, iif(?1 > forgiven, 2, 1)), failed_methods = ?4, \
          without_replaces = ?5, open_order = ?6, next_at = ?7, txt = iif(?6 IS NULL, NULL, txt), \
          attempted_at = ifnull(?8, attempted_at), attempts = attempts + iif(?8 IS NULL, 0, 1), \
          error = ifnull(?9, error), fence = fence + ?10, waits_for = NULL WHERE id = ?11",
@@ -397,6 +402,17 @@ pub(crate) async fn expired(
     Ok(Found::read(&rows))
 }
 
+/// How many orders of a property wait for TXT records of its hostnames' owners, or may come to.
+pub(crate) async fn owners_orders(
+    on: &mut Connection,
+    property: PropertyId,
+) -> Result<u32, StoreError> {
+    let query = "SELECT count(*) FROM job WHERE property_id = ? AND state = 0 AND txt IS NOT NULL";
+    let count = sqlx::query_scalar::<_, i64>(query).bind(property.0).fetch_one(on).await;
+    let count = count.map_err(StoreError::on("count orders that wait for owners"))?;
+    u32::try_from(count).map_err(|_| StoreError::Corrupt("count"))
+}
+
 /// Takes a job from whoever has it, and lets nobody have it until then.
 pub(crate) async fn set_aside(
     on: &mut Connection,
@@ -416,17 +432,19 @@ pub(crate) async fn set_aside(
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Running {
     pub(crate) by_authority: BTreeMap<AuthorityName, u32>,
-    pub(crate) by_property: BTreeMap<PropertyId, u32>,
+    /// Those of one PoP.
+    pub(crate) of_pop: BTreeMap<AuthorityName, u32>,
     /// How many of them are for new names.
     pub(crate) new: u32,
 }
 
-/// How many jobs are leased, by their CA and by their property.
-pub(crate) async fn running(on: &mut Connection) -> Result<Running, StoreError> {
+/// How many jobs are leased, by their CA, and how many of them a PoP has.
+pub(crate) async fn running(on: &mut Connection, pop: &str) -> Result<Running, StoreError> {
     let rows = sqlx::query(
-        "SELECT authority, property_id, count(*), sum(lane = 1) FROM job \
-         WHERE leased_until IS NOT NULL GROUP BY authority, property_id",
+        "SELECT authority, pop IS ?1, count(*), sum(lane = 1) FROM job \
+         WHERE leased_until IS NOT NULL GROUP BY authority, pop IS ?1",
     )
+    .bind(pop)
     .fetch_all(on)
     .await
     .map_err(StoreError::on("count leases"))?;
@@ -436,9 +454,11 @@ pub(crate) async fn running(on: &mut Connection) -> Result<Running, StoreError> 
             u32::try_from(row.get::<i64, _>(2)).map_err(|_| StoreError::Corrupt("count"))?;
         // One that names no CA is set aside when its time is over.
         if let Ok(Some(name)) = authority(row.get(0)) {
+            if row.get::<i64, _>(1) != 0 {
+                *running.of_pop.entry(name.clone()).or_default() += count;
+            }
             *running.by_authority.entry(name).or_default() += count;
         }
-        *running.by_property.entry(PropertyId(row.get(1))).or_default() += count;
         running.new +=
             u32::try_from(row.get::<i64, _>(3)).map_err(|_| StoreError::Corrupt("count"))?;
     }
@@ -465,7 +485,12 @@ fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
         },
         next_at: time_from_sql(row.get(6))?,
         created_at: time_from_sql(row.get(7))?,
-        history: History { failures: count(8)?, hitches: count(9)?, rehearsed: count(10)? },
+        history: History {
+            failures: count(8)?,
+            hitches: count(9)?,
+            rehearsed: count(10)?,
+            forgiven: count(21)?,
+        },
         failed_methods: from_json(row.get(11), "methods")?,
         choice: authority(Some(row.get(20)).filter(|choice: &&str| !choice.is_empty()))?,
         replacing: match row.get::<i64, _>(12) {

@@ -31,6 +31,7 @@ mod errors;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod fair_leases;
 mod feed;
 #[cfg(test)]
 mod hostnames;

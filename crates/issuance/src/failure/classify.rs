@@ -11,8 +11,13 @@ use super::{
 };
 use crate::clock::{latest, stated_in};
 
-/// The longest that a CA's word to wait is taken for. No limit that is known takes longer to refill.
+/// The longest that a CA's word to wait is taken for, where it is for some names alone. No limit that is
+/// known takes longer to refill.
 const LONGEST_WAIT: Duration = Duration::days(8);
+/// The longest where it holds up all that is asked of the CA: to ask once more after it costs one request.
+const LONGEST_WAIT_OF_ALL: Duration = Duration::hours(6);
+/// The longest where the CA is busy.
+const LONGEST_BUSY: Duration = Duration::HOUR;
 
 /// What a failure is judged against.
 #[derive(Clone, Copy, Debug)]
@@ -190,7 +195,10 @@ fn judge_rest(problem: &Problem, detail: &Words, setting: &Setting<'_>) -> (Fail
 /// A CA that is busy may say for how long.
 fn soon(problem: &Problem, now: OffsetDateTime) -> Remedy {
     match problem.retry_after {
-        Some(until) => wait(HoldScope::Authority, Some(until), now),
+        Some(until) => {
+            let until = until.min(latest(now, LONGEST_BUSY));
+            wait(HoldScope::Authority, Some(until), now)
+        }
         None => Remedy::Soon,
     }
 }
@@ -202,8 +210,12 @@ fn wait(scope: HoldScope, said: Option<OffsetDateTime>, now: OffsetDateTime) -> 
         HoldScope::Account => Duration::minutes(10),
         HoldScope::RegisteredDomain => Duration::hours(4),
     };
+    let longest = match scope {
+        HoldScope::Authority | HoldScope::Account => LONGEST_WAIT_OF_ALL,
+        HoldScope::RegisteredDomain | HoldScope::Name => LONGEST_WAIT,
+    };
     let until = said.filter(|said| *said > now).unwrap_or_else(|| latest(now, usual));
-    Remedy::RetryAfter { scope, until: until.min(latest(now, LONGEST_WAIT)) }
+    Remedy::RetryAfter { scope, until: until.min(latest(now, longest)) }
 }
 
 fn words(trouble: &Trouble) -> Option<Words> {

@@ -117,7 +117,7 @@ fn reads_from_the_cas_words_for_whom_a_limit_holds() {
 fn waits_as_long_as_the_ca_says_within_bounds() {
     let cases = [
         (Some(now() + Duration::minutes(7)), "", now() + Duration::minutes(7)),
-        (Some(now() + Duration::days(400)), "", now() + Duration::days(8)),
+        (Some(now() + Duration::days(400)), "", now() + Duration::hours(6)),
         (Some(now() - Duration::days(400)), "", now() + Duration::hours(1)),
         (None, "retry after 2027-01-15 09:00:00 UTC", now() + Duration::hours(1)),
         (None, "retry after 2027-01-15 10:00:00 UTC", now() + Duration::hours(2)),
@@ -128,6 +128,22 @@ fn waits_as_long_as_the_ca_says_within_bounds() {
         let remedy = Remedy::RetryAfter { scope: HoldScope::Authority, until };
         assert_eq!(failure.remedy, remedy, "{retry_after:?} {detail}");
     }
+    let busy = Problem {
+        status: Some(503),
+        retry_after: Some(now() + Duration::days(3_650)),
+        ..problem("", None, "later")
+    };
+    let until = now() + Duration::HOUR;
+    let remedy = Remedy::RetryAfter { scope: HoldScope::Authority, until };
+    assert_eq!(judged(&Trouble::Problem(busy)).remedy, remedy);
+    let words = "too many certificates (50) already issued for \"shop.test\"";
+    let domain = Problem {
+        retry_after: Some(now() + Duration::days(400)),
+        ..problem("rateLimited", None, words)
+    };
+    let until = now() + Duration::days(8);
+    let remedy = Remedy::RetryAfter { scope: HoldScope::RegisteredDomain, until };
+    assert_eq!(judged(&Trouble::Problem(domain)).remedy, remedy, "for some names alone");
 }
 
 #[test]

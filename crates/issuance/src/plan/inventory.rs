@@ -71,9 +71,11 @@ pub struct Inventory {
     pub running: BTreeMap<AuthorityName, u32>,
     /// How many of these are for new names.
     pub running_new: u32,
-    /// How many orders each property began in the last three hours, those that run among them. Those
-    /// with fewer go first.
+    /// How many orders for new names each property began of late, whatever became of them. Those with
+    /// fewer go first.
     pub recent: BTreeMap<PropertyId, u32>,
+    /// Any number, another one each time: whose turn it is where one in several goes to what has failed.
+    pub turn: u32,
     /// How many jobs can be leased now.
     pub capacity: u32,
 }
@@ -108,12 +110,16 @@ pub struct Rules {
     /// How many hundredths of each limit, and of the jobs that a CA does at once, new names leave for
     /// renewals, 0 to 90.
     pub kept_for_renewals: u8,
-    /// A new name that would wait for its CA longer than this goes to the next one.
+    /// A new name that would wait for its CA longer than this, from when it was due on, goes to the next
+    /// one.
     #[serde(with = "humantime_serde")]
     pub patience_new: std::time::Duration,
     /// As much for a renewal. One that is urgent goes at once.
     #[serde(with = "humantime_serde")]
     pub patience_renewal: std::time::Duration,
+    /// How many orders for new names a property may have open at once that wait for TXT records of their
+    /// owners.
+    pub owners_orders: u32,
 }
 
 impl Default for Rules {
@@ -122,6 +128,7 @@ impl Default for Rules {
             kept_for_renewals: 20,
             patience_new: std::time::Duration::from_secs(10 * 60),
             patience_renewal: std::time::Duration::from_secs(12 * 3600),
+            owners_orders: 20,
         }
     }
 }
@@ -170,7 +177,7 @@ impl Budgets {
     }
 
     /// The hold in force for one of `held` that ends last.
-    pub(super) fn held(
+    pub fn held(
         &self,
         authority: &AuthorityName,
         held: &[Held],

@@ -8,6 +8,8 @@ use super::{Inventory, Job, Purpose};
 
 /// One in so many of the jobs that run may be a new name's while renewals wait.
 const SHARE: u32 = 5;
+/// One in so many, from the first one that is not urgent on, is one that has failed.
+const FAILING_SHARE: u32 = 5;
 
 /// Where a job's kind stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,13 +24,13 @@ enum Rank {
 
 impl Rank {
     fn of(job: &Job) -> Self {
-        match (&job.purpose, job.history.failures) {
-            (Purpose::Urgent { .. }, 0) => Self::Urgent,
-            (Purpose::Renewal { .. }, 0) => Self::Renewal,
-            (Purpose::New, 0) => Self::New,
-            (Purpose::Urgent { .. }, _) => Self::FailingUrgent,
-            (Purpose::Renewal { .. }, _) => Self::FailingRenewal,
-            (Purpose::New, _) => Self::FailingNew,
+        match (&job.purpose, job.history.is_failing()) {
+            (Purpose::Urgent { .. }, false) => Self::Urgent,
+            (Purpose::Renewal { .. }, false) => Self::Renewal,
+            (Purpose::New, false) => Self::New,
+            (Purpose::Urgent { .. }, true) => Self::FailingUrgent,
+            (Purpose::Renewal { .. }, true) => Self::FailingRenewal,
+            (Purpose::New, true) => Self::FailingNew,
         }
     }
 }
@@ -64,7 +66,24 @@ pub(super) fn ordered(inventory: &Inventory) -> Vec<&Job> {
     let (first, failing): (Vec<_>, Vec<_>) =
         keyed.into_iter().map(|(_, job)| job).partition(|job| rank(job) <= Rank::New);
     let (pressing, new) = first.into_iter().partition(|job| rank(job) < Rank::New);
-    let mut jobs = shared(inventory, pressing, new);
+    with_failing(inventory.turn, shared(inventory, pressing, new), failing)
+}
+
+/// Lets one in [`FAILING_SHARE`] be one that has failed: however many names come, those that were mended
+/// don't wait for all of them. Where few can be leased, the turn says whose it is.
+fn with_failing<'a>(turn: u32, first: Vec<&'a Job>, failing: Vec<&'a Job>) -> Vec<&'a Job> {
+    let mut jobs = Vec::with_capacity(first.len() + failing.len());
+    let (mut first, mut failing) = (first.into_iter().peekable(), failing.into_iter());
+    let mut place = turn % FAILING_SHARE;
+    while let Some(job) = first.peek() {
+        let is_urgent = Rank::of(job) == Rank::Urgent;
+        place = if is_urgent { place } else { (place + 1) % FAILING_SHARE };
+        if place == 0 && !is_urgent {
+            jobs.extend(failing.next());
+            place = 1;
+        }
+        jobs.extend(first.next());
+    }
     jobs.extend(failing);
     jobs
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use landfall_model::{AuthorityName, Hostname};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{Action, Budgets, Inventory, Job, Purpose, Stage, Standing, WaitReason};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     ledger::{Bucket, Counting, Draw, Keep, NameSet},
     schedule::{LONGEST, OUTAGE_AFTER},
 };
+
+/// For so long even an urgent job waits for what passes within seconds.
+const LEAST_PATIENCE: Duration = Duration::MINUTE;
 
 /// What is left.
 pub(super) struct Round<'a> {
@@ -46,8 +49,8 @@ struct Block {
 enum Patience {
     /// As long as the rules have it.
     Rules,
-    /// It passes within seconds.
-    Always,
+    /// It passes within seconds, unless somebody keeps it from that.
+    Passing,
     /// Nobody knows how long it takes.
     Never,
 }
@@ -68,7 +71,6 @@ impl<'a> Round<'a> {
         if job.next_at > self.now && job.next_at <= self.now.saturating_add(LONGEST) {
             return wait(job.next_at, WaitReason::NotDue);
         }
-        let patience = self.budgets.rules.patience(&job.purpose);
         let mut soonest: Option<Block> = None;
         for authority in &job.authorities {
             let Some(block) = self.block(job, authority) else {
@@ -76,12 +78,7 @@ impl<'a> Round<'a> {
                     .lease(job, authority)
                     .unwrap_or_else(|block| wait(block.until, block.reason));
             };
-            let waits = match block.patience {
-                Patience::Always => true,
-                Patience::Never => false,
-                Patience::Rules => block.until - self.now <= patience,
-            };
-            if waits {
+            if self.is_waited_for(job, &block) {
                 return wait(block.until, block.reason);
             }
             if soonest.as_ref().is_none_or(|soonest| block.until < soonest.until) {
@@ -94,6 +91,18 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Whether the job waits, rather than go to another CA. What is ahead of it counts by the time that
+    /// it has waited already: a limit that refills each moment may do so for others alone.
+    fn is_waited_for(&self, job: &Job, block: &Block) -> bool {
+        let patience = self.budgets.rules.patience(&job.purpose);
+        let whole = block.until - job.next_at.min(self.now);
+        match block.patience {
+            Patience::Passing => whole <= patience.max(LEAST_PATIENCE),
+            Patience::Never => false,
+            Patience::Rules => whole <= patience,
+        }
+    }
+
     /// Leases the job for a CA that is free, or for its staging environment.
     fn lease(&mut self, job: &Job, authority: &AuthorityName) -> Result<Action, Block> {
         if self.capacity == 0 {
@@ -103,7 +112,11 @@ impl<'a> Round<'a> {
             None => (authority.clone(), Stage::Real),
             Some(staging) => match self.block(job, &staging) {
                 None => (staging, Stage::Rehearsal { of: authority.clone() }),
-                Some(block) if block.patience == Patience::Always => return Err(block),
+                Some(block)
+                    if block.patience == Patience::Passing && self.is_waited_for(job, &block) =>
+                {
+                    return Err(block);
+                }
                 // What can't be rehearsed is tried in earnest.
                 Some(_) => (authority.clone(), Stage::Real),
             },
@@ -274,7 +287,7 @@ impl Standing {
 
 impl Block {
     const fn passing(now: OffsetDateTime, reason: WaitReason) -> Self {
-        Self { until: now, reason, patience: Patience::Always }
+        Self { until: now, reason, patience: Patience::Passing }
     }
 
     fn limit(authority: &AuthorityName, bucket: Bucket, until: OffsetDateTime) -> Self {

@@ -107,6 +107,59 @@ fn renewals_go_before_new_names_and_failing_ones_come_last() {
 }
 
 #[test]
+fn one_in_five_is_a_name_that_has_failed_whatever_comes() {
+    let jobs = || (1..=40).map(|id| job(id, id)).chain((41..=60).map(|id| failing(job(id, id))));
+    let order = order(jobs().collect());
+    let places: Vec<usize> =
+        order.iter().enumerate().filter(|(_, id)| **id > 40).map(|(place, _)| place).collect();
+    assert_eq!(places[..4], [4, 9, 14, 19]);
+    let first = |turn, jobs: Vec<Job>| {
+        let inventory = Inventory { turn, ..inventory(jobs, 1) };
+        leased(&plan(now(), &inventory, &mut budgets(Preset::Unlimited.limits())))[0].0
+    };
+    let of_ten = (0..10).filter(|turn| first(*turn, jobs().collect()) > 40).count();
+    assert_eq!(of_ten, 2, "also where one at a time is leased");
+    assert!((0..5).all(|turn| first(turn, vec![urgent(1, 1), failing(job(2, 2))]) == 1));
+}
+
+#[test]
+fn a_failing_name_that_is_asked_for_goes_with_the_others_until_it_fails_again() {
+    let asked = History { failures: 2, forgiven: 2, ..History::default() };
+    let again = History { failures: 3, ..asked };
+    let jobs =
+        vec![Job { history: again, ..job(1, 1) }, Job { history: asked, ..job(2, 2) }, job(3, 3)];
+    assert_eq!(order(jobs), [2, 3, 1]);
+}
+
+#[test]
+fn a_new_name_that_has_waited_for_long_goes_to_the_next_ca_though_the_next_token_is_near() {
+    let limits = Limits {
+        new_orders: Some(crate::ledger::Limit::bucket(60, Duration::minutes(10)).unwrap()),
+        ..Preset::Unlimited.limits()
+    };
+    for (minutes, expected) in [(9, None), (11, Some("second"))] {
+        let mut budgets = budgets(limits);
+        let many: Vec<Job> = (1..=60).map(|id| job(id, 1)).collect();
+        plan(now(), &inventory(many, 1_000), &mut budgets);
+        let late = Job { next_at: now() - Duration::minutes(minutes), ..job(99, 2) };
+        let actions = plan(now(), &inventory(vec![late], 9), &mut budgets);
+        assert_eq!(leased(&actions).first().map(|lease| lease.1), expected, "{minutes}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_ever_for_jobs_that_a_ca_is_doing() {
+    for (seconds, expected) in [(30, None), (700, Some("second"))] {
+        let mut budgets = budgets(Preset::Unlimited.limits());
+        let late = Job { next_at: now() - Duration::seconds(seconds), ..job(1, 1) };
+        let running = BTreeMap::from([(ca("first"), 1_000)]);
+        let inventory = Inventory { running, ..inventory(vec![late], 9) };
+        let actions = plan(now(), &inventory, &mut budgets);
+        assert_eq!(leased(&actions).first().map(|lease| lease.1), expected, "{seconds}");
+    }
+}
+
+#[test]
 fn new_names_get_one_of_five_while_renewals_wait_however_urgent_these_are() {
     let jobs = || (1..=40).map(|id| urgent(id, 1)).chain((41..=60).map(|id| job(id, id)));
     let is_new = |id: &&i64| **id > 40;

@@ -124,11 +124,31 @@ fn a_ca_that_fails_everybody_is_left_alone() {
 #[test]
 fn an_outage_is_one_for_every_name() {
     use FailureClass as C;
+    let outages = |before, class| super::outages(before, class, None);
     assert_eq!(outages(2, C::AuthorityDown), Some(3));
     assert_eq!(outages(2, C::AccountGone), Some(3));
     assert_eq!(outages(2, C::WrongAnswer), Some(0), "the CA did its work");
-    assert_eq!(outages(2, C::RateLimited), Some(0), "a hold says it already");
+    assert_eq!(outages(2, C::RateLimited), Some(0), "the CA did its work");
     assert_eq!(outages(2, C::LeaseLost), None, "an agent's death says nothing of the CA");
+}
+
+#[test]
+fn one_job_goes_to_see_after_a_hold_of_a_ca_as_after_outages() {
+    use FailureClass as C;
+    for (before, class, scope, after) in [
+        (0, C::RateLimited, HoldScope::Authority, OUTAGE_AFTER),
+        (0, C::AuthorityBusy, HoldScope::Account, OUTAGE_AFTER),
+        (5, C::RateLimited, HoldScope::Authority, 5),
+        (5, C::AuthorityBusy, HoldScope::Authority, 6),
+        (0, C::RateLimited, HoldScope::Name, 0),
+        (2, C::RateLimited, HoldScope::RegisteredDomain, 0),
+    ] {
+        assert_eq!(
+            outages(before, class, Some(scope)),
+            Some(after),
+            "{before} {class:?} {scope:?}"
+        );
+    }
 }
 
 #[test]

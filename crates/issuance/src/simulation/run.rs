@@ -12,7 +12,7 @@ use super::{
     world::{Death, Event, World},
 };
 use crate::{
-    failure::{Failure, FailureClass, Remedy, Setting, Trouble, classify},
+    failure::{Failure, FailureClass, HoldScope, Remedy, Setting, Trouble, classify},
     hold::{Held, Hold},
     ledger::{Bucket, Counting},
     plan::{Action, Inventory, Job, Purpose, WaitReason, plan},
@@ -122,7 +122,8 @@ impl World {
         let capacity = self.agents.saturating_sub(busy);
         let is_new = |id: &&i64| self.hosts[**id as usize].purpose(**id, now) == Some(Purpose::New);
         let running_new = u32::try_from(self.leased.iter().filter(is_new).count()).unwrap();
-        Inventory { jobs, running, running_new, recent: self.recent.clone(), capacity }
+        let turn = u32::try_from(self.now % 5).unwrap();
+        Inventory { jobs, running, running_new, recent: self.recent.clone(), turn, capacity }
     }
 
     fn job(&self, id: i64, now: OffsetDateTime) -> Option<Job> {
@@ -297,14 +298,21 @@ impl World {
             let held = Held::new(scope, std::slice::from_ref(&name), &domain);
             self.hold(authority, held, until, failure.class);
         }
-        self.count_outage(authority, &failure);
+        self.count_outage(authority, &failure, next.hold.map(|(scope, _)| scope));
     }
 
-    fn count_outage(&mut self, authority: &AuthorityName, failure: &Failure) {
+    fn count_outage(
+        &mut self,
+        authority: &AuthorityName,
+        failure: &Failure,
+        hold: Option<HoldScope>,
+    ) {
         let now = self.clock();
         let jitter = self.chance.jitter();
         let standing = self.budgets.authorities.get_mut(authority).unwrap();
-        let Some(outages) = schedule::outages(standing.outages, failure.class) else { return };
+        let Some(outages) = schedule::outages(standing.outages, failure.class, hold) else {
+            return;
+        };
         standing.outages = outages;
         assert!(failure.remedy != Remedy::Terminal, "{failure:?}");
         if let Some(until) = schedule::authority_hold(now, outages, jitter) {

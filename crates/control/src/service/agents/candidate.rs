@@ -82,6 +82,18 @@ impl Candidate {
         }
     }
 
+    /// Whether its order will wait for its owner's TXT records, and does not yet.
+    pub(super) fn would_rest(&self) -> bool {
+        let by_txt = matches!(
+            self.methods.first(),
+            Some(ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01)
+        );
+        by_txt
+            && self.records == TxtRecords::ByOwner
+            && self.served.is_empty()
+            && self.job.order.is_none()
+    }
+
     /// What orders at this CA say that they replace.
     pub(super) fn replaces(&self, authority: &AuthorityName) -> BTreeMap<KeyType, String> {
         match self.job.replacing {

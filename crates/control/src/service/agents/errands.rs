@@ -336,7 +336,8 @@ fn next_at(
 ) -> Result<OffsetDateTime, ServiceError> {
     let jitter =
         Jitter::of_all(&[u64::from(random_number()?), errand.id.0.cast_unsigned(), errand.fence.0]);
-    let history = History { failures: errand.attempts, hitches: errand.attempts, rehearsed: 0 };
+    let history =
+        History { failures: errand.attempts, hitches: errand.attempts, ..History::default() };
     let next =
         schedule::next(now, failure, history.after(failure), Alternatives::default(), jitter);
     Ok(match (failure.remedy, next.when) {

@@ -160,10 +160,11 @@ impl Service {
         }
         let known = store::budget::outages(change.on()).await?;
         let before = known.get(failed.authority).copied().unwrap_or(0);
+        let scope = decision.next.hold.map(|(scope, _)| scope);
         // What was found before a CA was asked says nothing of it.
         let is_asked =
             failed.job.grant.is_some() && !matches!(failed.trouble, Trouble::Precheck(_));
-        if let Some(count) = schedule::outages(before, class).filter(|_| is_asked) {
+        if let Some(count) = schedule::outages(before, class, scope).filter(|_| is_asked) {
             store::budget::keep_outages(change.on(), failed.authority, count).await?;
             if let Some(until) = schedule::authority_hold(now, count, jitter) {
                 holds.push((Held::Authority, until));

@@ -1,6 +1,7 @@
 //! Who gets which job.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -8,22 +9,22 @@ use std::{
 use landfall_issuance::{
     hold::Held,
     ledger::{Bucket, Counting},
-    plan::{Action, Inventory, Stage, WaitReason, plan},
+    plan::{Action, Budgets, Inventory, Stage, WaitReason, plan},
     protocol::{MAX_TASKS, Task},
     schedule::LONGEST,
 };
 use landfall_model::{AuthorityName, JobId, PropertyId, issuance::PopTarget};
 use time::{Duration, OffsetDateTime};
 
-use super::{Agent, Service, candidate::Candidate, subjects_of};
+use super::{Agent, OWNERS_ORDERS, Service, candidate::Candidate, subjects_of};
 use crate::{
     call::Call,
     hostname::deployment::Fleet,
     service::ServiceError,
     store::{
         self, Change, StoreError,
-        job::Wait,
-        lease::{Drawn, Grant},
+        job::{OwnersRecords, Wait},
+        lease::{Drawn, Grant, Running},
     },
     token::random_number,
 };
@@ -33,6 +34,8 @@ const LOOKED_AT: u32 = 8;
 /// How long a job is left alone that no CA may do: the operator has to add one.
 const WITHOUT_AUTHORITY: Duration = Duration::minutes(10);
 
+/// How long a job is left alone whose property has enough orders that wait for owners.
+const OWNERS_LOOK: Duration = Duration::minutes(10);
 /// How long a job is left alone whose row means nothing.
 const UNREADABLE: Duration = Duration::hours(1);
 /// How long nobody looks for jobs after a look that found none that may be leased, unless one is made:
@@ -125,6 +128,7 @@ impl Service {
     ) -> Result<Vec<Task>, ServiceError> {
         let now = change.now();
         let candidates = self.candidates(change, free).await?;
+        let candidates = self.without_waiting_owners(change, candidates).await?;
         let mut subjects: Vec<String> = Vec::new();
         for own in &candidates {
             subjects.extend(subjects_of(&own.hostname.names(), &own.domain));
@@ -132,18 +136,22 @@ impl Service {
         subjects.sort_unstable();
         subjects.dedup();
         let mut budgets = self.budgets(change.on(), &subjects).await?;
+        let running = store::lease::running(change.on(), round.pop).await?;
+        share(&mut budgets, &running, round);
         for name in store::errand::closed_authorities(change.on(), now).await? {
             if let Some(standing) = budgets.authorities.get_mut(&name) {
                 standing.max_running = 0;
             }
         }
-        let running = store::lease::running(change.on()).await?;
+        let properties: Vec<PropertyId> = candidates.iter().map(|own| own.job.property).collect();
+        let recent = store::turn::recent(change.on(), &properties, now).await?;
         let jobs = candidates.iter().map(|own| own.planned(self, now)).collect();
         let inventory = Inventory {
             jobs,
             running: running.by_authority,
             running_new: running.new,
-            recent: running.by_property,
+            recent,
+            turn: u32::from(random_number()?),
             capacity: free,
         };
         let actions = plan(now, &inventory, &mut budgets);
@@ -205,6 +213,36 @@ impl Service {
         Ok(found)
     }
 
+    /// Puts off what would order more for which owners are to make TXT records than a property may have
+    /// open at once: nobody may ever make them, and each counts at the CA.
+    async fn without_waiting_owners(
+        &self,
+        change: &mut Change,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<Candidate>, ServiceError> {
+        let until = change.now() + OWNERS_LOOK;
+        let mut open: BTreeMap<PropertyId, u32> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let (job, property) = (candidate.job.id, candidate.job.property);
+            if candidate.would_rest() {
+                let known = match open.get(&property) {
+                    Some(known) => *known,
+                    None => store::lease::owners_orders(change.on(), property).await?,
+                };
+                open.insert(property, known.saturating_add(1));
+                if known >= self.agents.rules.owners_orders {
+                    let reason = OWNERS_ORDERS.to_owned();
+                    let wait = Wait { reason, authority: None, until: until.unix_timestamp() };
+                    store::lease::keep_wait(change.on(), job, &wait, Some(until)).await?;
+                    continue;
+                }
+            }
+            kept.push(candidate);
+        }
+        Ok(kept)
+    }
+
     async fn lease_one(
         &self,
         change: &mut Change,
@@ -212,9 +250,17 @@ impl Service {
         grant: &Grant,
         pops: &Pops,
     ) -> Result<Option<Task>, ServiceError> {
-        let until = change.now() + self.agents.lease;
-        let fence = store::lease::begin(change.on(), candidate.job.id, grant, until).await?;
+        let now = change.now();
+        let times = (now, now + self.agents.lease);
+        let fence = store::lease::begin(change.on(), candidate.job.id, grant, times).await?;
         let Some(fence) = fence else { return Ok(None) };
+        if candidate.would_rest() {
+            store::lease::keep_txt(change.on(), candidate.job.id, &OwnersRecords::default())
+                .await?;
+        }
+        if grant.drawn == Drawn::Yes && candidate.served.is_empty() {
+            store::turn::count(change.on(), candidate.job.property, now).await?;
+        }
         let assignment = self.assignment(change, candidate, (grant, fence), pops).await?;
         self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
         Ok(assignment.map(|assignment| Task::Issue(Box::new(assignment))))
@@ -232,6 +278,20 @@ pub(super) async fn set_aside(
         store::lease::set_aside(change.on(), job, until).await?;
     }
     Ok(())
+}
+
+/// Leaves a part of what a CA does at once to other PoPs, where there are any: one that keeps its jobs
+/// must not hold up all.
+fn share(budgets: &mut Budgets, running: &Running, round: &Round<'_>) {
+    if round.pops.active.iter().all(|pop| pop.name == round.pop) {
+        return;
+    }
+    for (name, standing) in &mut budgets.authorities {
+        let count = |of: &BTreeMap<AuthorityName, u32>| of.get(name).copied().unwrap_or(0);
+        let own = standing.max_running.div_ceil(2).saturating_sub(count(&running.of_pop));
+        let most = count(&running.by_authority).saturating_add(own);
+        standing.max_running = standing.max_running.min(most);
+    }
 }
 
 fn grant(round: &Round<'_>, authority: &AuthorityName, stage: &Stage, counting: Counting) -> Grant {

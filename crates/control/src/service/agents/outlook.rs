@@ -4,6 +4,7 @@ use landfall_issuance::{
     forecast::{Forecast, Throughput, forecast},
     plan::{Inventory, Job, Purpose},
 };
+use landfall_model::PropertyId;
 use time::OffsetDateTime;
 
 use super::{budgets_of, registered_domain, subjects_of};
@@ -43,13 +44,16 @@ pub(crate) async fn look_ahead(
     subjects.sort_unstable();
     subjects.dedup();
     let budgets = budgets_of(on, authorities, config.rules, &subjects).await?;
-    let running = store::lease::running(on).await?;
+    let running = store::lease::running(on, "").await?;
+    let properties: Vec<PropertyId> = jobs.iter().map(|job| job.property).collect();
+    let recent = store::turn::recent(on, &properties, now).await?;
     let waiting = jobs.len();
     let inventory = Inventory {
         jobs,
         running: running.by_authority,
         running_new: running.new,
-        recent: running.by_property,
+        recent,
+        turn: 0,
         capacity: 0,
     };
     let run = move || forecast(now, &inventory, &budgets, throughput);

@@ -86,7 +86,8 @@ impl Service {
             Err(ServiceError::Missing(Missing::Hostname)) => return Ok(reply(LeaseState::Lost)),
             Err(error) => return Err(error),
         };
-        store::lease::prolong(change.on(), job.id, now + self.agents.lease).await?;
+        let (until, longest) = (now + self.agents.lease, self.agents.longest_lease());
+        store::lease::prolong(change.on(), job.id, until, longest).await?;
         let told = Told { job: &job, grant: &grant, hostname: &hostname };
         let reply = self.take(&mut change, &told, report.news, checked).await?;
         if reply.lease == LeaseState::Ended {

@@ -103,6 +103,15 @@ fn without_authority() -> HostnameView {
     HostnameView { job, ..asked }
 }
 
+fn waiting(reason: &str, error: Option<&str>) -> HostnameView {
+    let until = (NOW + Duration::HOUR).unix_timestamp();
+    let authority = Some("own".parse().unwrap());
+    let wait = Wait { reason: reason.to_owned(), authority, until };
+    let asked = asked(JobIssuer::Agents, error);
+    let job = asked.job.clone().map(|job| JobState { waits_for: Some(wait), ..job });
+    HostnameView { job, ..asked }
+}
+
 fn asked(issuer: JobIssuer, error: Option<&str>) -> HostnameView {
     let job = JobState {
         id: JobId(1),
@@ -161,6 +170,9 @@ fn says_where_a_hostname_stands_and_what_to_do() {
         (view(5), "asked for within the hour"),
         (asked(JobIssuer::Internal, None), "is being issued: nothing is to be done"),
         (without_authority(), "upload one, or ask the operator"),
+        (waiting("hold", None), "the CA own is not asked again before 2024-10-04T01:00:00Z;"),
+        (waiting("hold", Some("busy")), "before 2024-10-04T01:00:00Z (busy);"),
+        (waiting("owners_orders", None), "make those, or delete these hostnames"),
         (
             asked(JobIssuer::Internal, Some("no entropy")),
             "in 2 attempts and is attempted again at 2024-10-04T00:00:00Z: no entropy.",

@@ -290,6 +290,8 @@ CREATE TABLE job (
     failures     INTEGER NOT NULL DEFAULT 0,
     hitches      INTEGER NOT NULL DEFAULT 0,
     rehearsed    INTEGER NOT NULL DEFAULT 0,
+    -- Of the failures, those that somebody knew of who asked for another attempt: it goes before what fails.
+    forgiven     INTEGER NOT NULL DEFAULT 0,
     -- JSON: the methods that failed, the latest last.
     failed_methods   TEXT    NOT NULL DEFAULT '[]',
     -- 1: orders don't say which certificate they replace.
@@ -298,11 +300,13 @@ CREATE TABLE job (
     waits_for    TEXT,
     -- JSON: an order that may still be good, and its CA.
     open_order   TEXT,
-    -- JSON: the TXT records that the owner is to make, and the one that would do in their place.
+    -- JSON: the TXT records that the owner is to make, and the one that would do in their place; none in
+    -- it: an agent finds out.
     txt          TEXT,
     -- Counts leases, and those that ran out once more.
     fence        INTEGER NOT NULL DEFAULT 0,
-    -- Until when it is an agent's; null: nobody's.
+    -- Since when, and until when, it is an agent's; the latter null: nobody's.
+    leased_at    INTEGER,
     leased_until INTEGER,
     -- Of the last lease: the CA, for which one it rehearses, whether its limits were drawn from, whose.
     authority    TEXT,
@@ -315,6 +319,7 @@ CREATE UNIQUE INDEX job_open ON job (hostname_id) WHERE state = 0;
 CREATE INDEX job_due ON job (issuer, next_at) WHERE state = 0;
 CREATE INDEX job_age ON job (issuer, created_at) WHERE state = 0;
 CREATE INDEX job_hostname ON job (hostname_id, id);
+CREATE INDEX job_of_owners ON job (property_id) WHERE state = 0 AND txt IS NOT NULL;
 CREATE INDEX job_turn ON job (lane, choice, property_id, next_at)
     WHERE state = 0 AND issuer = 0 AND leased_until IS NULL;
 CREATE INDEX job_waiting ON job (lane, choice, next_at)
@@ -323,6 +328,15 @@ CREATE INDEX job_next ON job (next_at) WHERE state = 0 AND issuer = 0 AND leased
 CREATE INDEX job_deadline ON job (choice, deadline)
     WHERE state = 0 AND issuer = 0 AND leased_until IS NULL AND deadline IS NOT NULL;
 CREATE INDEX job_leased ON job (leased_until) WHERE leased_until IS NOT NULL;
+
+-- How many orders properties began for new names of late: who began fewer goes first.
+CREATE TABLE turn (
+    property_id INTEGER PRIMARY KEY REFERENCES property (id) ON DELETE CASCADE,
+    -- Which three hours are counted, since 1970, and how many orders there were in those and in those before.
+    span        INTEGER NOT NULL,
+    count       INTEGER NOT NULL,
+    before      INTEGER NOT NULL
+) STRICT;
 
 -- How many there are of what there may be a million of, kept by triggers: nobody counts rows.
 CREATE TABLE tally (
