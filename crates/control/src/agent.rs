@@ -90,11 +90,12 @@ async fn report(
 
 async fn renewal(
     State(app): State<SharedApp>,
+    Extension(pop): Extension<PopId>,
     request: Request,
 ) -> Result<Json<RenewalReply>, Problem> {
     const EXPECTED: &str = "an agent's report of a renewal";
     let report: RenewalReport = read_secret_json(request, app.limits.max_body, EXPECTED).await?;
-    let kept = app.service.keep_renewal(report, OffsetDateTime::now_utc()).await;
+    let kept = app.service.keep_renewal(pop, report, OffsetDateTime::now_utc()).await;
     kept.map(|()| Json(RenewalReply {})).map_err(|error| refused(&error))
 }
 

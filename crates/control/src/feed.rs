@@ -8,7 +8,7 @@ mod snapshot_files;
 use std::time::{Duration, Instant};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -33,6 +33,7 @@ pub(crate) fn routes(app: &SharedApp) -> Router<SharedApp> {
         .route(SNAPSHOT_PATH, get(snapshot::handle))
         .route(&segment, get(snapshot_files::handle))
         .route(ACK_PATH, post(ack::handle))
+        .route_layer(middleware::from_fn_with_state(app.clone(), note_seen))
         .route_layer(middleware::from_fn_with_state(app.clone(), require_pop))
         .route_layer(middleware::from_fn_with_state(app.clone(), bound_time))
 }
@@ -46,6 +47,17 @@ pub(crate) async fn bound_time(
 ) -> Response {
     let limit = app.limits.request_timeout + Duration::from_secs(MAX_WAIT_SECONDS);
     within(limit, request, next).await
+}
+
+/// Notes that a PoP asks for what it is to serve. Its agent's calls say nothing of that.
+async fn note_seen(
+    State(app): State<SharedApp>,
+    Extension(pop): Extension<PopId>,
+    request: Request,
+    next: Next,
+) -> Response {
+    app.pops_seen.note(pop, Instant::now());
+    next.run(request).await
 }
 
 /// Lets a PoP in, and tells the handler which it is.
@@ -62,7 +74,6 @@ pub(crate) async fn require_pop(
     };
     match proven {
         Ok(Some(id)) => {
-            app.pops_seen.note(id, Instant::now());
             let peer = request.extensions().get::<Peer>();
             if let Some(Err(refused)) = peer.map(|peer| peer.belong_to(Holder::Pop(id))) {
                 return too_many(refused, &app.limits.connections).into_response();

@@ -1,4 +1,4 @@
-//! When PoPs asked for something, on its way to the database: a request never waits for that.
+//! When PoPs asked for something of the feed, on its way to the database: a request never waits for that.
 
 use std::{
     collections::HashMap,

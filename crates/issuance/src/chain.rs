@@ -90,6 +90,9 @@ pub enum ChainError {
     /// The public key is not the one of the signing request.
     #[error("the certificate has another public key than was asked for")]
     OtherKey,
+    /// It vouches for itself: no CA issued it.
+    #[error("the certificate is its own issuer")]
+    SelfIssued,
     /// A server may not use it (RFC 5280 section 4.2.1.12).
     #[error("the certificate is not for servers")]
     NotForServers,
@@ -131,6 +134,11 @@ pub fn check(
     let leaf = parsed.first().ok_or(ChainError::Empty)?;
     check_key(leaf, ordered)?;
     check_names(leaf, ordered.names)?;
+    if leaf.issuer().as_raw() == leaf.subject().as_raw()
+        || leaf.verify_signature(Some(leaf.public_key())).is_ok()
+    {
+        return Err(ChainError::SelfIssued);
+    }
     match leaf.extended_key_usage() {
         Ok(None) => {}
         Ok(Some(usage)) if usage.value.server_auth || usage.value.any => {}

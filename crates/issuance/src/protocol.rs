@@ -151,12 +151,16 @@ pub enum Work {
 pub enum News {
     /// Nothing: the lease is to last on.
     Alive,
-    /// A key was made for an account that has none. Whoever is first wins; the reply has the account.
+    /// A key was made for an account that has none, or for one that is not registered and whose key does
+    /// not open. Whoever is first wins; the reply has the account.
     AccountMade {
         /// The CA.
         authority: AuthorityName,
         /// The account, not registered.
         account: Account,
+        /// Which account's place it takes, if that is still the one that counts and is not registered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<Thumbprint>,
     },
     /// The CA knows the account.
     AccountRegistered {

@@ -22,6 +22,9 @@ const URGENT: i32 = 6;
 /// A certificate is new for this part of its lifetime, and for this long at most.
 const NEW: i32 = 24;
 const NEW_MAX: Duration = Duration::hours(6);
+/// However long a certificate says that it lives, it is renewed once two thirds of the longest life that
+/// CAs may give one (398 days, CA/Browser Forum Baseline Requirements section 6.3.2) have passed.
+const LONGEST_REST: Duration = Duration::days(265);
 /// A window may put a renewal off until this part of the lifetime is left.
 const LATEST: i32 = 4;
 
@@ -71,6 +74,10 @@ pub enum Urgency {
 impl Certificate<'_> {
     /// When it is to be renewed. It moves only where the CA's window does.
     pub fn renew_at(&self) -> OffsetDateTime {
+        self.wanted_at().min(latest(self.issued_at, LONGEST_REST))
+    }
+
+    fn wanted_at(&self) -> OffsetDateTime {
         let life = self.life();
         let jitter = Jitter::of_all(&[self.hostname.0.cast_unsigned(), self.seed]);
         let Some((start, end)) = self.window() else {

@@ -251,8 +251,11 @@ pub struct Assignment {
     pub target: Hostname,
     /// Under which every property has its system hostname.
     pub system_domain: Hostname,
-    /// The active PoPs.
+    /// The active PoPs that must answer for the names.
     pub pops: Vec<PopTarget>,
+    /// The active PoPs that are behind for too long to be waited for. Names may lead to them as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stalled_pops: Vec<PopTarget>,
     /// The other PoPs. That names lead to them too is nothing that their owners could help, and nothing is
     /// asked of them.
     #[serde(default)]

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::{App, SharedApp, problem::Problem};
 use crate::{
     metrics::verification::VerificationCounts,
+    service::ServiceError,
     store::{self, Connection, StoreError},
 };
 
@@ -84,7 +85,7 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
 }
 
 /// Sets what the database says of issuance: CAs' limits and holds, queues, and what is due.
-async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), StoreError> {
+async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), ServiceError> {
     let (authorities, now) = (&app.service.authorities, OffsetDateTime::now_utc());
     let mut ledger = Ledger::new(authorities.limits());
     ledger.load(store::budget::buckets(on, &[String::new()]).await?);
@@ -96,6 +97,7 @@ async fn show_issuance(app: &App, on: &mut Connection) -> Result<(), StoreError>
         let count = |of: &BTreeMap<AuthorityName, u32>| of.get(name).copied().unwrap_or(0);
         metrics.show_authority(name, level, (count(&running), count(&outages)));
     }
+    metrics.show_stalled(app.service.stalled_pops(on, now).await?);
     metrics.show_holds(&store::budget::holds(on, &[String::new()]).await?, now);
     let choices = store::choice::of_jobs(on).await?;
     metrics.show(&store::counts::read(on, now, &choices).await?, now);

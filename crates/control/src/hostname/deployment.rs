@@ -119,6 +119,17 @@ impl Published {
         }
     }
 
+    /// Why an active PoP refuses what is published now, where one does.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        let is_current = |own: &&Rejected| {
+            self.records.iter().any(|record| record.id == own.id && record.revision <= own.revision)
+        };
+        let acks = self.fleet.active_pops().filter_map(|pop| pop.ack.as_ref());
+        let mut current = acks.filter(|ack| ack.epoch == self.fleet.epoch);
+        let refused = current.find_map(|ack| ack.rejected.iter().find(is_current));
+        refused.map(|own| own.reason.as_str())
+    }
+
     /// How far it has got.
     pub(crate) fn deployment(&self) -> Deployment {
         let (mut live, mut total, mut active, mut missing) = (0, 0, 0_u32, 0_u32);
@@ -220,6 +231,26 @@ mod tests {
             let published = published(vec![pop(Traffic::On, Some(0), ack)], revisions);
             let (_, _, reach) = published.reaches().next().unwrap();
             assert_eq!(reach, expected, "{ack:?} {revisions:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_of_what_is_published_now_by_a_pop_that_is_active() {
+        let refused = Some((3, 9, "hostname/0"));
+        let table = [
+            (Traffic::On, refused, &[7][..], true),
+            (Traffic::On, refused, &[8], false),
+            (Traffic::Off, refused, &[7], false),
+            (Traffic::On, Some((2, 9, "hostname/0")), &[7], false),
+            (Traffic::On, Some((3, 9, "other")), &[7], false),
+        ];
+        for (traffic, ack, revisions, expected) in table {
+            let published = published(vec![pop(traffic, Some(0), ack)], revisions);
+            assert_eq!(
+                published.refusal().is_some(),
+                expected,
+                "{traffic:?} {ack:?} {revisions:?}"
+            );
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) struct StandingMetrics {
     held: IntGaugeVec,
     outages: IntGaugeVec,
     agent_seen: IntGauge,
+    stalled_pops: IntGauge,
     certificates: CertificateMetrics,
 }
 
@@ -78,6 +79,11 @@ impl StandingMetrics {
                 "landfall_issuance_agent_seen_timestamp_seconds",
                 "When an agent last asked for work here; at first when the control plane started.",
             )?,
+            stalled_pops: gauge(
+                registry,
+                "landfall_issuance_stalled_pops",
+                "Active PoPs that have not applied what issuance waited for in two minutes.",
+            )?,
             certificates: CertificateMetrics::register(registry)?,
         };
         standing.agent_seen(OffsetDateTime::now_utc());
@@ -87,6 +93,11 @@ impl StandingMetrics {
     /// Notes that an agent asked for work.
     pub(crate) fn agent_seen(&self, now: OffsetDateTime) {
         self.agent_seen.set(now.unix_timestamp());
+    }
+
+    /// Sets how many active PoPs have stalled.
+    pub(crate) fn show_stalled(&self, pops: usize) {
+        self.stalled_pops.set(i64::try_from(pops).unwrap_or(i64::MAX));
     }
 
     /// Sets what the database says.

@@ -3,6 +3,7 @@
 //! Start at [`lease`]; [`report`] takes what becomes of a job. Each call is one transaction, in which the
 //! planner draws from what the CAs' limits leave: agents can't race each other.
 
+mod account;
 mod assignment;
 mod candidate;
 mod errands;
@@ -13,7 +14,9 @@ mod lease;
 mod means;
 pub(crate) mod outlook;
 mod questions;
+mod records;
 mod report;
+mod stalled;
 mod validation;
 
 use std::time::Duration;

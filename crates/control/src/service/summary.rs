@@ -80,6 +80,11 @@ fn active(view: &HostnameView) -> String {
             "Its certificate is there, and no PoP is active: its operator has to look at the PoPs."
                 .to_owned()
         }
+        CertificateState::PendingDeployment | CertificateState::DeploymentTimedOut
+            if view.published.refusal().is_some() =>
+        {
+            refused(view, &reach)
+        }
         CertificateState::PendingDeployment if deployment.extent == Extent::Everywhere => {
             format!(
                 "Its certificate is there and live on {reach}, and is looked for in handshakes."
@@ -88,15 +93,7 @@ fn active(view: &HostnameView) -> String {
         CertificateState::PendingDeployment | CertificateState::HoldingDeployment => {
             format!("Its certificate is there and live on {reach}: nothing is to be done.")
         }
-        CertificateState::DeploymentTimedOut if deployment.extent == Extent::Everywhere => format!(
-            "Its certificate is live on {reach}, and no handshake from the control plane has shown it\
-             {}: its operator has to look at the PoPs.",
-            misses(view)
-        ),
-        CertificateState::DeploymentTimedOut => format!(
-            "Its certificate is live on {reach}, and the others should have it by now: its operator \
-             has to look at them."
-        ),
+        CertificateState::DeploymentTimedOut => late(view, &reach),
         CertificateState::Active if is_uploaded(view) => {
             format!(
                 "It is served with an uploaded certificate until {end}: replace it before then."
@@ -117,6 +114,37 @@ fn active(view: &HostnameView) -> String {
             format!("Its certificate ended at {end}. {}", missing(open))
         }
     }
+}
+
+/// Of a certificate that should be served everywhere by now.
+fn late(view: &HostnameView, reach: &str) -> String {
+    let deployment = view.deployment();
+    if deployment.extent == Extent::Everywhere {
+        return format!(
+            "Its certificate is live on {reach}, and no handshake from the control plane has shown it\
+             {}: its operator has to look at the PoPs.",
+            misses(view)
+        );
+    }
+    if deployment.live == 0 {
+        return "Its certificate is there, and live on no PoP though it should be by now: request another \
+                one, and its operator has to look at the PoPs."
+            .to_owned();
+    }
+    format!(
+        "Its certificate is live on {reach}, and the others should have it by now: its operator has to \
+         look at them."
+    )
+}
+
+/// Of a certificate that PoPs don't take.
+fn refused(view: &HostnameView, reach: &str) -> String {
+    let reason = view.published.refusal().unwrap_or_default();
+    let next = match is_uploaded(view) {
+        true => "upload another one",
+        false => "request another one",
+    };
+    format!("Its certificate is live on {reach}, and PoPs refuse it ({reason}): {next}.")
 }
 
 /// What PoPs showed in its place, in brackets.

@@ -68,7 +68,7 @@ impl HostnameView {
     }
 
     /// Whether all of its names have certificates of its own that last for more than the third of
-    /// their time in which they are renewed, and none is being issued.
+    /// their time in which they are renewed, PoPs take them, and none is being issued.
     pub(crate) fn is_served_well(&self) -> bool {
         let now = self.published.fleet.at;
         let lasts = |own: &CertificateSummary| {
@@ -79,7 +79,10 @@ impl HostnameView {
             self.certificates.iter().any(|own| lasts(own) && own.serves.contains(name))
         };
         let is_idle = self.job.as_ref().is_none_or(|job| job.stage != JobStage::Open);
-        is_idle && self.hostname.names().iter().all(is_served)
+        let is_stuck = self.published.refusal().is_some()
+            || (self.deployment().live == 0
+                && self.certificate_state() == CertificateState::DeploymentTimedOut);
+        is_idle && !is_stuck && self.hostname.names().iter().all(is_served)
     }
 
     /// What state its certificate is in.

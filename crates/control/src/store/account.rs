@@ -53,25 +53,50 @@ pub(crate) async fn keep_first(
     Ok(())
 }
 
-/// Keeps where the CA has an account, and what it was told of it.
+/// Puts a new account in the place of one that is not registered.
+pub(crate) async fn replace_unregistered(
+    on: &mut Connection,
+    (authority, directory): (&AuthorityName, &str),
+    (old, account): (&Thumbprint, &Account),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE account SET thumbprint = ?, seal_key_id = ?, seal_enc = ?, seal_cipher = ? \
+         WHERE authority = ? AND directory = ? AND thumbprint = ? AND url IS NULL",
+    )
+    .bind(account.thumbprint.as_str())
+    .bind(&account.key.key_id)
+    .bind(&account.key.enc)
+    .bind(&account.key.ciphertext)
+    .bind(authority.as_str())
+    .bind(directory)
+    .bind(old.as_str())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("replace an account"))?;
+    Ok(())
+}
+
+/// Keeps where the CA has an account that was not registered, and what it was told of it; and says whether
+/// there was such a one.
 pub(crate) async fn keep_url(
     on: &mut Connection,
-    (authority, thumbprint): (&AuthorityName, &Thumbprint),
+    (authority, directory, thumbprint): (&AuthorityName, &str, &Thumbprint),
     (url, contact): (&str, &[String]),
     now: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let query = "UPDATE account SET url = ?, contact = ?, registered_at = ? \
-                 WHERE authority = ? AND thumbprint = ?";
-    sqlx::query(query)
+                 WHERE authority = ? AND directory = ? AND thumbprint = ? AND url IS NULL";
+    let done = sqlx::query(query)
         .bind(url)
         .bind(to_json(&contact)?)
         .bind(now.unix_timestamp())
         .bind(authority.as_str())
+        .bind(directory)
         .bind(thumbprint.as_str())
         .execute(on)
         .await
         .map_err(StoreError::on("keep an account's URL"))?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// An account as an operator sees it.

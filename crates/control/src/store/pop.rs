@@ -1,6 +1,6 @@
 //! PoPs and what they have acknowledged.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use landfall_feed::protocol::{Ack, AckState, Rejected};
 use landfall_model::{Epoch, Revision};
@@ -20,7 +20,7 @@ pub struct Pop {
     pub addresses: Vec<IpAddr>,
     /// Whether hostnames may lead to it.
     pub traffic: Traffic,
-    /// When it last asked for anything, within half a minute; `None`: never.
+    /// When it last asked for anything of the feed, within half a minute; `None`: never.
     pub seen_at: Option<OffsetDateTime>,
     /// When it was added.
     pub created_at: OffsetDateTime,
@@ -159,6 +159,42 @@ pub(crate) async fn set_traffic(
     let query = sqlx::query("UPDATE pop SET traffic = ? WHERE name = ?");
     let done = query.bind(i64::from(traffic == Traffic::On)).bind(name).execute(on).await;
     Ok(done.map_err(StoreError::on("change a PoP"))?.rows_affected() > 0)
+}
+
+/// What jobs wait for a PoP to apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    pub(crate) revision: Revision,
+    /// Since when.
+    pub(crate) since: OffsetDateTime,
+}
+
+/// What jobs wait for PoPs to apply, or waited for.
+pub(crate) async fn awaited(on: &mut Connection) -> Result<BTreeMap<PopId, Awaited>, StoreError> {
+    let query = "SELECT id, awaited_revision, awaited_since FROM pop \
+                 WHERE awaited_revision IS NOT NULL AND awaited_since IS NOT NULL";
+    let rows = sqlx::query(query).fetch_all(on).await.map_err(StoreError::on("list PoPs"))?;
+    let read = |row: &SqliteRow| {
+        let revision = Revision(from_sql(row.get(1), "revision")?);
+        Ok((PopId(row.get(0)), Awaited { revision, since: time_from_sql(row.get(2))? }))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Keeps what jobs wait for a PoP to apply.
+pub(crate) async fn keep_awaited(
+    on: &mut Connection,
+    id: PopId,
+    awaited: &Awaited,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE pop SET awaited_revision = ?, awaited_since = ? WHERE id = ?")
+        .bind(to_sql(awaited.revision.0))
+        .bind(awaited.since.unix_timestamp())
+        .bind(id.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("keep what a PoP is waited for"))?;
+    Ok(())
 }
 
 /// Keeps what a PoP said.

@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     Connection, StoreError, certificate::key_type_from_sql, from_json, time_from_sql, to_json,
 };
+use crate::token::PopId;
 
 /// A certificate that an agent obtained, as far as its renewal goes by it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Renewable {
     pub(crate) issued_at: OffsetDateTime,
     pub(crate) advice: Option<RenewalAdvice>,
     pub(crate) polled_at: Option<OffsetDateTime>,
+    /// Whose agent asks the CA now, and until when that PoP may answer.
+    pub(crate) asked: Option<(PopId, OffsetDateTime)>,
 }
 
 impl Renewable {
@@ -39,7 +42,7 @@ impl Renewable {
 }
 
 const COLUMNS: &str = "hostname_id, authority, ari_id, fingerprint, not_before, not_after, \
-     created_at, advice, polled_at, key_type";
+     created_at, advice, polled_at, key_type, asked_pop, poll_at";
 
 /// No question is put off for longer, unless a clock was ahead: the longest time between two, and some.
 const FARTHEST: Duration = Duration::days(2);
@@ -118,14 +121,17 @@ pub(crate) async fn to_ask(
     Ok(found)
 }
 
-/// Keeps when a certificate's CA is asked next.
+/// Keeps when a certificate's CA is asked next, and by whose agent it is asked until then.
 pub(crate) async fn put_off(
     on: &mut Connection,
     certificate: &Renewable,
-    poll_at: OffsetDateTime,
+    (poll_at, asked): (OffsetDateTime, Option<PopId>),
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE certificate SET poll_at = ? WHERE hostname_id = ? AND ari_id = ?")
+    let query = "UPDATE certificate SET poll_at = ?, asked_pop = ? \
+                 WHERE hostname_id = ? AND ari_id = ?";
+    sqlx::query(query)
         .bind(poll_at.unix_timestamp())
+        .bind(asked.map(|pop| pop.0))
         .bind(certificate.hostname.0)
         .bind(&certificate.ari_id)
         .execute(on)
@@ -141,7 +147,7 @@ pub(crate) async fn keep(
     (renew_at, poll_at): (OffsetDateTime, OffsetDateTime),
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE certificate SET advice = ?, polled_at = ?, renew_at = ?, poll_at = ? \
+        "UPDATE certificate SET advice = ?, polled_at = ?, renew_at = ?, poll_at = ?, asked_pop = NULL \
          WHERE hostname_id = ? AND ari_id = ?",
     )
     .bind(certificate.advice.as_ref().map(to_json).transpose()?)
@@ -192,6 +198,10 @@ fn read(row: &SqliteRow) -> Result<Renewable, StoreError> {
         advice: advice.and_then(|advice| from_json(advice, "advice").ok()),
         polled_at: row.get::<Option<i64>, _>(8).map(time_from_sql).transpose()?,
         key_type: key_type_from_sql(row.get(9)),
+        asked: match (row.get::<Option<i64>, _>(10), row.get::<Option<i64>, _>(11)) {
+            (Some(pop), Some(until)) => Some((PopId(pop), time_from_sql(until)?)),
+            (None, _) | (_, None) => None,
+        },
     })
 }
 

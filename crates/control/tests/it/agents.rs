@@ -23,6 +23,9 @@ use crate::{
 pub(crate) const NAME: &str = "www.shop.test";
 pub(crate) const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
+/// What a challenge has in the DNS.
+pub(crate) const TXT: &str = "LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo";
+
 pub(crate) struct Scene {
     pub(crate) plane: Plane,
     pub(crate) pop: Pop,
@@ -296,7 +299,21 @@ async fn a_certificate_is_renewed_when_its_ca_wants_it_and_says_what_it_replaces
     let advice = json!({"start": now - 7_200, "end": now + 3_600, "ask_again_at": now + 600});
     let body = json!({"hostname": tasks[0]["hostname"], "certificate": tasks[0]["certificate"],
         "advice": advice});
-    ask(&pop, "/agent/v1/renewal", body).await;
+    let kept = async || {
+        let query = "SELECT advice FROM certificate WHERE issuer = 3";
+        let mut database = database(plane.dir.path()).await;
+        sqlx::query_scalar::<_, Option<String>>(query).fetch_one(&mut database).await.unwrap()
+    };
+    let stranger = plane.pop_at("pop-2", "192.0.2.2".parse().unwrap()).await;
+    ask(&stranger, "/agent/v1/renewal", body.clone()).await;
+    assert_eq!(kept().await, None, "the question went to another PoP");
+    ask(&pop, "/agent/v1/renewal", body.clone()).await;
+    let advised = kept().await;
+    assert!(advised.is_some());
+    let mut again = body;
+    again["advice"]["end"] = json!(now + 60);
+    ask(&pop, "/agent/v1/renewal", again).await;
+    assert_eq!(kept().await, advised, "it was answered");
 
     execute(&plane, "UPDATE certificate SET renew_at = min(renew_at, unixepoch() - 1)").await;
     let plane = plane.restart(async |_| {}).await;
@@ -315,14 +332,15 @@ async fn a_certificate_is_renewed_when_its_ca_wants_it_and_says_what_it_replaces
 async fn the_owners_txt_records_are_shown_and_the_order_goes_on() {
     let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
     let task = lease_one(&pop).await;
-    let record = json!({"name": format!("_acme-challenge.{NAME}"), "value": "abc"});
+    let record = json!({"name": format!("_acme-challenge.{NAME}"), "value": TXT});
+    let forged = json!({"name": NAME, "value": "v=spf1 -all"});
     let order = json!({"url": "https://ca.test/order/1", "key_type": "ecdsa"});
-    let wanted = json!({"news": "txt_wanted", "records": [record], "order": order});
+    let wanted = json!({"news": "txt_wanted", "records": [forged, record], "order": order});
     assert_eq!(report(&pop, &task, wanted).await["lease"], "ended");
     let body = explain(&plane, &hostname).await;
     assert_eq!(body["jobs"][0]["txtRecords"], json!([record]));
     assert_eq!(body["jobs"][0]["waitingFor"], "owner_records");
-    assert!(body["summary"].as_str().unwrap().contains("the value abc"), "{body}");
+    assert!(body["summary"].as_str().unwrap().contains(&format!("the value {TXT}")), "{body}");
     execute(&plane, "UPDATE job SET next_at = 0").await;
     assert_eq!(lease_one(&pop).await["order"], order);
     plane.stop().await;
@@ -389,5 +407,54 @@ async fn rows_of_limits_and_certificates_that_mean_nothing_keep_no_job_from_bein
     let property = plane.property("second").await;
     plane.hostname(&property, "two.test").await;
     assert_eq!(lease_one(&pop).await["names"], json!(["two.test"]));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_nobody_can_open_is_replaced_until_it_is_registered() {
+    let Scene { plane, pop, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    let made = |thumbprint: &str, replaces: Option<&str>| {
+        let key = json!({"key_id": group(&plane).id(), "enc": "AAAA", "ciphertext": "AAAA"});
+        json!({"news": "account_made", "authority": "own", "replaces": replaces,
+            "account": {"key": key, "thumbprint": thumbprint}})
+    };
+    let registered = |thumbprint: &str, url: &str| {
+        json!({"news": "account_registered", "authority": "own", "thumbprint": thumbprint,
+            "url": url})
+    };
+    let other = THUMBPRINT.replace('N', "M");
+    let counts = async |news: Value| report(&pop, &task, news).await["account"].clone();
+    assert_eq!(counts(made(&other, None)).await["thumbprint"], other);
+    assert_eq!(counts(made(THUMBPRINT, None)).await["thumbprint"], other);
+    assert_eq!(counts(made(THUMBPRINT, Some(THUMBPRINT))).await["thumbprint"], other);
+    assert_eq!(counts(made(THUMBPRINT, Some(&other))).await["thumbprint"], THUMBPRINT);
+    let first = "https://ca.test/account/1";
+    for url in ["http://ca.test/account/9", "https://ca.test/9\n", first, "https://ca.test/2"] {
+        report(&pop, &task, registered(THUMBPRINT, url)).await;
+    }
+    let kept = counts(made(&other, Some(THUMBPRINT))).await;
+    assert_eq!((&kept["thumbprint"], &kept["url"]), (&json!(THUMBPRINT), &json!(first)));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pop_that_applies_nothing_is_not_waited_for_for_ever() {
+    let Scene { plane, pop, .. } = scene(json!({})).await;
+    let stalled = plane.pop_at("pop-2", "192.0.2.2".parse().unwrap()).await;
+    let epoch = stalled.epoch().await;
+    let task = lease_one(&pop).await;
+    register(&plane, &pop, &task).await;
+    let validating = json!({"news": "validating", "thumbprint": THUMBPRINT, "challenges": []});
+    eventually(async || {
+        stalled.page(epoch, 0, "").await;
+        let reply = report(&pop, &task, validating.clone()).await;
+        (reply["waiting_for"] == json!(["pop-1", "pop-2"])).then_some(())
+    })
+    .await;
+    execute(&plane, "UPDATE pop SET awaited_since = awaited_since - 120").await;
+    // The name leads to the address of the first one.
+    let reply = report(&pop, &task, validating).await;
+    assert_eq!(reply["waiting_for"], json!(["pop-1"]), "{reply}");
     plane.stop().await;
 }

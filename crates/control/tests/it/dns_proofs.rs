@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    agents::{THUMBPRINT, execute, explain, failed, lease, lease_one, register, report},
+    agents::{THUMBPRINT, TXT, execute, explain, failed, lease, lease_one, register, report},
     challenge_zone::kdig,
     support::{
         Plane, Pop, answer, eventually,
@@ -194,16 +194,16 @@ async fn the_compatible_api_shows_what_is_to_be_made() {
     };
     let task = lease_one(&scene.pop).await;
     assert_eq!(task["records"], "by_owner");
-    let records = json!([{"name": "_acme-challenge.shop.test", "value": "abc"}]);
+    register(&scene.plane, &scene.pop, &task).await;
+    let records = json!([{"name": "_acme-challenge.shop.test", "value": TXT}]);
     let order = json!({"url": "https://ca.test/order/1", "key_type": "ecdsa", "expires": 9});
-    let lasting =
-        json!({"name": "_validation-persist.shop.test", "value": "ca.test; accounturi=x"});
+    let lasting = json!({"name": "_validation-persist.shop.test", "value": "ca.test; accounturi=https://ca.test/account/1"});
     let wanted =
         json!({"news": "txt_wanted", "records": records, "lasting": lasting, "order": order});
     assert_eq!(report(&scene.pop, &task, wanted).await["lease"], "ended");
     let shown = ssl().await;
     let expected = json!([
-        {"status": "pending", "txt_name": "_acme-challenge.shop.test", "txt_value": "abc"},
+        {"status": "pending", "txt_name": "_acme-challenge.shop.test", "txt_value": TXT},
     ]);
     assert_eq!(shown["validation_records"], expected);
     assert_eq!(shown["dcv_delegation_records"][0]["cname"], "_acme-challenge.shop.test");
@@ -214,7 +214,10 @@ async fn the_compatible_api_shows_what_is_to_be_made() {
     assert_eq!(task["lasting"], lasting);
     let body = explain(&scene.plane, &hostname).await;
     assert_eq!(body["jobs"][0]["lastingTxtRecord"], lasting, "{body}");
-    assert!(body["summary"].as_str().unwrap().contains("ca.test; accounturi=x"), "{body}");
+    assert!(
+        body["summary"].as_str().unwrap().contains("ca.test; accounturi=https://ca.test/account/1"),
+        "{body}"
+    );
 
     let target = scene.delegate(&hostname).await;
     let shown = ssl().await;

@@ -31,11 +31,7 @@ pub(super) async fn open<C: ControlPlane, V: Vault>(
     lease: &Lease<'_, C>,
     vault: &V,
 ) -> Result<Customer, Stop> {
-    let account = match &authority.account {
-        Some(account) => account.clone(),
-        None => make(authority, lease, vault).await?,
-    };
-    let key = opened(authority, &account, vault)?;
+    let (account, key) = usable(authority, lease, vault).await?;
     let url = match account.url {
         Some(url) => url,
         None => {
@@ -59,6 +55,27 @@ pub(super) async fn open<C: ControlPlane, V: Vault>(
     Ok(Customer { session, thumbprint: account.thumbprint })
 }
 
+/// The account that counts, and its key. One that is not registered and can't be opened is replaced:
+/// nothing is lost with it.
+async fn usable<C: ControlPlane, V: Vault>(
+    authority: &Authority,
+    lease: &Lease<'_, C>,
+    vault: &V,
+) -> Result<(Account, AccountKey), Stop> {
+    let account = match &authority.account {
+        Some(account) => match (opened(authority, account, vault), &account.url) {
+            (Ok(key), _) => return Ok((account.clone(), key)),
+            (Err(trouble), Some(_)) => return Err(trouble.into()),
+            (Err(_), None) => {
+                make(authority, Some(account.thumbprint.clone()), (lease, vault)).await?
+            }
+        },
+        None => make(authority, None, (lease, vault)).await?,
+    };
+    let key = opened(authority, &account, vault)?;
+    Ok((account, key))
+}
+
 /// The account that is there already.
 pub(super) async fn known<V: Vault>(
     authority: &Authority,
@@ -74,11 +91,11 @@ pub(super) async fn known<V: Vault>(
 
 async fn make<C: ControlPlane, V: Vault>(
     authority: &Authority,
-    lease: &Lease<'_, C>,
-    vault: &V,
+    replaces: Option<Thumbprint>,
+    (lease, vault): (&Lease<'_, C>, &V),
 ) -> Result<Account, Stop> {
     let account = new_key(authority, vault)?;
-    let made = News::AccountMade { authority: authority.name.clone(), account };
+    let made = News::AccountMade { authority: authority.name.clone(), account, replaces };
     let reply = lease.report(made).await?;
     reply.account.ok_or_else(|| Trouble::Unknown.into())
 }
@@ -104,7 +121,10 @@ pub(super) fn opened<V: Vault>(
     let secret = vault.open(&account.key, context).map_err(|error| unusable(&error))?;
     let key = AccountKey::from_pkcs8(&secret).map_err(unreadable)?;
     // The challenges are answered by the thumbprint.
-    if key.thumbprint() == thumbprint { Ok(key) } else { Err(Trouble::Unknown) }
+    if key.thumbprint() == thumbprint {
+        return Ok(key);
+    }
+    Err(Trouble::AccountUnusable { detail: "the account's key is another one".into() })
 }
 
 fn bound<V: Vault>(
@@ -120,11 +140,11 @@ fn bound<V: Vault>(
 
 fn unreadable(error: KeyError) -> Trouble {
     tracing::error!(%error, "an account's secret can't be used");
-    AcmeError::from(error).trouble()
+    Trouble::AccountUnusable { detail: "the account's secret can't be read".into() }
 }
 
 fn unusable(error: &VaultError) -> Trouble {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::error!(source, "an account's secret can't be sealed or opened");
-    Trouble::Unknown
+    Trouble::AccountUnusable { detail: "the account's secret can't be sealed or opened".into() }
 }

@@ -63,7 +63,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
             Ok(issued) => lease.end(issued).await,
             Err(stop) => Err(stop),
         };
-        let pops = job.pops.iter().chain(&job.inactive_pops);
+        let pops = job.pops.iter().chain(&job.stalled_pops).chain(&job.inactive_pops);
         let addresses: Vec<_> = pops.flat_map(|pop| pop.addresses.iter().copied()).collect();
         let setting = Setting {
             now: OffsetDateTime::now_utc(),

@@ -38,7 +38,7 @@ pub(super) async fn dns(verifier: &Verifier, job: &Assignment) -> Result<(), Tro
 }
 
 fn expectation(job: &Assignment) -> Expectation {
-    let active = job.pops.iter().map(|pop| (pop, true));
+    let active = job.pops.iter().chain(&job.stalled_pops).map(|pop| (pop, true));
     let inactive = job.inactive_pops.iter().map(|pop| (pop, false));
     let pops = active.chain(inactive).map(|(pop, active)| Pop {
         name: pop.name.clone(),

@@ -196,3 +196,17 @@ fn reads_certificates_and_nothing_else() {
     let many = pem(&vec![Der(vec![0; 10]); 11]);
     assert_eq!(read_pem(many.as_bytes()), Err(ChainError::TooLong { length: 11 }));
 }
+
+#[test]
+fn refuses_a_certificate_that_vouches_for_itself() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = leaf_params(&NAMES);
+    let own = Der(params.self_signed(&key).unwrap().der().to_vec());
+    assert_eq!(checked(&[own], &key), Err(ChainError::SelfIssued));
+    // Under another's name, and signed by its own key.
+    params.distinguished_name.push(DnType::CommonName, "leaf");
+    let signing = KeyPair::from_pem(&key.serialize_pem()).unwrap();
+    let issuer = Issuer::new(ca_params("root"), signing);
+    let named = Der(params.signed_by(&key, &issuer).unwrap().der().to_vec());
+    assert_eq!(checked(&[named], &key), Err(ChainError::SelfIssued));
+}

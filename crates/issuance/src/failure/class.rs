@@ -54,6 +54,8 @@ pub enum FailureClass {
     AccountGone,
     /// The CA wants something of the account: an external account, consent to new terms, a contact.
     AccountRefused,
+    /// The account's key, or the secret of its external account, can't be opened or read by the agent.
+    AccountUnusable,
     /// The CA has no such profile.
     ProfileRefused,
     /// The order became invalid without a reason.
@@ -89,7 +91,7 @@ pub enum Fault {
 
 impl FailureClass {
     /// Every class.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::DnsNotHere,
         Self::DnsBroken,
         Self::CaaForbids,
@@ -114,6 +116,7 @@ impl FailureClass {
         Self::BadDirectory,
         Self::AccountGone,
         Self::AccountRefused,
+        Self::AccountUnusable,
         Self::ProfileRefused,
         Self::OrderInvalid,
         Self::OrderGone,
@@ -127,11 +130,12 @@ impl FailureClass {
     ];
 
     /// The classes after which nothing is tried for hours, unless an operator does something about them.
-    pub const FOR_OPERATORS: [Self; 5] = [
+    pub const FOR_OPERATORS: [Self; 6] = [
         Self::NamePaused,
         Self::BadDirectory,
         Self::AccountGone,
         Self::AccountRefused,
+        Self::AccountUnusable,
         Self::ProfileRefused,
     ];
 
@@ -162,6 +166,7 @@ impl FailureClass {
             Self::BadDirectory => "bad_directory",
             Self::AccountGone => "account_gone",
             Self::AccountRefused => "account_refused",
+            Self::AccountUnusable => "account_unusable",
             Self::ProfileRefused => "profile_refused",
             Self::OrderInvalid => "order_invalid",
             Self::OrderGone => "order_gone",
@@ -194,6 +199,7 @@ impl FailureClass {
                 | Self::BadDirectory
                 | Self::AccountGone
                 | Self::AccountRefused
+                | Self::AccountUnusable
                 | Self::ProfileRefused
         )
     }
@@ -233,6 +239,7 @@ impl FailureClass {
             | Self::BadDirectory
             | Self::AccountGone
             | Self::AccountRefused
+            | Self::AccountUnusable
             | Self::ProfileRefused
             | Self::RequestRefused
             | Self::ClockOff

@@ -65,6 +65,9 @@ fn judge(trouble: &Trouble, setting: &Setting<'_>) -> (FailureClass, Remedy) {
         Trouble::OrderInvalid { .. } => (C::OrderInvalid, Remedy::Backoff),
         Trouble::OrderExpired => (C::OrderGone, Remedy::Soon),
         Trouble::BadChain { .. } => (C::BadChain, Remedy::Backoff),
+        Trouble::AccountUnusable { .. } => {
+            (C::AccountUnusable, Remedy::Operator { scope: HoldScope::Account })
+        }
         Trouble::ClockOff { .. } => (C::ClockOff, Remedy::Soon),
         Trouble::Disk { .. } => (C::Disk, Remedy::Soon),
         Trouble::Upload { .. } => (C::Upload, Remedy::Soon),
@@ -229,6 +232,7 @@ fn words(trouble: &Trouble) -> Option<Words> {
         | Trouble::BadDirectory { detail }
         | Trouble::OrderInvalid { detail }
         | Trouble::BadChain { detail }
+        | Trouble::AccountUnusable { detail }
         | Trouble::Disk { detail }
         | Trouble::Upload { detail }
         | Trouble::Precheck(

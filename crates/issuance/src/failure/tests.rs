@@ -214,6 +214,11 @@ fn classes_what_no_ca_said() {
         (Trouble::ClockOff { ours: now(), theirs: now() }, C::ClockOff, Remedy::Soon),
         (Trouble::Disk { detail: "ENOSPC".into() }, C::Disk, Remedy::Soon),
         (Trouble::Upload { detail: "x".into() }, C::Upload, Remedy::Soon),
+        (
+            Trouble::AccountUnusable { detail: "".into() },
+            C::AccountUnusable,
+            Remedy::Operator { scope: HoldScope::Account },
+        ),
         (Trouble::LeaseLost, C::LeaseLost, Remedy::Soon),
     ];
     for (trouble, class, remedy) in cases {

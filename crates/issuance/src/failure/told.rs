@@ -62,6 +62,7 @@ pub(super) fn owner(
         | C::BadDirectory
         | C::AccountGone
         | C::AccountRefused
+        | C::AccountUnusable
         | C::ProfileRefused
         | C::OrderGone
         | C::RequestRefused
@@ -217,6 +218,10 @@ pub(super) fn operator(
             format!("The URL of {ca}'s directory is wrong: nothing is issued by it.")
         }
         C::AccountGone | C::AccountRefused => account(trouble, setting),
+        C::AccountUnusable => format!(
+            "An agent can't open or read the secrets of our account at {ca}: give its PoP the group's \
+             private key; if no agent can, `landfall issuance forget {ca}` lets them register another one."
+        ),
         C::ProfileRefused => format!("{ca} has no profile of the name that is configured."),
         C::NamePaused => format!("{ca} has stopped issuing for {}: see its words.", setting.name),
         C::RequestRefused => format!("{ca} refuses our request as wrong in itself."),

@@ -54,6 +54,11 @@ pub enum Trouble {
         /// What is wrong with it.
         detail: Words,
     },
+    /// The account's key, or the secret of its external account, can't be opened or read.
+    AccountUnusable {
+        /// What is wrong with it.
+        detail: Words,
+    },
     /// The agent's clock is not the CA's.
     ClockOff {
         /// What the agent's says, in seconds since 1970.
@@ -105,7 +110,10 @@ impl Trouble {
                     ..
                 },
             ) => Spent::Order,
-            Self::Precheck(_) | Self::BadDirectory { .. } | Self::ClockOff { .. } => Spent::Nothing,
+            Self::Precheck(_)
+            | Self::BadDirectory { .. }
+            | Self::AccountUnusable { .. }
+            | Self::ClockOff { .. } => Spent::Nothing,
             Self::Problem(Problem { step, .. }) | Self::Nonsense { step, .. } => step.spent(),
             // The answer is lost, and what was asked for may have been done.
             Self::NoConnection { step, .. } | Self::Slow { step, .. } => match step {
@@ -137,6 +145,7 @@ impl Trouble {
             | Self::BadDirectory { .. }
             | Self::OrderExpired
             | Self::BadChain { .. }
+            | Self::AccountUnusable { .. }
             | Self::ClockOff { .. }
             | Self::Disk { .. }
             | Self::Upload { .. }

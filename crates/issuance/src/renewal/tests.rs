@@ -113,3 +113,13 @@ fn a_ca_is_asked_when_it_wants_to_be_within_a_day() {
         assert!((at(least)..=at(most)).contains(&next), "{wanted}: {next}");
     }
 }
+
+#[test]
+fn one_that_says_that_it_lives_for_ever_is_renewed_within_the_year() {
+    let far = advice(1_000_000, 2_000_000);
+    for advice in [None, Some(&far)] {
+        let certificate = certificate(1, 365 * 1_000, advice);
+        assert_eq!(certificate.renew_at(), at(265 * 24));
+        assert!(certificate.poll_at(at(0), None) <= at(1));
+    }
+}

@@ -89,6 +89,7 @@ impl Shop {
             target: "my-site.edge.test".parse().unwrap(),
             system_domain: "edge.test".parse().unwrap(),
             pops: Vec::new(),
+            stalled_pops: Vec::new(),
             inactive_pops: Vec::new(),
         }
     }

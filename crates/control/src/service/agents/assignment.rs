@@ -2,7 +2,7 @@
 
 use landfall_model::{Fence, issuance::Assignment};
 
-use super::{Service, candidate::Candidate, lease::Pops};
+use super::{Service, candidate::Candidate, lease::Targets};
 use crate::{
     service::{ServiceError, properties},
     store::{self, Change, lease::Grant},
@@ -15,7 +15,7 @@ impl Service {
         change: &mut Change,
         candidate: &Candidate,
         (grant, fence): (&Grant, Fence),
-        Pops { active, inactive }: &Pops,
+        Targets { needed, stalled, inactive }: Targets,
     ) -> Result<Option<Assignment>, ServiceError> {
         let name = &grant.authority;
         let Some(authority) = self.authorities.find(name) else { return Ok(None) };
@@ -41,8 +41,9 @@ impl Service {
             lasting: wanted.lasting,
             target,
             system_domain: self.system_domain.clone(),
-            pops: active.clone(),
-            inactive_pops: inactive.clone(),
+            pops: needed,
+            stalled_pops: stalled,
+            inactive_pops: inactive,
         }))
     }
 }

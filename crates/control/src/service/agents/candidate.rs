@@ -1,6 +1,6 @@
 //! What the planner is told of a job.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use landfall_issuance::{
     failure::{Precheck, Trouble},
@@ -48,6 +48,8 @@ pub(super) struct Candidate {
     pub(super) methods: Vec<ChallengeMethod>,
     /// Who makes TXT records.
     pub(super) records: TxtRecords,
+    /// Where its DNS was last seen to lead.
+    pub(super) leads_to: Vec<IpAddr>,
 }
 
 impl Candidate {
@@ -143,7 +145,7 @@ impl Service {
             true => Trust::Revoked,
             false => Trust::Good,
         };
-        let records = means.records;
-        Ok(Some(Candidate { job, hostname, domain, served, trust, methods, records }))
+        let (records, leads_to) = (means.records, means.leads_to);
+        Ok(Some(Candidate { job, hostname, domain, served, trust, methods, records, leads_to }))
     }
 }

@@ -305,6 +305,7 @@ fn method_of(trouble: &Trouble) -> Option<ChallengeMethod> {
         | Trouble::OrderInvalid { .. }
         | Trouble::OrderExpired
         | Trouble::BadChain { .. }
+        | Trouble::AccountUnusable { .. }
         | Trouble::ClockOff { .. }
         | Trouble::Disk { .. }
         | Trouble::Upload { .. }
@@ -321,6 +322,7 @@ fn keeps_order(trouble: &Trouble) -> bool {
         | Trouble::Slow { .. }
         | Trouble::Nonsense { .. }
         | Trouble::BadDirectory { .. }
+        | Trouble::AccountUnusable { .. }
         | Trouble::ClockOff { .. }
         | Trouble::Disk { .. }
         | Trouble::LeaseLost => true,

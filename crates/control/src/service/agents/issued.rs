@@ -15,7 +15,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Service;
+use super::{Service, questions::shown};
 use crate::{
     certificate::{CertificateIssuer, SealedCertificate, SealedKey, Source, chain as leaf_chain},
     hostname::ManagedHostname,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The most bytes of a sealed key and of what it is sealed with.
-const MAX_SEALED: usize = 8 * 1024;
+pub(super) const MAX_SEALED: usize = 8 * 1024;
 
 /// What certificates are checked against.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ fn check_one(
             authority: expected.authority.clone(),
             poll_at: ari_id.as_ref().map(|_| served.poll_at(expected.now, last_poll)),
             ari_id,
-            advice: issued.renewal.clone(),
+            advice: issued.renewal.clone().map(shown),
         }),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -16,7 +17,7 @@ use landfall_issuance::{
 use landfall_model::{AuthorityName, JobId, PropertyId, issuance::PopTarget};
 use time::{Duration, OffsetDateTime};
 
-use super::{Agent, OWNERS_ORDERS, Service, candidate::Candidate, subjects_of};
+use super::{Agent, OWNERS_ORDERS, Service, candidate::Candidate, stalled::Stalled, subjects_of};
 use crate::{
     call::Call,
     hostname::deployment::Fleet,
@@ -65,12 +66,21 @@ impl Lull {
 pub(super) struct Round<'a> {
     pub(super) pop: &'a str,
     agent: Agent<'a>,
-    pops: Pops,
+    pops: Pops<'a>,
 }
 
-/// All PoPs: those that a CA may come to, and the others.
-pub(super) struct Pops {
-    pub(super) active: Vec<PopTarget>,
+/// All PoPs.
+pub(super) struct Pops<'a> {
+    fleet: &'a Fleet,
+    stalled: Stalled<'a>,
+}
+
+/// All PoPs, as they matter to one name.
+pub(super) struct Targets {
+    /// Those that must answer for it.
+    pub(super) needed: Vec<PopTarget>,
+    /// Those that are active, and of which no answer is to be had.
+    pub(super) stalled: Vec<PopTarget>,
     pub(super) inactive: Vec<PopTarget>,
 }
 
@@ -100,7 +110,8 @@ impl Service {
         let mut change = self.store.change(Call::system(now)).await?;
         let fleet = self.fleet(change.on(), now).await?;
         let pop = store::pop::name(change.on(), agent.pop).await?.unwrap_or_default();
-        let round = Round { pop: &pop, agent, pops: Pops::of(&fleet) };
+        let stalled = Stalled::of(&fleet, change.on()).await?;
+        let round = Round { pop: &pop, agent, pops: Pops { fleet: &fleet, stalled } };
         let room = |tasks: &[Task]| free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
         if has_errands {
             tasks = self.lease_errands(&mut change, &round, (&fleet, free)).await?;
@@ -110,7 +121,7 @@ impl Service {
             tasks.extend(self.lease_jobs(&mut change, &round, left).await?);
         }
         let left = room(&tasks);
-        tasks.extend(self.questions(&mut change, left).await?);
+        tasks.extend(self.questions(&mut change, (agent.pop, left)).await?);
         change.commit().await?;
         if tasks.is_empty() {
             self.agents.lull.begin(made, Instant::now());
@@ -248,7 +259,7 @@ impl Service {
         change: &mut Change,
         candidate: &Candidate,
         grant: &Grant,
-        pops: &Pops,
+        pops: &Pops<'_>,
     ) -> Result<Option<Task>, ServiceError> {
         let now = change.now();
         let times = (now, now + self.agents.lease);
@@ -260,6 +271,11 @@ impl Service {
         }
         if grant.drawn == Drawn::Yes && candidate.served.is_empty() {
             store::turn::count(change.on(), candidate.job.property, now).await?;
+        }
+        let pops = pops.for_name(&candidate.leads_to);
+        for pop in &pops.stalled {
+            let (hostname, pop) = (&candidate.hostname.name, &pop.name);
+            tracing::debug!(%hostname, pop, "a PoP that has stalled is not waited for");
         }
         let assignment = self.assignment(change, candidate, (grant, fence), pops).await?;
         self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
@@ -283,7 +299,7 @@ pub(super) async fn set_aside(
 /// Leaves a part of what a CA does at once to other PoPs, where there are any: one that keeps its jobs
 /// must not hold up all.
 fn share(budgets: &mut Budgets, running: &Running, round: &Round<'_>) {
-    if round.pops.active.iter().all(|pop| pop.name == round.pop) {
+    if round.pops.fleet.active_pops().all(|pop| pop.name == round.pop) {
         return;
     }
     for (name, standing) in &mut budgets.authorities {
@@ -310,15 +326,18 @@ fn grant(round: &Round<'_>, authority: &AuthorityName, stage: &Stage, counting: 
     }
 }
 
-impl Pops {
-    fn of(fleet: &Fleet) -> Self {
+impl Pops<'_> {
+    /// As they matter to a name that leads to these addresses.
+    fn for_name(&self, leads_to: &[IpAddr]) -> Targets {
         let target = |pop: &store::pop::Pop| PopTarget {
             name: pop.name.clone(),
             addresses: pop.addresses.clone(),
         };
-        let inactive = fleet.pops.iter().filter(|pop| !fleet.is_active(pop));
-        Self {
-            active: fleet.active_pops().map(target).collect(),
+        let (needed, stalled) = self.stalled.parted(leads_to);
+        let inactive = self.fleet.pops.iter().filter(|pop| !self.fleet.is_active(pop));
+        Targets {
+            needed: needed.into_iter().map(target).collect(),
+            stalled: stalled.into_iter().map(target).collect(),
             inactive: inactive.map(target).collect(),
         }
     }

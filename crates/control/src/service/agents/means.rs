@@ -1,10 +1,12 @@
 //! By which methods a hostname's names may be proven: what was seen of it, and what that leaves.
 
+use std::net::IpAddr;
+
 use landfall_dns::{Delegation, DelegationEvidence};
 use landfall_issuance::method::{Evidence, NoMethod, Port80, Records, Wish, methods};
 use landfall_model::issuance::{ChallengeMethod, TxtRecords};
 
-use super::Service;
+use super::{Service, stalled::addresses};
 use crate::{
     hostname::{ManagedHostname, delegation::DelegationRecord, wish::ValidationMethod},
     service::ServiceError,
@@ -19,6 +21,8 @@ pub(super) struct Means {
     port_80: Port80,
     /// What CAA records leave; none where they leave all.
     caa: Option<Vec<ChallengeMethod>>,
+    /// Where its DNS was last seen to lead.
+    pub(super) leads_to: Vec<IpAddr>,
 }
 
 impl Service {
@@ -40,6 +44,7 @@ impl Service {
         Ok(Means {
             records: self.records(hostname, seen),
             port_80: port_80(&attempts),
+            leads_to: addresses(evidence.as_ref()),
             caa: evidence.and_then(|evidence| evidence.caa.methods),
         })
     }

@@ -4,19 +4,16 @@ use std::collections::BTreeSet;
 
 use landfall_issuance::{
     failure::Trouble,
-    ledger::Bucket,
     protocol::{LeaseState, News, Report, ReportReply, Work},
 };
-use landfall_model::{
-    ChallengeMethod, KeyType, Thumbprint,
-    issuance::{Account, TxtRecord},
-};
+use landfall_model::{ChallengeMethod, KeyType};
 use time::{Duration, OffsetDateTime};
 
 use super::{
     Service,
     failure::Failed,
     issued::{Expected, check},
+    records::keep_for_names,
 };
 use crate::{
     call::Call,
@@ -38,10 +35,8 @@ use crate::{
 /// any case so long. Who asks for the certificate ends the rest.
 const TXT_REST: Duration = Duration::minutes(1);
 const LONGEST_TXT_REST: Duration = Duration::hours(1);
-/// The longest URL of a CA, and the longest name or value of a TXT record, in bytes; and the most records.
-const MAX_URL: usize = 2_048;
-const MAX_TXT: usize = 512;
-const MAX_RECORDS: usize = 4;
+/// The longest URL of a CA.
+pub(super) const MAX_URL: usize = 2_048;
 
 /// Who reports of what.
 struct Told<'a> {
@@ -135,16 +130,18 @@ impl Service {
         let held = reply(LeaseState::Held);
         match news {
             News::Alive => Ok(held),
-            News::AccountMade { account, .. } => {
-                let account = self.first_account(change, told, &account).await?;
+            News::AccountMade { account, replaces, .. } => {
+                let name = &told.grant.authority;
+                let account = self.keep_account(change, name, (&account, replaces)).await?;
                 Ok(ReportReply { account, ..held })
             }
             News::AccountRegistered { thumbprint, url, .. } => {
-                self.account_registered(change, told, (&thumbprint, &url)).await?;
+                let name = &told.grant.authority;
+                self.account_registered(change, name, (&thumbprint, &url)).await?;
                 Ok(held)
             }
             News::Validating { thumbprint, challenges } => {
-                let Some(account) = self.account_of(change, told).await? else {
+                let Some(account) = self.account_of(change, &told.grant.authority).await? else {
                     return Ok(reply(LeaseState::Lost));
                 };
                 if account.thumbprint != thumbprint {
@@ -182,58 +179,6 @@ impl Service {
         }
     }
 
-    async fn account_of(
-        &self,
-        change: &mut Change,
-        told: &Told<'_>,
-    ) -> Result<Option<Account>, ServiceError> {
-        let name = &told.grant.authority;
-        let Some(authority) = self.authorities.find(name) else { return Ok(None) };
-        Ok(store::account::find(change.on(), name, &authority.config.directory).await?)
-    }
-
-    /// Keeps an account whose key was made, unless there is one, and answers the one that counts.
-    async fn first_account(
-        &self,
-        change: &mut Change,
-        told: &Told<'_>,
-        made: &Account,
-    ) -> Result<Option<Account>, ServiceError> {
-        let name = &told.grant.authority;
-        let Some(authority) = self.authorities.find(name) else { return Ok(None) };
-        if made.key.key_id == self.group.id() {
-            let place = (name, authority.config.directory.as_str());
-            store::account::keep_first(change.on(), place, made).await?;
-        }
-        self.account_of(change, told).await
-    }
-
-    async fn account_registered(
-        &self,
-        change: &mut Change,
-        told: &Told<'_>,
-        (thumbprint, url): (&Thumbprint, &str),
-    ) -> Result<(), ServiceError> {
-        let name = &told.grant.authority;
-        let known = self.account_of(change, told).await?;
-        let is_new = known.is_some_and(|known| {
-            known.thumbprint == *thumbprint && known.url.as_deref() != Some(url)
-        });
-        if !is_new || url.len() > MAX_URL {
-            return Ok(());
-        }
-        let contact = self.authorities.find(name).map(|own| own.config.contact.clone());
-        let told = (url, contact.unwrap_or_default());
-        let told = (told.0, told.1.as_slice());
-        let now = change.now();
-        store::account::keep_url(change.on(), (name, thumbprint), told, now).await?;
-        let mut budgets = self.budgets(change.on(), &[String::new()]).await?;
-        budgets.ledger.charge(name, &Bucket::NewAccounts, change.now());
-        store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
-        tracing::info!(authority = %name, account = url, "registered with a CA");
-        Ok(())
-    }
-
     /// Lets a job rest until its owner has made the TXT records, which are shown to them.
     async fn rest(
         &self,
@@ -241,10 +186,9 @@ impl Service {
         told: &Told<'_>,
         (mut wanted, order): (OwnersRecords, KeptOrder),
     ) -> Result<(), ServiceError> {
-        let fits = |one: &TxtRecord| one.name.len() <= MAX_TXT && one.value.len() <= MAX_TXT;
-        wanted.records.retain(fits);
-        wanted.records.truncate(MAX_RECORDS);
-        wanted.lasting = wanted.lasting.filter(fits);
+        let account = self.account_of(change, &told.grant.authority).await?;
+        let url = account.as_ref().and_then(|account| account.url.as_deref());
+        keep_for_names(&mut wanted, &told.hostname.names(), url);
         let job = told.job;
         let waited: Duration = (change.now() - job.created_at) / 10;
         let rest = waited.clamp(TXT_REST, LONGEST_TXT_REST);

@@ -10,7 +10,10 @@ use landfall_model::{
 };
 use time::Duration;
 
-use super::Service;
+use super::{
+    Service,
+    stalled::{Stalled, addresses, applied},
+};
 use crate::{
     challenge_zone::record::{ChallengeLabel, TxtValue},
     hostname::ManagedHostname,
@@ -54,12 +57,20 @@ impl Service {
         }
         let now = change.now();
         let fleet = self.fleet(change.on(), now).await?;
-        let knows = |pop: &&store::pop::Pop| {
-            let ack = pop.ack.as_ref().filter(|ack| ack.epoch == fleet.epoch);
-            ack.is_some_and(|ack| ack.applied >= newest)
-        };
-        let behind = fleet.active_pops().filter(|pop| !knows(pop));
-        Ok(behind.map(|pop| pop.name.clone()).collect())
+        let stalled = Stalled::of(&fleet, change.on()).await?;
+        let mut leads_to = Vec::new();
+        if stalled.any() {
+            let seen = store::verification::find(change.on(), hostname.id).await?;
+            leads_to = addresses(seen.and_then(|seen| seen.evidence).as_ref());
+        }
+        let mut behind = Vec::new();
+        for pop in stalled.parted(&leads_to).0 {
+            if applied(&fleet, pop) < newest {
+                stalled.wait_for(change.on(), pop, newest).await?;
+                behind.push(pop.name.clone());
+            }
+        }
+        Ok(behind)
     }
 
     /// Puts TXT records into the zone of challenges, and says whether that is done.

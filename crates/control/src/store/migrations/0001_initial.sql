@@ -566,6 +566,8 @@ CREATE TABLE certificate (
     -- When the CA was asked last, and when it is next.
     polled_at    INTEGER,
     poll_at      INTEGER,
+    -- The PoP whose agent asks the CA and may answer until `poll_at`; null: nobody does.
+    asked_pop    INTEGER,
     -- The certificates' DER, the leaf first, one after the other.
     chain        BLOB    NOT NULL,
     spki_sha256  BLOB    NOT NULL,
@@ -633,9 +635,13 @@ CREATE TABLE pop (
     token_hash  BLOB    NOT NULL,
     -- 1: takes traffic, so that hostnames may lead to it.
     traffic     INTEGER NOT NULL DEFAULT 1,
-    -- When it last asked for anything, within half a minute; null: never.
+    -- When it last asked for anything of the feed, within half a minute; null: never.
     seen_at     INTEGER,
-    created_at  INTEGER NOT NULL
+    created_at  INTEGER NOT NULL,
+    -- The feed's revision that jobs first waited for it to apply, since it last had applied what they
+    -- waited for, and since when.
+    awaited_revision INTEGER,
+    awaited_since    INTEGER
 ) STRICT;
 
 CREATE TABLE pop_ack (
