@@ -69,7 +69,7 @@ async fn lease(
             tasks = look(&app, agent, request.free).await?;
         }
     }
-    Ok(Json(LeaseReply { tasks }))
+    Ok(Json(LeaseReply { tasks, now: OffsetDateTime::now_utc() }))
 }
 
 async fn look(app: &App, agent: Agent<'_>, free: u32) -> Result<Vec<Task>, Problem> {

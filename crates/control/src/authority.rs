@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::{AuthorityConfig, ExternalAccountConfig, IssuanceConfig},
     error::ControlError,
+    store::lease::KeptOrder,
 };
 
 /// The largest file that is read for a CA, in bytes.
@@ -94,6 +95,8 @@ pub(crate) struct LoadedAuthority {
     pub(crate) config: AuthorityConfig,
     roots: Option<String>,
     external_account: Option<ExternalAccount>,
+    /// The id of the fleet's group key.
+    group_key: String,
 }
 
 impl Authorities {
@@ -113,6 +116,11 @@ impl Authorities {
     /// One of them.
     pub(crate) fn find(&self, name: &AuthorityName) -> Option<&LoadedAuthority> {
         self.all.get(name)
+    }
+
+    /// Whether an order was made where its CA is now: the name may have been given to another one.
+    pub(crate) fn knows(&self, order: &KeptOrder) -> bool {
+        self.find(&order.authority).is_some_and(|own| own.config.directory == order.directory)
     }
 
     /// Those that may issue where this one is chosen, or none; the preferred one first.
@@ -151,7 +159,8 @@ impl LoadedAuthority {
         let external_account = external_account
             .map(|own| read_external(name, own, group, key("external_account.hmac_key_file")))
             .transpose()?;
-        Ok(Self { config: config.clone(), roots, external_account })
+        let group_key = group.id().to_owned();
+        Ok(Self { config: config.clone(), roots, external_account, group_key })
     }
 
     /// As an agent needs it.
@@ -167,6 +176,7 @@ impl LoadedAuthority {
             preferred_chain: own.preferred_chain.clone(),
             external_account: self.external_account.clone(),
             account,
+            group_key: self.group_key.clone(),
         }
     }
 }

@@ -76,9 +76,13 @@ impl IssuanceService {
         keys: Arc<GroupKeys>,
         registry: &Registry,
     ) -> Result<Self, IssuanceError> {
-        // What is new is sealed to the first of the keys.
-        let path = config.group_key_files.first().ok_or(IssuanceError::NoGroupKey)?;
-        let sealing = GroupPublicKey::of_private(&secret_file::read(path)?)?;
+        let mut sealing = Vec::with_capacity(config.group_key_files.len());
+        for path in &config.group_key_files {
+            sealing.push(GroupPublicKey::of_private(&secret_file::read(path)?)?);
+        }
+        if sealing.is_empty() {
+            return Err(IssuanceError::NoGroupKey);
+        }
         let control =
             sync::client(config).map_err(|error| IssuanceError::Client(Box::new(error)))?;
         Ok(Self {
@@ -176,17 +180,28 @@ impl ControlPlane for Control {
     }
 }
 
-/// The fleet's group keys: they open what was sealed to any of them, and what is new is sealed to the
-/// first, whose public half is derived here and taken from nobody.
+/// The fleet's group keys: they open what was sealed to any of them, and what is new is sealed to the one
+/// that the control plane names, whose public half is derived here and taken from nobody.
 #[derive(Debug)]
 struct FleetVault {
     keys: Arc<GroupKeys>,
-    sealing: GroupPublicKey,
+    sealing: Vec<GroupPublicKey>,
 }
 
 impl Vault for FleetVault {
-    fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, VaultError> {
-        self.sealing.seal(context, secret).map_err(|error| VaultError(Box::new(error)))
+    fn holds(&self, group_key: &str) -> bool {
+        self.sealing.iter().any(|own| own.id() == group_key)
+    }
+
+    fn seal(
+        &self,
+        group_key: &str,
+        context: SealContext<'_>,
+        secret: &[u8],
+    ) -> Result<Sealed, VaultError> {
+        let key = self.sealing.iter().find(|own| own.id() == group_key);
+        let key = key.ok_or_else(|| VaultError(Box::new(IssuanceError::NoGroupKey)))?;
+        key.seal(context, secret).map_err(|error| VaultError(Box::new(error)))
     }
 
     fn open(
@@ -205,16 +220,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_here_opens_here_for_the_same_purpose_alone() {
-        let files = GroupKeyFiles::generate().unwrap();
-        let keys = Arc::new(GroupKeys::parse([files.private.as_str()]).unwrap());
-        let sealing = GroupPublicKey::of_private(&files.private).unwrap();
-        assert_eq!(sealing.id(), files.id);
+    fn what_is_sealed_here_to_any_of_the_keys_opens_here_for_the_same_purpose_alone() {
+        let files = [GroupKeyFiles::generate().unwrap(), GroupKeyFiles::generate().unwrap()];
+        let texts = files.iter().map(|files| files.private.as_str());
+        let keys = Arc::new(GroupKeys::parse(texts.clone()).unwrap());
+        let sealing = texts.map(|text| GroupPublicKey::of_private(text).unwrap()).collect();
         let vault = FleetVault { keys, sealing };
         let authority = "pebble".parse().unwrap();
         let context = |thumbprint| SealContext::AccountKey { authority: &authority, thumbprint };
-        let sealed = vault.seal(context("one"), b"secret").unwrap();
-        assert_eq!(*vault.open(&sealed, context("one")).unwrap(), b"secret");
-        assert!(vault.open(&sealed, context("other")).is_err());
+        for files in &files {
+            assert!(vault.holds(&files.id));
+            let sealed = vault.seal(&files.id, context("one"), b"secret").unwrap();
+            assert_eq!(sealed.key_id, files.id);
+            assert_eq!(*vault.open(&sealed, context("one")).unwrap(), b"secret");
+            assert!(vault.open(&sealed, context("other")).is_err());
+        }
+        assert!(!vault.holds("another"));
+        assert!(vault.seal("another", context("one"), b"secret").is_err());
     }
 }

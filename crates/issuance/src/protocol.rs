@@ -14,6 +14,7 @@ use landfall_model::{
     },
 };
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::failure::Trouble;
 
@@ -54,6 +55,9 @@ pub struct LeaseRequest {
 pub struct LeaseReply {
     /// In the order in which they are to be begun.
     pub tasks: Vec<Task>,
+    /// The time by the control plane's clock, in seconds since 1970.
+    #[serde(with = "time::serde::timestamp")]
+    pub now: OffsetDateTime,
 }
 
 /// One thing to do.
@@ -171,6 +175,13 @@ pub enum News {
         /// Where the CA keeps it.
         url: String,
     },
+    /// The key of an account, sealed to the group key that is used now instead of an older one.
+    AccountResealed {
+        /// The CA.
+        authority: AuthorityName,
+        /// The same account.
+        account: Account,
+    },
     /// Challenges are to be answered at the edges and in the DNS, in the place of those that were said
     /// before. The reply says which PoPs don't know of it yet, and whether the zone of challenges doesn't;
     /// it is said again until all of them do.
@@ -278,7 +289,7 @@ mod tests {
 
     #[test]
     fn an_older_agent_skips_tasks_that_it_does_not_know() {
-        let text = r#"{"tasks": [{"task": "dance", "with": "bears"}]}"#;
+        let text = r#"{"tasks": [{"task": "dance", "with": "bears"}], "now": 9}"#;
         let reply: LeaseReply = serde_json::from_str(text).unwrap();
         assert_eq!(reply.tasks, [Task::Unknown]);
     }

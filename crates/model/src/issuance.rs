@@ -180,6 +180,9 @@ pub struct Authority {
     /// The account; none where nobody has made its key yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Account>,
+    /// The id of the fleet's group key that everything is sealed to: what is obtained of the CA, and the
+    /// account's key, which may still be sealed to an older one.
+    pub group_key: String,
 }
 
 /// An external account binding.

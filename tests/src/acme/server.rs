@@ -85,6 +85,7 @@ impl Server {
             caa_identities: Vec::new(),
             preferred_chain: None,
             external_account: None,
+            group_key: "k".to_owned(),
             account: None,
         }
     }

@@ -81,6 +81,11 @@ impl AgentRules {
         LONGEST_LEASE.max(self.lease.try_into().unwrap_or(LONGEST_LEASE))
     }
 
+    /// How long an agent has a job without a word.
+    pub(crate) const fn lease(&self) -> Duration {
+        self.lease
+    }
+
     /// In whole seconds.
     fn lease_seconds(&self) -> u32 {
         u32::try_from(self.lease.as_secs()).unwrap_or(u32::MAX)

@@ -13,7 +13,8 @@ use crate::{
     store::{
         self, Connection, StoreError,
         event::EventKind,
-        job::{Cancellation, JobState},
+        job::{Cancellation, Enqueued, JobState},
+        lease::Cause,
     },
 };
 
@@ -181,7 +182,9 @@ impl Service {
         }
         let mut change = self.store.change(Call::system(now)).await?;
         for hostname in &due {
-            store::job::enqueue(&mut change, *hostname).await?;
+            if let Enqueued::New(job) = store::job::enqueue(&mut change, *hostname).await? {
+                store::job::keep_cause(change.on(), job, Cause::Renewal).await?;
+            }
         }
         change.commit().await?;
         Ok(due.len())

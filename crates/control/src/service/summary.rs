@@ -100,7 +100,7 @@ fn active(view: &HostnameView) -> String {
             )
         }
         CertificateState::Active => {
-            format!("It is served with a certificate until {end}, which is renewed by itself.")
+            format!("It is served with a certificate until {end}, which {}", renewed(open))
         }
         CertificateState::PendingExpiration => {
             format!(
@@ -145,6 +145,23 @@ fn refused(view: &HostnameView, reach: &str) -> String {
         false => "request another one",
     };
     format!("Its certificate is live on {reach}, and PoPs refuse it ({reason}): {next}.")
+}
+
+/// How a certificate that is served is renewed.
+fn renewed(open: Option<&JobState>) -> String {
+    match open {
+        Some(JobState { waits_for: Some(wait), .. }) if wait.reason == "no_authority" => {
+            "no CA is configured to renew: upload one, or ask the operator.".to_owned()
+        }
+        Some(JobState { txt, .. }) if !txt.records.is_empty() => {
+            format!("is to be renewed. {}", records(txt))
+        }
+        Some(job @ JobState { attempts, error: Some(error), .. }) => format!(
+            "could not be renewed in {attempts} attempts, and is attempted again at {}: {error}.",
+            at(job.due_at())
+        ),
+        _ => "is renewed by itself.".to_owned(),
+    }
 }
 
 /// What PoPs showed in its place, in brackets.

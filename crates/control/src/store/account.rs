@@ -76,6 +76,29 @@ pub(crate) async fn replace_unregistered(
     Ok(())
 }
 
+/// Keeps the same key of an account sealed to another group key, and says whether there is that account.
+/// What is sealed to that group key already stays as it is.
+pub(crate) async fn reseal(
+    on: &mut Connection,
+    (authority, directory): (&AuthorityName, &str),
+    account: &Account,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE account SET seal_key_id = ?1, seal_enc = ?2, seal_cipher = ?3 \
+         WHERE authority = ?4 AND directory = ?5 AND thumbprint = ?6 AND seal_key_id <> ?1",
+    )
+    .bind(&account.key.key_id)
+    .bind(&account.key.enc)
+    .bind(&account.key.ciphertext)
+    .bind(authority.as_str())
+    .bind(directory)
+    .bind(account.thumbprint.as_str())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("seal an account anew"))?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Keeps where the CA has an account that was not registered, and what it was told of it; and says whether
 /// there was such a one.
 pub(crate) async fn keep_url(

@@ -7,7 +7,10 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::{Duration, OffsetDateTime};
 
-use super::{Change, Connection, StoreError, event::EventKind, from_json, from_sql, time_from_sql};
+use super::{
+    Change, Connection, StoreError, event::EventKind, from_json, from_sql, lease::Cause,
+    time_from_sql,
+};
 
 /// The most ended jobs that a hostname keeps: the newest.
 const KEPT: i64 = 20;
@@ -59,6 +62,8 @@ pub(crate) enum Cancellation {
     NotHeld,
     /// Every CA that may issue refuses the name.
     Refused,
+    /// It was made when a clock was wrong: what is served is not due for renewal.
+    NotDue,
 }
 
 /// A job as it is kept.
@@ -156,6 +161,7 @@ impl Cancellation {
             Self::NotActive => "hostname_not_active",
             Self::NotHeld => "name_not_held",
             Self::Refused => "refused_by_authorities",
+            Self::NotDue => "not_due",
         }
     }
 }
@@ -171,6 +177,7 @@ pub(crate) async fn enqueue(
         Some(job) if job.stage == JobStage::Open => {
             let soonest = job.attempted_at.map_or(now, |attempted| now.max(attempted + APART));
             hasten(change.on(), job.id, soonest).await?;
+            keep_cause(change.on(), job.id, Cause::Asked).await?;
             Enqueued::Open(job.id)
         }
         _ => {
@@ -182,6 +189,24 @@ pub(crate) async fn enqueue(
     };
     change.wake_jobs();
     Ok(enqueued)
+}
+
+/// Keeps why there is a job.
+pub(crate) async fn keep_cause(
+    on: &mut Connection,
+    job: JobId,
+    cause: Cause,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET cause = ? WHERE id = ?")
+        .bind(match cause {
+            Cause::Asked => 0,
+            Cause::Renewal => 1,
+        })
+        .bind(job.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("keep why there is a job"))?;
+    Ok(())
 }
 
 /// Cancels a hostname's open job, if there is one.

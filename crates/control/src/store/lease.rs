@@ -44,6 +44,7 @@ pub(crate) struct AgentJob {
     pub(crate) order: Option<KeptOrder>,
     /// The TXT records that the owner was asked for, for that order.
     pub(crate) txt: OwnersRecords,
+    pub(crate) cause: Cause,
     /// Of the last lease.
     pub(crate) grant: Option<Grant>,
 }
@@ -59,6 +60,15 @@ pub(crate) enum Standing {
     Done,
     /// It is no longer to be done.
     Cancelled,
+}
+
+/// Why there is a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Somebody, or a change of the hostname, asked for it.
+    Asked,
+    /// A certificate was due for renewal.
+    Renewal,
 }
 
 /// Whether orders say which certificate they replace.
@@ -112,13 +122,16 @@ impl Found {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptOrder {
     pub(crate) authority: AuthorityName,
+    /// The URL of the CA's directory.
+    pub(crate) directory: String,
     pub(crate) order: OpenOrder,
 }
 
 const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until, next_at, created_at, \
      failures, hitches, rehearsed, failed_methods, without_replaces, open_order, authority, \
      rehearsal_of, counted, pop, agent, txt, \
-     (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id), forgiven";
+     (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id), forgiven, \
+     cause";
 
 /// The jobs that may be leased at `now`, at most `limit` of each kind and choice of a CA: those
 /// whose certificates end first, renewals that are due for longest, and of new names some of each of many
@@ -499,6 +512,10 @@ fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
         },
         order: order.map(|order| from_json(order, "order")).transpose()?,
         txt: txt.map(|txt| from_json(txt, "TXT records")).transpose()?.unwrap_or_default(),
+        cause: match row.get::<i64, _>("cause") {
+            1 => Cause::Renewal,
+            _ => Cause::Asked,
+        },
         grant: read_grant(row)?,
     })
 }

@@ -86,6 +86,22 @@ pub(super) fn to_ask_query() -> String {
     )
 }
 
+/// Whether one of a hostname's certificates that agents obtained is due for renewal.
+pub(crate) async fn any_due(
+    on: &mut Connection,
+    hostname: HostnameId,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let query = "SELECT EXISTS (SELECT 1 FROM certificate \
+                 WHERE hostname_id = ? AND issuer = 3 AND renew_at <= ?)";
+    let found = sqlx::query_scalar::<_, bool>(query)
+        .bind(hostname.0)
+        .bind(now.unix_timestamp())
+        .fetch_one(on)
+        .await;
+    found.map_err(StoreError::on("look for certificates to renew"))
+}
+
 /// At most `limit` certificates about which CAs are to be asked at `now`. Those whose rows mean nothing are
 /// put off: they must not keep others from being asked about.
 pub(crate) async fn to_ask(

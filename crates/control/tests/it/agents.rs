@@ -247,7 +247,7 @@ async fn what_is_sealed_to_another_group_or_for_other_names_is_not_kept() {
     let stranger = GroupPublicKey::parse(&GroupKeyFiles::generate().unwrap().public).unwrap();
     let cases = [
         (issued(&stranger, NAME), "upload"),
-        (issued(&group(&plane), "other.shop.test"), "bad_chain"),
+        (issued(&group(&plane), "other.shop.test"), "lease_lost"),
     ];
     for (issued, class) in cases {
         execute(&plane, "UPDATE job SET next_at = 0").await;

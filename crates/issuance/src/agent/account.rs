@@ -31,7 +31,7 @@ pub(super) async fn open<C: ControlPlane, V: Vault>(
     lease: &Lease<'_, C>,
     vault: &V,
 ) -> Result<Customer, Stop> {
-    let (account, key) = usable(authority, lease, vault).await?;
+    let (account, key) = counting(authority, lease, vault).await?;
     let url = match account.url {
         Some(url) => url,
         None => {
@@ -57,36 +57,62 @@ pub(super) async fn open<C: ControlPlane, V: Vault>(
 
 /// The account that counts, and its key. One that is not registered and can't be opened is replaced:
 /// nothing is lost with it.
-async fn usable<C: ControlPlane, V: Vault>(
+async fn counting<C: ControlPlane, V: Vault>(
     authority: &Authority,
     lease: &Lease<'_, C>,
     vault: &V,
 ) -> Result<(Account, AccountKey), Stop> {
     let account = match &authority.account {
-        Some(account) => match (opened(authority, account, vault), &account.url) {
-            (Ok(key), _) => return Ok((account.clone(), key)),
-            (Err(trouble), Some(_)) => return Err(trouble.into()),
-            (Err(_), None) => {
-                make(authority, Some(account.thumbprint.clone()), (lease, vault)).await?
-            }
-        },
+        Some(account) if account.url.is_some() || opened(authority, account, vault).is_ok() => {
+            account.clone()
+        }
+        Some(account) => make(authority, Some(account.thumbprint.clone()), (lease, vault)).await?,
         None => make(authority, None, (lease, vault)).await?,
     };
-    let key = opened(authority, &account, vault)?;
+    let key = usable(authority, &account, lease, vault).await?;
     Ok((account, key))
 }
 
 /// The account that is there already.
-pub(super) async fn known<V: Vault>(
+pub(super) async fn known<C: ControlPlane, V: Vault>(
     authority: &Authority,
     connection: &Connection,
+    lease: &Lease<'_, C>,
     vault: &V,
-) -> Result<Session, Trouble> {
+) -> Result<Session, Stop> {
     let account = authority.account.as_ref().ok_or(Trouble::Unknown)?;
     let url = account.url.as_ref().ok_or(Trouble::Unknown)?;
+    let key = usable(authority, account, lease, vault).await?;
+    Ok(Session::begin(connection, Arc::new(key), url).await?)
+}
+
+/// Fails where what is obtained could not be sealed as it is to be: before a CA is asked for it.
+pub(super) fn check_group_key<V: Vault>(authority: &Authority, vault: &V) -> Result<(), Trouble> {
+    match vault.holds(&authority.group_key) {
+        true => Ok(()),
+        false => Err(Trouble::NoGroupKey { key_id: authority.group_key.as_str().into() }),
+    }
+}
+
+/// The key of an account. One that is sealed to an older group key is handed back, sealed to the one that
+/// is used now: the older one is to be taken away some day.
+pub(super) async fn usable<C: ControlPlane, V: Vault>(
+    authority: &Authority,
+    account: &Account,
+    lease: &Lease<'_, C>,
+    vault: &V,
+) -> Result<AccountKey, Stop> {
     let key = opened(authority, account, vault)?;
-    let session = Session::begin(connection, Arc::new(key), url).await;
-    session.map_err(|error| error.trouble())
+    if account.key.key_id != authority.group_key && vault.holds(&authority.group_key) {
+        let thumbprint = account.thumbprint.as_str();
+        let context = SealContext::AccountKey { authority: &authority.name, thumbprint };
+        let sealed = vault.seal(&authority.group_key, context, key.pkcs8());
+        let sealed = sealed.map_err(|error| unusable(&error))?;
+        let account = Account { key: sealed, ..account.clone() };
+        lease.report(News::AccountResealed { authority: authority.name.clone(), account }).await?;
+        tracing::info!(authority = %authority.name, "sealed an account's key to the new group key");
+    }
+    Ok(key)
 }
 
 async fn make<C: ControlPlane, V: Vault>(
@@ -106,7 +132,8 @@ pub(super) fn new_key<V: Vault>(authority: &Authority, vault: &V) -> Result<Acco
     let thumbprint: Thumbprint = key.thumbprint().parse().map_err(|_| Trouble::Unknown)?;
     let context =
         SealContext::AccountKey { authority: &authority.name, thumbprint: thumbprint.as_str() };
-    let sealed = vault.seal(context, key.pkcs8()).map_err(|error| unusable(&error))?;
+    let sealed =
+        vault.seal(&authority.group_key, context, key.pkcs8()).map_err(|error| unusable(&error))?;
     Ok(Account { key: sealed, thumbprint, url: None })
 }
 
@@ -118,6 +145,9 @@ pub(super) fn opened<V: Vault>(
 ) -> Result<AccountKey, Trouble> {
     let thumbprint = account.thumbprint.as_str();
     let context = SealContext::AccountKey { authority: &authority.name, thumbprint };
+    if !vault.holds(&account.key.key_id) {
+        return Err(Trouble::AccountSealed { key_id: account.key.key_id.as_str().into() });
+    }
     let secret = vault.open(&account.key, context).map_err(|error| unusable(&error))?;
     let key = AccountKey::from_pkcs8(&secret).map_err(unreadable)?;
     // The challenges are answered by the thumbprint.

@@ -25,7 +25,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
     /// Revokes a certificate (RFC 8555 section 7.6).
     pub(super) async fn revoke(&self, errand: &Revocation, asked: Instant) {
         let lease = self.errand((errand.job, errand.fence), errand.lease_seconds, asked);
-        let work = self.try_revoke(errand);
+        let work = self.try_revoke(errand, &lease);
         self.run_errand("revocation", &errand.authority.name, &lease, work).await;
     }
 
@@ -39,7 +39,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
     /// Tells the CA whom it may write to (RFC 8555 section 7.3.2).
     pub(super) async fn update_account(&self, errand: &AccountErrand, asked: Instant) {
         let lease = self.errand((errand.job, errand.fence), errand.lease_seconds, asked);
-        let work = self.try_update_account(&errand.authority);
+        let work = self.try_update_account(&errand.authority, &lease);
         self.run_errand("new contact", &errand.authority.name, &lease, work).await;
     }
 
@@ -71,9 +71,9 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         tracing::info!(what, %authority, ?outcome, "an errand ends here");
     }
 
-    async fn try_revoke(&self, errand: &Revocation) -> Result<News, Stop> {
+    async fn try_revoke(&self, errand: &Revocation, lease: &Lease<'_, C>) -> Result<News, Stop> {
         let connection = self.connector.connect(&errand.authority).await?;
-        let session = account::known(&errand.authority, &connection, &self.vault).await?;
+        let session = account::known(&errand.authority, &connection, lease, &self.vault).await?;
         let certificate = Der(errand.certificate.clone());
         session.revoke(&certificate, RevocationReason::from_code(errand.reason)).await?;
         Ok(News::Revoked)
@@ -87,6 +87,7 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         lease: &Lease<'_, C>,
     ) -> Result<News, Stop> {
         let Authority { name, account, .. } = &errand.authority;
+        account::check_group_key(&errand.authority, &self.vault)?;
         let connection = self.connector.connect(&errand.authority).await?;
         let account = account.as_ref().ok_or(Trouble::Unknown)?;
         let url = account.url.as_deref().ok_or(Trouble::Unknown)?;
@@ -106,11 +107,15 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         Ok(News::KeyReplaced { thumbprint })
     }
 
-    async fn try_update_account(&self, authority: &Authority) -> Result<News, Stop> {
+    async fn try_update_account(
+        &self,
+        authority: &Authority,
+        lease: &Lease<'_, C>,
+    ) -> Result<News, Stop> {
         let connection = self.connector.connect(authority).await?;
         let account = authority.account.as_ref().ok_or(Trouble::Unknown)?;
         let url = account.url.as_deref().ok_or(Trouble::Unknown)?;
-        let key = account::opened(authority, account, &self.vault)?;
+        let key = account::usable(authority, account, lease, &self.vault).await?;
         connection.update_contact(url, &key, &authority.contact).await?;
         Ok(News::AccountUpdated { contact: authority.contact.clone() })
     }

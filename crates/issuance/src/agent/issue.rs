@@ -30,6 +30,8 @@ pub(super) struct Issue<'a, C, V> {
     pub(super) shop: &'a Shop<C, V>,
     pub(super) job: &'a Assignment,
     pub(super) lease: &'a Lease<'a, C>,
+    /// How far the control plane's clock is ahead of ours.
+    pub(super) control_ahead: time::Duration,
 }
 
 /// What an order is made with.
@@ -42,13 +44,16 @@ struct Means<'a, C> {
 impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
     /// Does it: [`News::Issued`], with a certificate of each type of key.
     pub(super) async fn run(&self) -> Result<News, Stop> {
-        let Self { shop, job, lease } = self;
+        let Self { shop, job, lease, .. } = self;
+        account::check_group_key(&job.authority, &shop.vault)?;
+        prechecks::control_clock(self.control_ahead)?;
         self.look_for_wanted().await?;
-        prechecks::dns(&shop.verifier, job).await?;
+        let inactive = prechecks::dns(&shop.verifier, job).await?;
         let connection = shop.connector.connect(&job.authority).await?;
         prechecks::clock(&connection)?;
         let customer = account::open(&job.authority, &connection, lease, &shop.vault).await?;
         let method = self.method(&connection, &customer).await?;
+        prechecks::reachable(job, method, &inactive)?;
         let proof = Proof {
             settings: &shop.settings,
             verifier: &shop.verifier,
@@ -169,7 +174,7 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         let spki_sha256: &[u8; 32] = digest.as_ref().try_into().map_err(|_| Trouble::Unknown)?;
         let seal = |name: &landfall_model::HostPattern| {
             let context = SealContext::PrivateKey { hostname: name, spki_sha256 };
-            let key = self.shop.vault.seal(context, key.pkcs8());
+            let key = self.shop.vault.seal(&self.job.authority.group_key, context, key.pkcs8());
             let key = key.map_err(|error| {
                 tracing::error!(%error, "a certificate's key can't be sealed");
                 Trouble::Unknown

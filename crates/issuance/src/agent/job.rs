@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use landfall_dns::Verifier;
 use landfall_model::{HostnameId, issuance::Assignment};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
 use super::{
@@ -33,10 +33,11 @@ pub(super) struct Shop<C, V> {
 }
 
 impl<C: ControlPlane, V: Vault> Shop<C, V> {
-    /// Does a task that was leased by the request sent at `asked`.
-    pub(super) async fn run(&self, task: Task, asked: Instant) {
+    /// Does a task that was leased by the request sent at `asked`, by a control plane whose clock is
+    /// `ahead` of ours.
+    pub(super) async fn run(&self, task: Task, (asked, ahead): (Instant, Duration)) {
         match task {
-            Task::Issue(job) => self.issue(&job, asked).await,
+            Task::Issue(job) => self.issue(&job, (asked, ahead)).await,
             Task::Revoke(errand) => self.revoke(&errand, asked).await,
             Task::ReplaceKey(errand) => self.replace_key(&errand, asked).await,
             Task::UpdateAccount(errand) => self.update_account(&errand, asked).await,
@@ -46,14 +47,14 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         }
     }
 
-    async fn issue(&self, job: &Assignment, asked: Instant) {
+    async fn issue(&self, job: &Assignment, (asked, control_ahead): (Instant, Duration)) {
         let Some(hostname) = job.names.first() else { return };
         let begun = Instant::now();
         let authority = &job.authority.name;
         tracing::info!(%hostname, job = job.job.0, %authority, "a certificate job begins");
         let lease =
             Lease::new(&self.control, (Work::Job, job.job, job.fence), job.lease_seconds, asked);
-        let issue = Issue { shop: self, job, lease: &lease };
+        let issue = Issue { shop: self, job, lease: &lease, control_ahead };
         let done = tokio::select! {
             biased;
             done = issue.run() => done,

@@ -1,25 +1,37 @@
 //! What is looked at before anything is asked of a CA that it counts.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use landfall_dns::{CaaAnswer, Expectation, Issuer, Pop, Verdict, Verifier};
+use landfall_dns::{AddressOwner, CaaAnswer, Expectation, Issuer, Pop, Verdict, Verifier};
 use landfall_model::{
     ChallengeMethod, HostPattern,
     issuance::{Assignment, TxtRecord, TxtRecords},
 };
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::{
     acme::Connection,
     failure::{Precheck, Trouble},
 };
 
-/// Whether the hostname leads to active PoPs now. A wildcard beside it need not: it is proven by DNS, and
+/// The most that our clock and the control plane's may be apart.
+const CLOCK_TOLERANCE: Duration = Duration::minutes(5);
+
+/// Whether the hostname leads to PoPs now, and to which that are not active. A wildcard beside it need not: it is proven by DNS, and
 /// stands for names that lead here one by one.
-pub(super) async fn dns(verifier: &Verifier, job: &Assignment) -> Result<(), Trouble> {
+pub(super) async fn dns(
+    verifier: &Verifier,
+    job: &Assignment,
+) -> Result<BTreeSet<String>, Trouble> {
+    let mut inactive = BTreeSet::new();
     let expected = expectation(job);
     for name in job.names.iter().take(1) {
         let evidence = verifier.verify(name, &expected, OffsetDateTime::now_utc()).await;
+        for found in evidence.ipv4.addresses.iter().chain(&evidence.ipv6.addresses) {
+            if let AddressOwner::InactivePop(pop) = &found.owner {
+                inactive.insert(pop.clone());
+            }
+        }
         match evidence.verdict() {
             Verdict::Passed => {}
             Verdict::Failed => {
@@ -34,7 +46,38 @@ pub(super) async fn dns(verifier: &Verifier, job: &Assignment) -> Result<(), Tro
             }
         }
     }
-    Ok(())
+    Ok(inactive)
+}
+
+/// Whether the CA finds an active PoP wherever it goes: it may go to any address of the name, and one where
+/// nobody answers would cost an order, which its owner could not help.
+pub(super) fn reachable(
+    job: &Assignment,
+    method: ChallengeMethod,
+    inactive: &BTreeSet<String>,
+) -> Result<(), Trouble> {
+    let by_dns = matches!(method, ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01);
+    if by_dns || inactive.is_empty() {
+        return Ok(());
+    }
+    // The name leads to active ones too, or there would be none at all.
+    let asked = inactive.len() + job.pops.len().max(1);
+    Err(Trouble::Precheck(Precheck::Challenge {
+        method,
+        failed: inactive.iter().map(|pop| pop.as_str().into()).collect(),
+        asked: u32::try_from(asked).unwrap_or(u32::MAX),
+        detail: "the name leads to PoPs that are not active".into(),
+    }))
+}
+
+/// Whether our clock is the control plane's, which is `ahead` of it: it says what is due, and what its
+/// records and limits mean.
+pub(super) fn control_clock(ahead: Duration) -> Result<(), Trouble> {
+    if ahead.abs() <= CLOCK_TOLERANCE {
+        return Ok(());
+    }
+    let ours = OffsetDateTime::now_utc();
+    Err(Trouble::ControlClockOff { ours, theirs: ours.saturating_add(ahead) })
 }
 
 fn expectation(job: &Assignment) -> Expectation {

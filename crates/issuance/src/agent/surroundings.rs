@@ -40,13 +40,21 @@ pub enum ControlError {
     Refused(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Seals secrets to the fleet's group key, and opens them.
+/// Seals secrets to the fleet's group keys, and opens them.
 pub trait Vault: Send + Sync + 'static {
-    /// Seals a secret so that it opens for this purpose alone.
+    /// Whether the group key of this id is there: what is sealed to it opens.
+    fn holds(&self, group_key: &str) -> bool;
+
+    /// Seals a secret to one of the group keys that are there, so that it opens for this purpose alone.
     ///
     /// # Errors
     /// [`VaultError`].
-    fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, VaultError>;
+    fn seal(
+        &self,
+        group_key: &str,
+        context: SealContext<'_>,
+        secret: &[u8],
+    ) -> Result<Sealed, VaultError>;
 
     /// Opens what was sealed for this purpose.
     ///
@@ -60,8 +68,17 @@ pub trait Vault: Send + Sync + 'static {
 }
 
 impl<V: Vault> Vault for Arc<V> {
-    fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, VaultError> {
-        (**self).seal(context, secret)
+    fn holds(&self, group_key: &str) -> bool {
+        (**self).holds(group_key)
+    }
+
+    fn seal(
+        &self,
+        group_key: &str,
+        context: SealContext<'_>,
+        secret: &[u8],
+    ) -> Result<Sealed, VaultError> {
+        (**self).seal(group_key, context, secret)
     }
 
     fn open(

@@ -4,6 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
 use landfall_dns::Verifier;
+use time::OffsetDateTime;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     acme::Connector,
-    protocol::{AgentId, LeaseRequest, MAX_TASKS, MAX_WAIT_SECONDS, Task},
+    protocol::{AgentId, LeaseReply, LeaseRequest, MAX_TASKS, MAX_WAIT_SECONDS, Task},
 };
 
 /// The longest pause after the control plane did not answer.
@@ -67,12 +68,13 @@ impl<C: ControlPlane, V: Vault> Agent<C, V> {
             let free = most.saturating_sub(jobs.len());
             let asked = Instant::now();
             match self.lease(&id, free).await {
-                Ok(tasks) => {
+                Ok(LeaseReply { tasks, now }) => {
+                    let ahead = now - OffsetDateTime::now_utc();
                     backoff.reset();
                     let is_idle = tasks.is_empty();
                     // More than were asked for are left to others.
                     for task in tasks.into_iter().take(free) {
-                        self.begin(&mut jobs, task, asked);
+                        self.begin(&mut jobs, task, (asked, ahead));
                     }
                     if is_idle {
                         sleep(SHORTEST_ROUND.saturating_sub(asked.elapsed())).await;
@@ -88,19 +90,19 @@ impl<C: ControlPlane, V: Vault> Agent<C, V> {
         }
     }
 
-    async fn lease(&self, agent: &AgentId, free: usize) -> Result<Vec<Task>, ControlError> {
+    async fn lease(&self, agent: &AgentId, free: usize) -> Result<LeaseReply, ControlError> {
         let request = LeaseRequest {
             agent: agent.clone(),
             free: u32::try_from(free).unwrap_or(MAX_TASKS).min(MAX_TASKS),
             wait: self.shop.settings.wait.as_secs().min(MAX_WAIT_SECONDS),
         };
-        Ok(self.shop.control.lease(&request).await?.tasks)
+        self.shop.control.lease(&request).await
     }
 
-    fn begin(&self, jobs: &mut JoinSet<()>, task: Task, asked: Instant) {
+    fn begin(&self, jobs: &mut JoinSet<()>, task: Task, given: (Instant, time::Duration)) {
         let shop = Arc::clone(&self.shop);
         shop.metrics.begun();
-        jobs.spawn(async move { shop.run(task, asked).await });
+        jobs.spawn(async move { shop.run(task, given).await });
     }
 
     fn ended(&self, ended: Option<Result<(), JoinError>>) {

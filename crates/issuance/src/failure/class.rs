@@ -68,6 +68,12 @@ pub enum FailureClass {
     BadChain,
     /// The agent's clock is off.
     ClockOff,
+    /// The agent's clock is not the control plane's.
+    ControlClock,
+    /// The agent's edge does not hold the group key that everything is sealed to.
+    GroupKey,
+    /// The key of our account is sealed to a group key that the agent's edge does not hold.
+    AccountSealed,
     /// The agent can't write to its disk.
     Disk,
     /// The certificate could not be handed over to the control plane.
@@ -91,7 +97,7 @@ pub enum Fault {
 
 impl FailureClass {
     /// Every class.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::DnsNotHere,
         Self::DnsBroken,
         Self::CaaForbids,
@@ -123,6 +129,9 @@ impl FailureClass {
         Self::RequestRefused,
         Self::BadChain,
         Self::ClockOff,
+        Self::ControlClock,
+        Self::GroupKey,
+        Self::AccountSealed,
         Self::Disk,
         Self::Upload,
         Self::LeaseLost,
@@ -173,6 +182,9 @@ impl FailureClass {
             Self::RequestRefused => "request_refused",
             Self::BadChain => "bad_chain",
             Self::ClockOff => "clock_off",
+            Self::ControlClock => "control_clock",
+            Self::GroupKey => "group_key",
+            Self::AccountSealed => "account_sealed",
             Self::Disk => "disk",
             Self::Upload => "upload",
             Self::LeaseLost => "lease_lost",
@@ -200,13 +212,22 @@ impl FailureClass {
                 | Self::AccountGone
                 | Self::AccountRefused
                 | Self::AccountUnusable
+                | Self::AccountSealed
                 | Self::ProfileRefused
         )
     }
 
     /// Whether the agent itself failed, which says nothing of the CA.
     pub const fn is_agents_own(self) -> bool {
-        matches!(self, Self::ClockOff | Self::Disk | Self::Upload | Self::LeaseLost)
+        matches!(
+            self,
+            Self::ClockOff
+                | Self::ControlClock
+                | Self::GroupKey
+                | Self::Disk
+                | Self::Upload
+                | Self::LeaseLost
+        )
     }
 
     /// Who can mend it.
@@ -243,6 +264,9 @@ impl FailureClass {
             | Self::ProfileRefused
             | Self::RequestRefused
             | Self::ClockOff
+            | Self::ControlClock
+            | Self::GroupKey
+            | Self::AccountSealed
             | Self::Disk
             | Self::Upload
             | Self::LeaseLost

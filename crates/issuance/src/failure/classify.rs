@@ -69,6 +69,9 @@ fn judge(trouble: &Trouble, setting: &Setting<'_>) -> (FailureClass, Remedy) {
             (C::AccountUnusable, Remedy::Operator { scope: HoldScope::Account })
         }
         Trouble::ClockOff { .. } => (C::ClockOff, Remedy::Soon),
+        Trouble::ControlClockOff { .. } => (C::ControlClock, Remedy::Soon),
+        Trouble::NoGroupKey { .. } => (C::GroupKey, Remedy::Soon),
+        Trouble::AccountSealed { .. } => (C::AccountSealed, Remedy::Soon),
         Trouble::Disk { .. } => (C::Disk, Remedy::Soon),
         Trouble::Upload { .. } => (C::Upload, Remedy::Soon),
         Trouble::LeaseLost => (C::LeaseLost, Remedy::Soon),
@@ -250,6 +253,9 @@ fn words(trouble: &Trouble) -> Option<Words> {
         | Trouble::Slow { .. }
         | Trouble::OrderExpired
         | Trouble::ClockOff { .. }
+        | Trouble::ControlClockOff { .. }
+        | Trouble::NoGroupKey { .. }
+        | Trouble::AccountSealed { .. }
         | Trouble::LeaseLost
         | Trouble::Unknown => return None,
     };

@@ -212,6 +212,9 @@ fn classes_what_no_ca_said() {
         (Trouble::OrderExpired, C::OrderGone, Remedy::Soon),
         (Trouble::BadChain { detail: "x".into() }, C::BadChain, Remedy::Backoff),
         (Trouble::ClockOff { ours: now(), theirs: now() }, C::ClockOff, Remedy::Soon),
+        (Trouble::ControlClockOff { ours: now(), theirs: now() }, C::ControlClock, Remedy::Soon),
+        (Trouble::NoGroupKey { key_id: "k".into() }, C::GroupKey, Remedy::Soon),
+        (Trouble::AccountSealed { key_id: "k".into() }, C::AccountSealed, Remedy::Soon),
         (Trouble::Disk { detail: "ENOSPC".into() }, C::Disk, Remedy::Soon),
         (Trouble::Upload { detail: "x".into() }, C::Upload, Remedy::Soon),
         (

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use landfall_model::{ChallengeMethod, HostPattern};
+use landfall_model::{AuthorityName, ChallengeMethod, HostPattern};
 
 use super::{
     FailureClass, Precheck, ProblemKind, Remedy, Setting, Trouble, Words, address::address_in,
@@ -68,6 +68,9 @@ pub(super) fn owner(
         | C::RequestRefused
         | C::BadChain
         | C::ClockOff
+        | C::ControlClock
+        | C::GroupKey
+        | C::AccountSealed
         | C::Disk
         | C::Upload
         | C::LeaseLost
@@ -230,6 +233,7 @@ pub(super) fn operator(
             let Trouble::ClockOff { ours, theirs } = trouble else { return None };
             format!("An agent's clock is off by {} s.", (*ours - *theirs).whole_seconds())
         }
+        C::ControlClock | C::GroupKey | C::AccountSealed => return ours(trouble, ca),
         C::Disk => "An agent can't write to its disk.".to_owned(),
         C::Upload => "An agent could not hand over what was issued.".to_owned(),
         C::Unknown => "An agent reports what this version does not know.".to_owned(),
@@ -251,6 +255,29 @@ pub(super) fn operator(
         | C::OrderGone
         | C::LeaseLost => return None,
     })
+}
+
+/// What is wrong with the control plane or an edge.
+fn ours(trouble: &Trouble, ca: &AuthorityName) -> Option<String> {
+    if let Trouble::ControlClockOff { ours, theirs } = trouble {
+        let ahead = (*theirs - *ours).whole_seconds();
+        return Some(format!(
+            "The clock of the control plane is {ahead} s ahead of the agent's: set both by NTP; nothing \
+             is ordered until then."
+        ));
+    }
+    if let Trouble::NoGroupKey { key_id } = trouble {
+        return Some(format!(
+            "The edge does not hold group key {key_id}, which the control plane has everything sealed to: \
+             add its private half to `keys.group_key_files` of every edge."
+        ));
+    }
+    let Trouble::AccountSealed { key_id } = trouble else { return None };
+    Some(format!(
+        "The key of our account at {ca} is sealed to group key {key_id}, which the edge does not hold: add \
+         its private half to `keys.group_key_files` again, until an agent has sealed the account anew; \
+         where it is lost, `landfall issuance forget {ca}` lets agents register another account."
+    ))
 }
 
 fn unreachable(trouble: &Trouble) -> String {

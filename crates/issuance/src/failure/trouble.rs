@@ -68,6 +68,25 @@ pub enum Trouble {
         #[serde(with = "time::serde::timestamp")]
         theirs: OffsetDateTime,
     },
+    /// The agent's clock is not the control plane's.
+    ControlClockOff {
+        /// What the agent's says, in seconds since 1970.
+        #[serde(with = "time::serde::timestamp")]
+        ours: OffsetDateTime,
+        /// What the control plane's says, in seconds since 1970.
+        #[serde(with = "time::serde::timestamp")]
+        theirs: OffsetDateTime,
+    },
+    /// The edge does not hold the group key that everything is to be sealed to.
+    NoGroupKey {
+        /// Its id.
+        key_id: Words,
+    },
+    /// The edge does not hold the group key that our account's key is sealed to.
+    AccountSealed {
+        /// Its id.
+        key_id: Words,
+    },
     /// The agent can't write to its disk.
     Disk {
         /// What the system said.
@@ -113,7 +132,10 @@ impl Trouble {
             Self::Precheck(_)
             | Self::BadDirectory { .. }
             | Self::AccountUnusable { .. }
-            | Self::ClockOff { .. } => Spent::Nothing,
+            | Self::ClockOff { .. }
+            | Self::ControlClockOff { .. }
+            | Self::NoGroupKey { .. }
+            | Self::AccountSealed { .. } => Spent::Nothing,
             Self::Problem(Problem { step, .. }) | Self::Nonsense { step, .. } => step.spent(),
             // The answer is lost, and what was asked for may have been done.
             Self::NoConnection { step, .. } | Self::Slow { step, .. } => match step {
@@ -147,6 +169,9 @@ impl Trouble {
             | Self::BadChain { .. }
             | Self::AccountUnusable { .. }
             | Self::ClockOff { .. }
+            | Self::ControlClockOff { .. }
+            | Self::NoGroupKey { .. }
+            | Self::AccountSealed { .. }
             | Self::Disk { .. }
             | Self::Upload { .. }
             | Self::LeaseLost

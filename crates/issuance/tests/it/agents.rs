@@ -185,6 +185,7 @@ fn word(news: &News) -> &'static str {
         News::Alive => "alive",
         News::AccountMade { .. } => "made",
         News::AccountRegistered { .. } => "registered",
+        News::AccountResealed { .. } => "resealed",
         News::Validating { .. } => "validating",
         News::Ordered(_) => "ordered",
         News::TxtWanted { .. } => "txt",
@@ -383,19 +384,62 @@ async fn an_agent_that_dies_while_an_account_gets_a_new_key_leaves_one_that_work
     check(&shop.issued().await[0], &["api.shop.test"], KeyType::Ecdsa);
 }
 
+#[tokio::test]
+async fn what_is_sealed_to_an_older_group_key_is_sealed_anew_and_nothing_is_ordered_without_the_key()
+ {
+    let shop = Shop::open(AT_POPS).await;
+    let _agent = shop.agent();
+    let job = |group_key: &str, fence| {
+        let mut job = shop.job(Http01, &["www.shop.test"]);
+        job.authority.group_key = group_key.to_owned();
+        Assignment { fence: Fence(fence), ..job }
+    };
+    shop.script.give(job("lost", 1));
+    let trouble = shop.failed().await;
+    assert_eq!(trouble, Trouble::NoGroupKey { key_id: "lost".into() });
+    shop.script.forget();
+    shop.script.give(job("old", 2));
+    assert_eq!(shop.issued().await[0].keys[0].key.key_id, "old");
+    assert_eq!(shop.script.account().unwrap().key.key_id, "old");
+    shop.script.forget();
+    shop.script.give(job("new", 3));
+    assert_eq!(shop.issued().await[0].keys[0].key.key_id, "new");
+    assert_eq!(shop.script.account().unwrap().key.key_id, "new");
+    assert_eq!(shop.script.count(|news| matches!(news, News::AccountResealed { .. })), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_ordered_while_the_control_planes_clock_is_far_off() {
+    let shop = Shop::open(AT_POPS).await;
+    let _agent = shop.agent();
+    for ahead in [time::Duration::days(365), time::Duration::minutes(-6)] {
+        shop.script.forget();
+        shop.script.set_ahead(ahead);
+        shop.script.give(shop.job(Http01, &["www.shop.test"]));
+        let trouble = shop.failed().await;
+        assert!(matches!(trouble, Trouble::ControlClockOff { .. }), "{trouble:?}");
+    }
+    assert_eq!(shop.orders(), 0);
+}
+
 /// Panics where a secret is to be sealed for one name.
 struct Trap;
 
 impl Vault for Trap {
+    fn holds(&self, group_key: &str) -> bool {
+        OpenVault.holds(group_key)
+    }
+
     fn seal(
         &self,
+        group_key: &str,
         context: SealContext<'_>,
         secret: &[u8],
     ) -> Result<landfall_model::Sealed, landfall_issuance::agent::VaultError> {
         if let SealContext::PrivateKey { hostname, .. } = context {
             assert_ne!(hostname.to_string(), "trap.shop.test", "a defect");
         }
-        OpenVault.seal(context, secret)
+        OpenVault.seal(group_key, context, secret)
     }
 
     fn open(

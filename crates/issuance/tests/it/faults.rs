@@ -144,6 +144,7 @@ fn authority(directory: &str) -> Authority {
         caa_identities: Vec::new(),
         preferred_chain: None,
         external_account: None,
+        group_key: "k".to_owned(),
         account: None,
     }
 }

@@ -42,11 +42,18 @@ struct State {
     is_lost_at: Option<fn(&News) -> bool>,
     is_deaf_to: Option<fn(&News) -> bool>,
     unheard: u32,
+    /// How far the clock is ahead.
+    ahead: time::Duration,
 }
 
 impl Script {
     pub(crate) fn new(pops: Pops) -> Self {
         Self { pops: Arc::new(pops), state: Arc::default() }
+    }
+
+    /// Sets the clock ahead.
+    pub(crate) fn set_ahead(&self, ahead: time::Duration) {
+        self.state.lock().unwrap().ahead = ahead;
     }
 
     /// There is a certificate to be issued. Where an account was made, it is said.
@@ -143,7 +150,8 @@ impl ControlPlane for Script {
             }
         };
         let tasks = tokio::time::timeout(wait, poll).await.into_iter().collect();
-        Ok(LeaseReply { tasks })
+        let ahead = self.state.lock().unwrap().ahead;
+        Ok(LeaseReply { tasks, now: time::OffsetDateTime::now_utc() + ahead })
     }
 
     async fn report(&self, report: &Report) -> Result<ReportReply, ControlError> {
@@ -169,6 +177,11 @@ impl ControlPlane for Script {
                 let account = state.account.as_mut().unwrap();
                 assert_eq!(account.thumbprint, *thumbprint);
                 account.url = Some(url.clone());
+            }
+            News::AccountResealed { account, .. } => {
+                let known = state.account.as_mut().unwrap();
+                assert_eq!(account.thumbprint, known.thumbprint);
+                known.key = account.key.clone();
             }
             News::Validating { thumbprint, challenges } => {
                 if state.late > 0 {
@@ -217,13 +230,22 @@ impl Script {
     }
 }
 
-/// Seals by writing what it is for in front.
+/// Holds every group key but `lost`, and seals by writing what it is for in front.
 #[derive(Clone, Copy)]
 pub(crate) struct OpenVault;
 
 impl Vault for OpenVault {
-    fn seal(&self, context: SealContext<'_>, secret: &[u8]) -> Result<Sealed, VaultError> {
-        let key_id = "k".to_owned();
+    fn holds(&self, group_key: &str) -> bool {
+        group_key != "lost"
+    }
+
+    fn seal(
+        &self,
+        group_key: &str,
+        context: SealContext<'_>,
+        secret: &[u8],
+    ) -> Result<Sealed, VaultError> {
+        let key_id = group_key.to_owned();
         let mut ciphertext = context.associated_data(&key_id);
         ciphertext.extend(secret);
         Ok(Sealed { key_id, enc: Vec::new(), ciphertext })

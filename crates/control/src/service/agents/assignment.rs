@@ -22,8 +22,8 @@ impl Service {
         let owner = properties::find(change, candidate.job.property).await?;
         let target = self.system_hostname(&owner.name)?;
         let account = store::account::find(change.on(), name, &authority.config.directory).await?;
-        let account = account.filter(|account| account.key.key_id == self.group.id());
         let order = candidate.job.order.as_ref().filter(|order| order.authority == *name);
+        let order = order.filter(|order| self.authorities.knows(order));
         let wanted = order.map(|_| candidate.job.txt.clone()).unwrap_or_default();
         Ok(Some(Assignment {
             job: candidate.job.id,

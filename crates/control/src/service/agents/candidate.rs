@@ -22,7 +22,8 @@ use crate::{
     },
     store::{
         self, Change,
-        lease::{AgentJob, Replacing},
+        job::Cancellation,
+        lease::{AgentJob, Cause, Replacing},
         renewal::Renewable,
     },
 };
@@ -55,6 +56,7 @@ pub(super) struct Candidate {
 impl Candidate {
     /// As the planner takes it.
     pub(super) fn planned(&self, service: &Service, now: OffsetDateTime) -> plan::Job {
+        let ordered = self.job.order.as_ref().filter(|order| service.authorities.knows(order));
         plan::Job {
             id: self.job.id,
             property: self.job.property,
@@ -66,7 +68,7 @@ impl Candidate {
             created_at: self.job.created_at,
             expires_at: self.served.first().map(|served| served.not_after),
             history: self.job.history,
-            ordered: self.job.order.as_ref().map(|order| order.authority.clone()),
+            ordered: ordered.map(|order| order.authority.clone()),
             authorities: service.authorities.permitted(self.job.choice.as_ref()),
             traffic: 0,
         }
@@ -145,6 +147,14 @@ impl Service {
             true => Trust::Revoked,
             false => Trust::Good,
         };
+        if job.cause == Cause::Renewal
+            && !served.is_empty()
+            && trust == Trust::Good
+            && !store::renewal::any_due(change.on(), hostname.id, now).await?
+        {
+            store::job::cancel(change, hostname.id, Cancellation::NotDue).await?;
+            return Ok(None);
+        }
         let (records, leads_to) = (means.records, means.leads_to);
         Ok(Some(Candidate { job, hostname, domain, served, trust, methods, records, leads_to }))
     }

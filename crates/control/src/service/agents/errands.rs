@@ -10,7 +10,7 @@ use landfall_model::{AuthorityName, HostPattern, Revision, issuance::Account};
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Service, lease::Round};
+use super::{Service, issued::MAX_SEALED, lease::Round};
 use crate::{
     call::Call,
     hostname::deployment::Fleet,
@@ -74,7 +74,7 @@ impl Service {
         };
         let directory = &authority.config.directory;
         let account = store::account::find(change.on(), name, directory).await?;
-        let account = account.filter(|own| own.url.is_some() && own.key.key_id == self.group.id());
+        let account = account.filter(|own| own.url.is_some());
         let Some(account) = account else {
             return self.end(change, &errand, "there is no account at the CA").await;
         };
@@ -162,6 +162,10 @@ impl Service {
                 let thumbprint = thumbprint.as_str();
                 tracing::info!(authority = %name, thumbprint, "the account has a new key");
             }
+            (News::AccountResealed { account, .. }, _) => {
+                self.keep_resealed(change, place, &account).await?;
+                return Ok(reply(LeaseState::Held));
+            }
             (News::AccountUpdated { contact }, Purpose::NewContact) => {
                 store::account::keep_contact(change.on(), place, &contact).await?;
                 tracing::info!(authority = %name, "the CA knows whom it may write to");
@@ -194,6 +198,26 @@ impl Service {
             store::account::keep_successor(change.on(), place, made).await?;
         }
         Ok(store::account::successor(change.on(), place.0, place.1).await?)
+    }
+
+    /// Keeps the key of an account that was sealed to an older group key.
+    pub(super) async fn keep_resealed(
+        &self,
+        change: &mut Change,
+        (authority, directory): (&AuthorityName, &str),
+        account: &Account,
+    ) -> Result<(), ServiceError> {
+        let Account { key, .. } = account;
+        if key.key_id != self.group.id()
+            || key.ciphertext.is_empty()
+            || key.ciphertext.len() + key.enc.len() > MAX_SEALED
+        {
+            return Ok(());
+        }
+        if store::account::reseal(change.on(), (authority, directory), account).await? {
+            tracing::info!(%authority, "the account's key is sealed to the new group key");
+        }
+        Ok(())
     }
 
     /// Puts an errand off, or ends it where trying again would come to the same.

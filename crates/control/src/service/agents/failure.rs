@@ -7,14 +7,14 @@ use landfall_issuance::{
     hold::{Held, Hold},
     jitter::Jitter,
     ledger::Bucket,
-    plan::Budgets,
+    plan::{Budgets, WaitReason},
     schedule::{self, Alternatives, Change as Altered, History, Next, When},
 };
 use landfall_model::{AuthorityName, HostPattern, Hostname, issuance::ChallengeMethod};
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Service, means::Means, registered_domain, subjects_of};
+use super::{Service, lease::wait, means::Means, registered_domain, subjects_of};
 use crate::{
     hostname::ManagedHostname,
     service::ServiceError,
@@ -71,7 +71,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let permitted = self.authorities.permitted(job.choice.as_ref());
         let Some(authority) = permitted.into_iter().next() else {
-            return Ok(());
+            return wait(change, job.id, change.now(), &WaitReason::NoAuthority).await;
         };
         // Nobody has drawn for it.
         let job = AgentJob { grant: None, ..job.clone() };
@@ -307,6 +307,9 @@ fn method_of(trouble: &Trouble) -> Option<ChallengeMethod> {
         | Trouble::BadChain { .. }
         | Trouble::AccountUnusable { .. }
         | Trouble::ClockOff { .. }
+        | Trouble::ControlClockOff { .. }
+        | Trouble::NoGroupKey { .. }
+        | Trouble::AccountSealed { .. }
         | Trouble::Disk { .. }
         | Trouble::Upload { .. }
         | Trouble::LeaseLost
@@ -324,6 +327,9 @@ fn keeps_order(trouble: &Trouble) -> bool {
         | Trouble::BadDirectory { .. }
         | Trouble::AccountUnusable { .. }
         | Trouble::ClockOff { .. }
+        | Trouble::ControlClockOff { .. }
+        | Trouble::NoGroupKey { .. }
+        | Trouble::AccountSealed { .. }
         | Trouble::Disk { .. }
         | Trouble::LeaseLost => true,
         Trouble::Problem(_)

@@ -345,7 +345,7 @@ impl Pops<'_> {
 
 /// Keeps what a job waits for. What is its own puts it off; what stops a CA as a whole does not, so that
 /// those that wait for it keep their places.
-async fn wait(
+pub(super) async fn wait(
     change: &mut Change,
     job: JobId,
     until: OffsetDateTime,

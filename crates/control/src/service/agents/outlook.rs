@@ -81,7 +81,11 @@ fn planned(open: &OpenJob, authorities: &Authorities) -> Option<Job> {
         created_at: job.created_at,
         expires_at: *deadline,
         history: job.history,
-        ordered: job.order.as_ref().map(|order| order.authority.clone()),
+        ordered: job
+            .order
+            .as_ref()
+            .filter(|own| authorities.knows(own))
+            .map(|own| own.authority.clone()),
         authorities: authorities.permitted(job.choice.as_ref()),
         traffic: 0,
     })

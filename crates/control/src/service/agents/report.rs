@@ -6,7 +6,10 @@ use landfall_issuance::{
     failure::Trouble,
     protocol::{LeaseState, News, Report, ReportReply, Work},
 };
-use landfall_model::{ChallengeMethod, KeyType};
+use landfall_model::{
+    ChallengeMethod, KeyType, Thumbprint,
+    issuance::{IssuedCertificate, OpenOrder, PublishedChallenge},
+};
 use time::{Duration, OffsetDateTime};
 
 use super::{
@@ -108,9 +111,14 @@ impl Service {
         };
         let hostname = store::hostname::find(&mut connection, job.hostname).await?;
         let Some(hostname) = hostname else { return Ok(None) };
+        let names = hostname.names();
+        let is_for = |one: &IssuedCertificate| one.keys.iter().map(|key| &key.name).eq(&names);
+        if !certificates.iter().all(is_for) {
+            return Ok(None);
+        }
         let expected = Expected {
             hostname: hostname.id,
-            names: hostname.names(),
+            names,
             authority: grant.authority,
             group: self.group.id().to_owned(),
             now,
@@ -130,6 +138,12 @@ impl Service {
         let held = reply(LeaseState::Held);
         match news {
             News::Alive => Ok(held),
+            // A CA that is no longer configured has no accounts.
+            News::AccountMade { .. } | News::AccountRegistered { .. } | News::Ordered(_)
+                if self.directory_of(told).is_none() =>
+            {
+                Ok(reply(LeaseState::Lost))
+            }
             News::AccountMade { account, replaces, .. } => {
                 let name = &told.grant.authority;
                 let account = self.keep_account(change, name, (&account, replaces)).await?;
@@ -140,27 +154,26 @@ impl Service {
                 self.account_registered(change, name, (&thumbprint, &url)).await?;
                 Ok(held)
             }
-            News::Validating { thumbprint, challenges } => {
-                let Some(account) = self.account_of(change, &told.grant.authority).await? else {
-                    return Ok(reply(LeaseState::Lost));
-                };
-                if account.thumbprint != thumbprint {
-                    return Ok(reply(LeaseState::Lost));
+            News::AccountResealed { account, .. } => {
+                if let Some(directory) = self.directory_of(told) {
+                    let place = (&told.grant.authority, directory);
+                    self.keep_resealed(change, place, &account).await?;
                 }
-                let subject = (told.job.id, told.hostname);
-                let behind = self.begin_validation(change, subject, &thumbprint, &challenges);
-                Ok(ReportReply { waiting_for: behind.await?, ..held })
+                Ok(held)
+            }
+            News::Validating { thumbprint, challenges } => {
+                self.validating(change, told, (&thumbprint, &challenges)).await
             }
             News::Ordered(order) => {
-                let kept = KeptOrder { authority: told.grant.authority.clone(), order };
+                let kept = self.kept(told, order);
                 if kept.order.url.len() <= MAX_URL {
                     store::lease::keep_order(change.on(), told.job.id, &kept).await?;
                 }
                 Ok(held)
             }
             News::TxtWanted { records, lasting, order } => {
-                let kept = KeptOrder { authority: told.grant.authority.clone(), order };
-                self.rest(change, told, (OwnersRecords { records, lasting }, kept)).await?;
+                let wanted = OwnersRecords { records, lasting };
+                self.rest(change, told, (wanted, self.kept(told, order))).await?;
                 Ok(reply(LeaseState::Ended))
             }
             News::Issued { method, .. } => {
@@ -177,6 +190,32 @@ impl Service {
                 Ok(reply(LeaseState::Ended))
             }
         }
+    }
+
+    /// The URL of the CA's directory, where it is configured.
+    fn directory_of(&self, told: &Told<'_>) -> Option<&str> {
+        let authority = self.authorities.find(&told.grant.authority)?;
+        Some(&authority.config.directory)
+    }
+
+    fn kept(&self, told: &Told<'_>, order: OpenOrder) -> KeptOrder {
+        let directory = self.directory_of(told).unwrap_or_default().to_owned();
+        KeptOrder { authority: told.grant.authority.clone(), directory, order }
+    }
+
+    async fn validating(
+        &self,
+        change: &mut Change,
+        told: &Told<'_>,
+        (thumbprint, challenges): (&Thumbprint, &[PublishedChallenge]),
+    ) -> Result<ReportReply, ServiceError> {
+        let account = self.account_of(change, &told.grant.authority).await?;
+        if account.is_none_or(|account| account.thumbprint != *thumbprint) {
+            return Ok(reply(LeaseState::Lost));
+        }
+        let subject = (told.job.id, told.hostname);
+        let waiting_for = self.begin_validation(change, subject, thumbprint, challenges).await?;
+        Ok(ReportReply { waiting_for, ..reply(LeaseState::Held) })
     }
 
     /// Lets a job rest until its owner has made the TXT records, which are shown to them.

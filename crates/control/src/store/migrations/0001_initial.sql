@@ -275,6 +275,8 @@ CREATE TABLE job (
     choice       TEXT    NOT NULL,
     -- 0: open, 1: done, 2: cancelled.
     state        INTEGER NOT NULL,
+    -- Why there is one. 0: somebody, or a change of the hostname, asked for it, 1: a certificate was due.
+    cause        INTEGER NOT NULL DEFAULT 0,
     -- How many attempts failed.
     attempts     INTEGER NOT NULL DEFAULT 0,
     -- When the last attempt failed.
