@@ -41,6 +41,7 @@ fn change(n: u64) -> Change {
             chain: vec![leaf, vec![0xca; 1_000]],
             spki_sha256: vec![1; 32],
             sealed: Sealed { key_id: "k".into(), enc: vec![2; 32], ciphertext: vec![3; 154] },
+            standby: false,
         }],
     }))
 }

@@ -39,6 +39,8 @@ pub fn entry(n: u64) -> Result<EntrySpec, NameError> {
         certificates: vec![CertificateRef {
             id: CertificateId(property.0),
             key_kind: KeyKind::P256,
+            not_after: u32::MAX,
+            standby: false,
         }],
     })
 }

@@ -110,6 +110,7 @@ impl Recorder {
                 chain: vec![Der(issued.leaf.clone())],
                 spki_sha256: spki.to_vec(),
                 key,
+                standby: false,
             }],
         }
     }

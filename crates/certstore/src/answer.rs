@@ -2,7 +2,8 @@
 //!
 //! A name of one tenant may lie under the wildcard of another, and both are right: the name is
 //! served by its own entry, from the moment that its tenant is known to have it, and by the
-//! wildcard's certificate for as long as it has none.
+//! wildcard's certificate for as long as it has none. One that is for standby counts as none while
+//! the wildcard's is valid.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::{CertificateRef, Entry, Offer};
 #[derive(Debug)]
 pub(crate) struct Answer<R> {
     pub(crate) entry: Arc<Entry<R>>,
-    /// Whose certificate is presented, where the entry has none.
+    /// Whose certificate is presented, where the entry gives way.
     lender: Option<Arc<Entry<R>>>,
 }
 
@@ -30,7 +31,7 @@ impl<R> Answer<R> {
         let Some(entry) = exact else { return wildcard().map(alone) };
         let has_certificate = entry.certificates().next().is_some();
         match entry.state() {
-            HostnameState::Active if has_certificate => Some(alone(entry)),
+            HostnameState::Active if !entry.gives_way() => Some(alone(entry)),
             HostnameState::Active => {
                 let lender = wildcard().filter(|own| own.state() == HostnameState::Active);
                 Some(Self { entry, lender })
@@ -43,15 +44,21 @@ impl<R> Answer<R> {
         }
     }
 
-    /// The certificate for a client.
-    pub(crate) fn choose(&self, offer: Offer) -> Option<CertificateRef> {
-        let lent = || self.entry.choose_among(self.lender.as_ref()?.certificates(), offer);
-        self.entry.choose(offer).or_else(lent)
+    /// The certificate for a client at `now`, in seconds since 1970.
+    pub(crate) fn choose(&self, offer: Offer, now: u64) -> Option<CertificateRef> {
+        let lent = self.lender.iter().flat_map(|lender| lender.certificates());
+        let preferred = lent.clone().filter(|own| own.is_lent(now));
+        self.entry.choose_among(preferred.chain(self.entry.certificates()).chain(lent), offer)
     }
 
-    /// Whether a handshake can be done.
-    pub(crate) fn has_certificate(&self) -> bool {
-        let lender = self.lender.iter();
-        lender.chain([&self.entry]).any(|entry| entry.certificates().next().is_some())
+    /// Whether an entry that is not known yet would change nothing.
+    pub(crate) fn is_whole(&self) -> bool {
+        let lends = |own: &Arc<Entry<R>>| own.certificates().next().is_some();
+        !self.entry.gives_way() || self.lender.as_ref().is_some_and(lends)
+    }
+
+    /// Takes the entry's own certificates for the wildcard's. Says whether that makes a difference.
+    pub(crate) fn stand_alone(&mut self) -> bool {
+        self.lender.take().is_some() && self.entry.certificates().next().is_some()
     }
 }

@@ -38,6 +38,17 @@ pub struct CertificateRef {
     pub id: CertificateId,
     /// Which clients it suits.
     pub key_kind: KeyKind,
+    /// When it expires, in seconds since 1970; the last that can be told for what is later.
+    pub not_after: u32,
+    /// Whether it gives way to that of the wildcard above, as long as that is valid.
+    pub standby: bool,
+}
+
+impl CertificateRef {
+    /// Whether it may stand in another's place at `now`, in seconds since 1970.
+    pub(crate) fn is_lent(&self, now: u64) -> bool {
+        !self.standby && u64::from(self.not_after) > now
+    }
 }
 
 /// A name and what it is to be served with, before it is in the store.
@@ -105,5 +116,11 @@ impl<R> Entry<R> {
     /// The certificates, ECDSA first.
     pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + Clone + use<R> {
         self.ecdsa.into_iter().chain(self.rsa)
+    }
+
+    /// Whether it is to be served with the certificate of the wildcard above, where there is one: it has
+    /// none, or only such as are for standby.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.certificates().all(|own| own.standby)
     }
 }

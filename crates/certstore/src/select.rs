@@ -85,7 +85,7 @@ impl<R> Entry<R> {
         self.choose_among(self.certificates(), offer)
     }
 
-    /// The same among the certificates of another entry.
+    /// The same among `certificates`, which may be another entry's too.
     pub(crate) fn choose_among(
         &self,
         certificates: impl Iterator<Item = CertificateRef> + Clone,
@@ -109,8 +109,12 @@ mod tests {
     use crate::{CertificateId, EntrySpec, TicketSecrets, intern::Interner};
 
     fn chosen(kinds: &[KeyKind], policy: TlsPolicy, offer: Offer) -> Option<KeyKind> {
-        let certificate =
-            |key_kind: &KeyKind| CertificateRef { id: CertificateId(1), key_kind: *key_kind };
+        let certificate = |key_kind: &KeyKind| CertificateRef {
+            id: CertificateId(1),
+            key_kind: *key_kind,
+            not_after: u32::MAX,
+            standby: false,
+        };
         let name: HostPattern = "a.example".parse().unwrap();
         let route = Route::to(PropertyId(1));
         let certificates = kinds.iter().map(certificate).collect();

@@ -187,7 +187,7 @@ impl<R: Send + Sync + 'static> Resolver<R> {
 
     async fn answer(&self, name: &LookupName) -> Option<Answer<R>> {
         let found = self.shared.index.find(name);
-        let is_whole = found.as_ref().is_some_and(Answer::has_certificate)
+        let is_whole = found.as_ref().is_some_and(Answer::is_whole)
             || self.shared.filled.load(Ordering::Acquire);
         match is_whole {
             true => found,
@@ -209,7 +209,8 @@ impl<R: Send + Sync + 'static> Resolver<R> {
     }
 
     /// The entry and the parsed key for a handshake. A certificate that is replaced meanwhile is
-    /// looked up again, in the source first: it is ahead of the index while changes are published.
+    /// looked up again, in the source first: it is ahead of the index while changes are published. One
+    /// of a wildcard that can't be used leaves the name what it has itself.
     ///
     /// # Errors
     /// Every [`SelectError`].
@@ -221,7 +222,7 @@ impl<R: Send + Sync + 'static> Resolver<R> {
         let mut tries = 0;
         let mut answer = self.answer(name).await.ok_or(SelectError::UnknownName)?;
         loop {
-            let Some(chosen) = answer.choose(offer) else {
+            let Some(chosen) = answer.choose(offer, tickets::now()) else {
                 return Err(SelectError::NoCertificate { name: answer.entry.name().clone() });
             };
             match self.shared.cache.load(chosen.id).await {
@@ -232,6 +233,7 @@ impl<R: Send + Sync + 'static> Resolver<R> {
                     let replaced = replaced.or_else(|| self.shared.index.find(name));
                     answer = replaced.ok_or(SelectError::UnknownName)?;
                 }
+                Err(_) if answer.stand_alone() => {}
                 Err(source) => {
                     let name = answer.entry.name().clone();
                     return Err(SelectError::Unusable { name, source });

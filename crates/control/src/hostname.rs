@@ -125,7 +125,9 @@ pub(crate) enum Placement {
     External,
     /// Under `<site>.<system domain>`, or that name itself.
     Site(String),
-    /// The system domain itself or a name above it, or a wildcard right below one of them.
+    /// `*.<system domain>`, which lends its certificate to all sites and makes none of them anybody's.
+    SystemWildcard,
+    /// The system domain itself or a name above it, or a wildcard right below one of the latter.
     Reserved,
 }
 
@@ -133,6 +135,9 @@ impl Placement {
     /// Places `name`.
     pub(crate) fn of(name: &HostPattern, system_domain: &Hostname) -> Self {
         let base = name.base();
+        if base == system_domain && matches!(name, HostPattern::Wildcard(_)) {
+            return Self::SystemWildcard;
+        }
         if base == system_domain || system_domain.is_under(base) {
             return Self::Reserved;
         }
@@ -147,10 +152,11 @@ impl Placement {
         }
     }
 
-    /// The label right below the system domain.
-    pub(crate) fn site(&self) -> Option<&str> {
+    /// The label right below the system domain. No name that has one is in another property's way.
+    pub(crate) fn label(&self) -> Option<&str> {
         match self {
             Self::Site(site) => Some(site),
+            Self::SystemWildcard => Some("*"),
             Self::External | Self::Reserved => None,
         }
     }
@@ -177,7 +183,7 @@ mod tests {
             ("*.shop.edge.example.net", site("shop")),
             ("a.b.shop.edge.example.net", site("shop")),
             ("edge.example.net", Placement::Reserved),
-            ("*.edge.example.net", Placement::Reserved),
+            ("*.edge.example.net", Placement::SystemWildcard),
             ("*.example.net", Placement::Reserved),
             ("notedge.example.net", Placement::External),
             ("example.net", Placement::Reserved),

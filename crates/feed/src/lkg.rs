@@ -75,6 +75,10 @@ pub struct StoredCertificateRef {
     pub id: i64,
     /// Its key.
     pub key: KeyDescription,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
+    /// As in [`CertificateRecord`](crate::record::CertificateRecord).
+    pub standby: bool,
 }
 
 /// A public key, as far as a client must support it.

@@ -100,6 +100,10 @@ pub struct CertificateRecord {
     pub spki_sha256: Vec<u8>,
     /// The private key as PKCS#8 DER, sealed for this hostname and public key.
     pub key: Sealed,
+    /// Whether it is for those times alone in which no wildcard above the hostname has a certificate that is
+    /// valid.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standby: bool,
 }
 
 /// A property: what its hostnames have in common.

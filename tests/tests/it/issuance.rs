@@ -8,6 +8,7 @@ mod records;
 mod renewal;
 mod revocation;
 mod seed;
+mod system_domain;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

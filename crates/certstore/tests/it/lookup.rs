@@ -3,7 +3,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use landfall_certstore::{EntrySpec, Offer, SelectError};
+use landfall_certstore::{
+    CertificateRef, EntrySpec, KeyKind, Offer, SelectError, StoredCertificate,
+};
 use landfall_model::{HostnameState, TlsPolicy, TlsVersion};
 
 use crate::support::{Fleet, name, replace, spec};
@@ -59,6 +61,63 @@ async fn a_verified_name_without_a_certificate_is_served_with_that_of_the_wildca
     publisher.insert(&EntrySpec { state, ..wildcard }).unwrap();
     let refused = select("www.example.com").await;
     assert!(matches!(refused, Err(SelectError::NoCertificate { .. })));
+}
+
+/// A certificate of the internal CA, for times without a wildcard's.
+fn on_standby(fleet: &Fleet, name: &str) -> EntrySpec {
+    let own = fleet.store(name, KeyKind::P256);
+    spec(name, vec![CertificateRef { standby: true, ..own }])
+}
+
+#[tokio::test]
+async fn a_standby_certificate_is_for_those_times_in_which_the_wildcard_has_none_that_is_valid() {
+    let fleet = Fleet::new();
+    let (mut publisher, resolver) = fleet.channel(1 << 20);
+    let wildcard = fleet.spec("*.example.com");
+    let own = on_standby(&fleet, "www.example.com");
+    // While the index fills: the wildcard is read, although the name is known.
+    fleet.source.add_entry(wildcard.clone());
+    fleet.source.add_entry(own.clone());
+    publisher.insert(&own).unwrap();
+    // The leaf says whose certificate it is.
+    let shown = async || {
+        let selected = resolver.select(&name("www.example.com"), Offer::default()).await.unwrap();
+        assert_eq!(selected.entry.name().to_string(), "www.example.com");
+        selected.key.cert[0].clone()
+    };
+    let lent = shown().await;
+    replace(&mut publisher, [wildcard.clone(), own.clone()].into_iter());
+    assert_eq!(shown().await, lent);
+    let other = resolver.select(&name("other.example.com"), Offer::default()).await.unwrap();
+    assert_eq!(other.key.cert[0], lent);
+
+    publisher.remove(&wildcard.name);
+    let standby = shown().await;
+    assert_ne!(standby, lent);
+    let with = |change: &dyn Fn(CertificateRef) -> CertificateRef| EntrySpec {
+        certificates: wildcard.certificates.iter().map(|own| change(*own)).collect(),
+        ..wildcard.clone()
+    };
+    let expired = with(&|own| CertificateRef { not_after: 1, ..own });
+    let pending = EntrySpec { state: HostnameState::PendingValidation, ..wildcard.clone() };
+    let itself_on_standby = with(&|own| CertificateRef { standby: true, ..own });
+    let unusable = {
+        let hostname = "other.example".parse().unwrap();
+        let stored = fleet.certificate("*.example.com", KeyKind::P256);
+        let id = fleet.source.add(StoredCertificate { hostname, ..stored });
+        with(&|own| CertificateRef { id, ..own })
+    };
+    let none = EntrySpec { certificates: vec![], ..wildcard.clone() };
+    for useless in [expired, pending, itself_on_standby, unusable, none] {
+        publisher.insert(&useless).unwrap();
+        assert_eq!(shown().await, standby, "{useless:?}");
+    }
+    publisher.insert(&wildcard).unwrap();
+    assert_eq!(shown().await, lent);
+    // A certificate that is not for standby gives way to none.
+    let uploaded = fleet.spec("www.example.com");
+    publisher.insert(&uploaded).unwrap();
+    assert!(![lent, standby].contains(&shown().await));
 }
 
 #[test]

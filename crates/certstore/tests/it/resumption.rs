@@ -92,7 +92,8 @@ impl Edges {
         let stored = self.fleet.certificate(name, KeyKind::P256);
         self.roots.add(CertificateDer::from(stored.chain[0].clone())).unwrap();
         let id = self.fleet.source.add(stored);
-        let certificate = CertificateRef { id, key_kind: KeyKind::P256 };
+        let certificate =
+            CertificateRef { id, key_kind: KeyKind::P256, not_after: u32::MAX, standby: false };
         for (publisher, _) in &mut self.edges {
             let spec = spec(name, vec![certificate]);
             publisher.insert(&EntrySpec { policy: policy.clone(), ..spec }).unwrap();

@@ -119,7 +119,8 @@ impl Fleet {
     /// Stores a new certificate for `name` and refers to it.
     pub(crate) fn store(&self, name: &str, kind: KeyKind) -> CertificateRef {
         let stored = self.certificate(name, kind);
-        CertificateRef { id: self.source.add(stored), key_kind: kind }
+        let id = self.source.add(stored);
+        CertificateRef { id, key_kind: kind, not_after: u32::MAX, standby: false }
     }
 
     /// `name` with one new P-256 certificate and the default policy.

@@ -51,7 +51,7 @@ pub(crate) fn place(
     let placement = Placement::of(name, system_domain);
     match placement {
         // Whatever suffix list the operator's domain is on, its names are the operator's to give.
-        Placement::Site(_) => return Ok(placement),
+        Placement::Site(_) | Placement::SystemWildcard => return Ok(placement),
         Placement::Reserved => return Err(NameRefusal::SystemDomain),
         Placement::External => {}
     }
@@ -96,6 +96,7 @@ mod tests {
             ("*.a.onion", Some("not_in_dns")),
             ("x.alt", Some("not_in_dns")),
             ("edge.example.net", Some("hostname_reserved")),
+            ("*.edge.example.net", None),
             ("*.example.net", Some("hostname_reserved")),
             ("example.net", Some("hostname_reserved")),
             ("www.example.net", None),

@@ -122,8 +122,8 @@ impl Service {
         for name in &names {
             self.place(name)?;
         }
-        let verified =
-            placement.site().is_some() || self.issuance.scope == IssuanceScope::EveryHostname;
+        let is_ours = matches!(placement, Placement::Site(_));
+        let verified = is_ours || self.issuance.scope == IssuanceScope::EveryHostname;
         let (status, issuance) = match (verified, self.issuance.scope) {
             (true, _) => (HostnameStatus::Active, Issuance::Internal),
             (false, IssuanceScope::VerifiedHostnames) => {
@@ -283,9 +283,7 @@ pub(super) async fn insert(
 ) -> Result<HostnameId, ServiceError> {
     let Addition { name, placement, origin, spec, .. } = addition;
     let now = change.now();
-    if let Some(site) = placement.site() {
-        sites::enter(change, owner, site).await?;
-    }
+    sites::enter(change, owner, placement).await?;
     let title = title(change, owner, name, placement, spec).await?;
     check_count(change, owner, title, limits).await?;
     let (status, issuance) = match title {
@@ -356,7 +354,7 @@ async fn title(
         match store::held_name::standing(change.on(), owner.id, &name).await? {
             Standing::Free => {}
             // Only the operator could prove anything of a name under the system domain.
-            Standing::Contested if placement.site().is_none() => title = Title::Claimed,
+            Standing::Contested if placement.label().is_none() => title = Title::Claimed,
             Standing::Contested | Standing::Own => {
                 return Err(ServiceError::HostnameTaken);
             }

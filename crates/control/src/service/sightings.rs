@@ -163,6 +163,7 @@ impl Service {
             name: shown_name(&name)?,
             key_type: due.key_type,
             fingerprint: due.fingerprint,
+            stand_in: due.stand_in,
         };
         Ok(Look { due, sought: Some(sought), pops: fit, findings: Vec::new(), standing })
     }

@@ -9,16 +9,26 @@ use serde_json::json;
 use super::ServiceError;
 use crate::{
     call::SiteRight,
+    hostname::{Placement, refusal::NameRefusal},
     property::Property,
     store::{self, Change, audit::AuditEntry},
 };
 
-/// Sees to it that a site is `owner`'s before it gets a name there.
+/// Sees to it that a site is `owner`'s before it gets a name there. The wildcard of all sites is added
+/// by who may open sites.
 pub(super) async fn enter(
     change: &mut Change,
     owner: &Property,
-    site: &str,
+    placement: &Placement,
 ) -> Result<(), ServiceError> {
+    let site = match (placement, change.sites()) {
+        (Placement::Site(site), _) => site,
+        (Placement::SystemWildcard, SiteRight::Own) => {
+            return Err(ServiceError::NameRefused(NameRefusal::SystemDomain));
+        }
+        (Placement::SystemWildcard, SiteRight::Open)
+        | (Placement::External | Placement::Reserved, _) => return Ok(()),
+    };
     let has = store::site::owner(change.on(), site).await?;
     if has == Some(owner.id) {
         return Ok(());

@@ -189,17 +189,20 @@ pub(crate) async fn leave_names(
     Ok(())
 }
 
-/// A hostname's certificates as edges get them for one of its names, ECDSA first.
+/// A hostname's certificates as edges get them for one of its names, ECDSA first. Those of the internal CA for
+/// system hostnames are for standby.
 pub(crate) async fn records(
     on: &mut Connection,
     hostname: HostnameId,
     name: &HostPattern,
 ) -> Result<Vec<CertificateRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT chain, spki_sha256, seal_key_id, seal_enc, seal_cipher FROM certificate \
-         JOIN certificate_key USING (hostname_id, key_type) \
+        "SELECT chain, spki_sha256, seal_key_id, seal_enc, seal_cipher, issuer = ? AND EXISTS \
+             (SELECT 1 FROM hostname WHERE hostname.id = hostname_id AND system = 1) \
+         FROM certificate JOIN certificate_key USING (hostname_id, key_type) \
          WHERE hostname_id = ? AND name = ? ORDER BY key_type",
     )
+    .bind(issuer_to_sql(CertificateIssuer::Internal))
     .bind(hostname.0)
     .bind(name.to_string())
     .fetch_all(on)
@@ -320,6 +323,7 @@ fn read_record(row: &SqliteRow) -> Result<CertificateRecord, StoreError> {
         chain: chain.into_iter().map(|der| Der(der.to_vec())).collect(),
         spki_sha256: row.get(1),
         key: Sealed { key_id: row.get(2), enc: row.get(3), ciphertext: row.get(4) },
+        standby: row.get(5),
     })
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn hold(
     .bind(hostname.0)
     .bind(property.0)
     .bind(parent_of(name))
-    .bind(placement.site())
+    .bind(placement.label())
     .execute(on)
     .await
     .map_err(StoreError::on("hold a name"))?;
@@ -154,7 +154,8 @@ pub(crate) async fn standing(
     }
 }
 
-/// Whether another property's verified name answers for this one, or is answered for by it.
+/// Whether another property's verified name answers for this one, or is answered for by it. Those under the
+/// system domain don't count: one property has all of a site, and the wildcard of all sites none of them.
 pub(crate) async fn is_overlapped(
     on: &mut Connection,
     property: PropertyId,
@@ -166,9 +167,11 @@ pub(crate) async fn is_overlapped(
     };
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM held_name \
-                        WHERE name = '*.' || ?1 AND property_id <> ?2 AND verified = 1) \
+                        WHERE name = '*.' || ?1 AND property_id <> ?2 AND verified = 1 \
+                        AND site IS NULL) \
          OR EXISTS (SELECT 1 FROM held_name \
-                    WHERE parent = ?3 AND property_id <> ?2 AND verified = 1)",
+                    WHERE parent = ?3 AND property_id <> ?2 AND verified = 1 \
+                    AND site IS NULL)",
     )
     .bind(parent_of(name))
     .bind(property.0)

@@ -18,6 +18,8 @@ pub(crate) struct DueLook {
     pub(crate) hostname: HostnameId,
     pub(crate) key_type: KeyType,
     pub(crate) fingerprint: Fingerprint,
+    /// Of the wildcard's that is shown in its place, where it is for standby and there is one.
+    pub(crate) stand_in: Option<Fingerprint>,
     /// When it was issued or uploaded here.
     pub(crate) since: OffsetDateTime,
     pub(crate) look_at: OffsetDateTime,
@@ -48,7 +50,13 @@ pub(crate) struct Sighting<'a> {
     pub(crate) misses: &'a [Miss],
 }
 
-pub(super) const DUE: &str = "SELECT due.*, feed_record.revision, held.name FROM ( \
+pub(super) const DUE: &str = "SELECT due.*, feed_record.revision, held.name, ( \
+             SELECT other.fingerprint FROM hostname JOIN certificate AS own \
+             ON own.hostname_id = hostname.id AND own.key_type = due.key_type AND own.issuer = 0 \
+             JOIN held_name AS above ON above.name = '*.' || held.parent AND above.verified = 1 \
+             JOIN certificate AS other \
+             ON other.hostname_id = above.hostname_id AND other.key_type = due.key_type \
+             WHERE hostname.id = due.hostname_id AND hostname.system = 1) FROM ( \
              SELECT hostname_id, key_type, fingerprint, created_at, look_at, looks, shown_at, \
                  shown_by FROM certificate WHERE look_at <= ? ORDER BY look_at LIMIT ?) AS due \
          LEFT JOIN held_name AS held ON held.name = ( \
@@ -133,9 +141,10 @@ pub(crate) async fn mark_served(
 }
 
 fn read(row: &SqliteRow) -> Result<DueLook, StoreError> {
-    let fingerprint: &[u8] = row.get(2);
-    let fingerprint =
-        fingerprint.try_into().map_err(|_| StoreError::Corrupt("certificate fingerprint"))?;
+    let fingerprint = |bytes: &[u8]| match bytes.try_into() {
+        Ok(bytes) => Ok(Fingerprint(bytes)),
+        Err(_) => Err(StoreError::Corrupt("certificate fingerprint")),
+    };
     let served = match (row.get::<Option<&str>, _>(9), row.get::<Option<i64>, _>(8)) {
         (Some(name), Some(revision)) => {
             let name = name.parse().map_err(|_| StoreError::Corrupt("held name"))?;
@@ -146,7 +155,8 @@ fn read(row: &SqliteRow) -> Result<DueLook, StoreError> {
     Ok(DueLook {
         hostname: HostnameId(row.get(0)),
         key_type: key_type_from_sql(row.get(1)),
-        fingerprint: Fingerprint(fingerprint),
+        fingerprint: fingerprint(row.get(2))?,
+        stand_in: row.get::<Option<&[u8]>, _>(10).map(fingerprint).transpose()?,
         since: time_from_sql(row.get(3))?,
         look_at: time_from_sql(row.get(4))?,
         looks: u32::try_from(row.get::<i64, _>(5)).map_err(|_| StoreError::Corrupt("count"))?,

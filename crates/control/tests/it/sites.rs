@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Plane, answer, with_json};
+use crate::support::{Plane, answer, hostname_record, with_json};
 
 /// A key for one property, and what it asks for.
 struct Tenant<'a> {
@@ -66,6 +66,42 @@ async fn a_key_for_one_property_adds_names_in_its_own_sites_alone() {
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("hostname_taken")));
     assert_eq!(plane.delete(&login).await.0, StatusCode::NO_CONTENT);
     assert_eq!(tenant.add("login.edge.test").await.0, StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wildcard_of_all_sites_is_the_operators_and_stands_in_nobodys_way() {
+    let ca = json!({"internal_ca": {"external_hostnames": "unverified"}});
+    let plane = Plane::start_with(ca).await;
+    let (tenant, other) = (Tenant::of(&plane, "shop").await, Tenant::of(&plane, "blog").await);
+    let name = "*.edge.test";
+    let refused = (StatusCode::UNPROCESSABLE_ENTITY, json!("hostname_reserved"));
+    let (status, problem) = tenant.add(name).await;
+    assert_eq!((status, problem["code"].clone()), refused);
+
+    let wildcard = plane.hostname(&tenant.property, name).await;
+
+    // Nobody else has it, or may claim it.
+    let path = format!("{}/hostname", other.property);
+    let (status, problem) = plane.post(&path, &json!({"name": name})).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("hostname_taken")));
+    // What it covers is whose it was, and is added as ever, also by others.
+    plane.property("late").await;
+    plane.hostname(&other.property, "open.edge.test").await;
+    assert_eq!(tenant.add("a.blog.edge.test").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(tenant.add("open.edge.test").await.0, StatusCode::FORBIDDEN);
+    // System hostnames give way to it, and nothing else does.
+    let pop = plane.pop("pop-1").await;
+    let records = pop.records(pop.epoch().await, 0).await;
+    let is_standby = |name: &str| hostname_record(&records, name).certificates[0].standby;
+    for (name, standby) in
+        [("late.edge.test", true), ("shop.edge.test", true), ("open.edge.test", false)]
+    {
+        assert_eq!(is_standby(name), standby, "{name}");
+    }
+    assert!(!is_standby(name));
+
+    assert_eq!(plane.delete(&wildcard).await.0, StatusCode::NO_CONTENT);
+    plane.hostname(&other.property, name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,6 +158,7 @@ fn certificate(
         spki_sha256: spki_sha256.to_vec(),
         sealed: record.key.clone(),
         chain,
+        standby: record.standby,
     })
 }
 

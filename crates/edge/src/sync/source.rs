@@ -46,7 +46,12 @@ pub(super) fn entry_spec(name: HostPattern, stored: StoredHostname) -> EntrySpec
 }
 
 fn certificate_ref(stored: &StoredCertificateRef) -> CertificateRef {
-    CertificateRef { id: CertificateId(stored.id), key_kind: key_kind(stored.key) }
+    CertificateRef {
+        id: CertificateId(stored.id),
+        key_kind: key_kind(stored.key),
+        not_after: u32::try_from(stored.not_after.max(0)).unwrap_or(u32::MAX),
+        standby: stored.standby,
+    }
 }
 
 fn key_kind(key: KeyDescription) -> KeyKind {

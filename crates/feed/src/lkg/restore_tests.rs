@@ -24,6 +24,7 @@ fn hostname(name: &str, revision: u64) -> Change {
             chain: vec![vec![seed; 40]],
             spki_sha256: vec![seed; 32],
             sealed: Sealed { key_id: "k".into(), enc: vec![seed; 32], ciphertext: vec![seed; 64] },
+            standby: false,
         }],
     }))
 }

@@ -27,6 +27,7 @@ fn new_hostname(name: &str, revision: u64, seed: u8) -> NewHostname {
             chain: vec![leaf, vec![0xca; 50]],
             spki_sha256,
             sealed,
+            standby: false,
         }],
     }
 }

@@ -85,6 +85,8 @@ pub struct NewCertificate {
     pub spki_sha256: Vec<u8>,
     /// The private key.
     pub sealed: Sealed,
+    /// As in [`CertificateRecord`](crate::record::CertificateRecord).
+    pub standby: bool,
 }
 
 /// What a change did.
@@ -399,7 +401,8 @@ impl<'a> Batch<'a> {
                 Some(own) => own.id,
                 None => self.insert_certificate(&name, certificate)?,
             };
-            certificates.push(StoredCertificateRef { id, key: certificate.key });
+            let NewCertificate { key, not_after, standby, .. } = *certificate;
+            certificates.push(StoredCertificateRef { id, key, not_after, standby });
         }
         for old in kept.iter().filter(|old| certificates.iter().all(|new| new.id != old.id)) {
             self.execute("DELETE FROM certificate WHERE id = ?1", params![old.id])?;

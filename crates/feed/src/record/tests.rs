@@ -14,6 +14,7 @@ pub(crate) fn sample(name: &str) -> HostnameRecord {
             chain: vec![Der(vec![1, 2, 3])],
             spki_sha256: vec![4; 32],
             key: Sealed { key_id: "k".into(), enc: vec![5; 32], ciphertext: vec![6; 48] },
+            standby: false,
         }],
     }
 }

@@ -20,6 +20,15 @@ fn builder(server: SocketAddr) -> FleetBuilder {
     Fleet::builder(2).resolver_setting(&stub).control_setting("challenge_zone.zone", ZONE)
 }
 
+/// The same with the zone at the control plane itself.
+pub(super) fn own_zone() -> FleetBuilder {
+    let [port] = free_ports();
+    let server = SocketAddr::from(([127, 0, 0, 1], port));
+    builder(server)
+        .control_setting("challenge_zone.listen", vec![server.to_string()])
+        .control_setting("challenge_zone.nameservers", vec!["ns1.edge.test"])
+}
+
 /// A customer adds their domain with its wildcard, is told the record that is missing, makes it, and is
 /// served for all of it.
 async fn is_served_once_delegated(mut fleet: Fleet) {
@@ -58,14 +67,7 @@ async fn is_served_once_delegated(mut fleet: Fleet) {
 
 #[tokio::test]
 async fn a_domain_and_its_wildcard_are_proven_in_our_own_zone() {
-    let [port] = free_ports();
-    let server = SocketAddr::from(([127, 0, 0, 1], port));
-    let fleet = builder(server)
-        .control_setting("challenge_zone.listen", vec![server.to_string()])
-        .control_setting("challenge_zone.nameservers", vec!["ns1.edge.test"])
-        .start()
-        .await;
-    is_served_once_delegated(fleet).await;
+    is_served_once_delegated(own_zone().start().await).await;
 }
 
 #[tokio::test]

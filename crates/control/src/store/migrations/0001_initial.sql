@@ -110,7 +110,8 @@ CREATE TABLE held_name (
     property_id INTEGER NOT NULL REFERENCES property (id),
     -- The name without its first label: finds what a wildcard covers.
     parent      TEXT    NOT NULL,
-    -- The label right below the system domain; null for names elsewhere.
+    -- The label right below the system domain, which is `*` in the wildcard of all sites; null for names
+    -- elsewhere.
     site        TEXT,
     -- 1: as `verified_name` has it. Edges serve it; what is not verified stands in no other's way.
     verified    INTEGER NOT NULL DEFAULT 0

@@ -38,7 +38,7 @@ async fn serve() -> (u16, Fingerprint) {
 }
 
 fn sought(key_type: KeyType, fingerprint: Fingerprint) -> Sought {
-    Sought { name: "www.customer.test".parse().unwrap(), key_type, fingerprint }
+    Sought { name: "www.customer.test".parse().unwrap(), key_type, fingerprint, stand_in: None }
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ impl Fleet {
                     key.serialized_der(),
                 )
                 .unwrap(),
+            standby: false,
         }
     }
 

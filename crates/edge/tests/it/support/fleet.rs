@@ -89,6 +89,11 @@ impl Fleet {
         let mut rows = self.source.rows.lock().unwrap();
         let id = i64::try_from(rows.len()).unwrap();
         rows.insert(id, stored);
-        CertificateRef { id: CertificateId(id), key_kind: KeyKind::P256 }
+        CertificateRef {
+            id: CertificateId(id),
+            key_kind: KeyKind::P256,
+            not_after: u32::MAX,
+            standby: false,
+        }
     }
 }
