@@ -1,5 +1,8 @@
 use landfall_feed::seal::sha256;
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256,
+    RsaKeySize,
+};
 use x509_parser::der_parser::parse_der;
 
 /// A certificate and its private key, as an upload or a record would carry them.
@@ -33,6 +36,21 @@ impl Issued {
     /// As [`Self::new`], and where it is no private key.
     pub fn with_key_pem(name: &str, key: &str) -> Self {
         Self::with(name, KeyPair::from_pem(key).unwrap(), |_| {})
+    }
+
+    /// A P-256 certificate for `name` by a CA that nobody hears of again.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn by_a_ca(name: &str) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::CommonName, "scripted CA");
+        let authority =
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        Self { leaf: params.signed_by(&key, &authority).unwrap().der().to_vec(), key }
     }
 
     /// A certificate for `name` that ended in the year 2000.

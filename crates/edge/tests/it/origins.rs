@@ -2,18 +2,13 @@
 
 use std::{
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use landfall_model::{Balance, HealthCheck, OriginName, OriginPool, PathRoute, Route};
 
-use crate::support::{Edge, Origin, connect, curl, read_to_end, wait_until};
-
-/// An address that nothing listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::support::{Edge, Origin, connect, curl, read_to_end, refusing_address, wait_until};
 
 /// A pool of these, by address and scheme.
 fn pool(origins: &[SocketAddr]) -> OriginPool {
@@ -57,7 +52,7 @@ fn origins_take_turns() {
 fn a_dead_origin_costs_no_request_whatever_its_method() {
     let origin = Origin::start();
     let mut edge = Edge::start("");
-    edge.serve_pool("shop.example", pool(&[free_address(), origin.address()]));
+    edge.serve_pool("shop.example", pool(&[refusing_address(), origin.address()]));
     for _ in 0..10 {
         assert_eq!(curl(&edge, "shop.example", "/", &["--data", "pay"]).status, 200);
     }
@@ -168,7 +163,7 @@ fn a_health_check_takes_an_origin_out_and_puts_it_back() {
     edge.wait_for_metric("landfall_upstream_origins{state=\"unhealthy\"}", 2.0);
     assert_eq!(curl(&edge, "shop.example", "/", &[]).status, 200);
 
-    let mut well = pool(&[good.address(), free_address()]);
+    let mut well = pool(&[good.address(), refusing_address()]);
     well.health_check = Some(check);
     edge.serve_pool("blog.example", well);
     assert_eq!(curl(&edge, "blog.example", "/", &[]).status, 200);
@@ -198,7 +193,7 @@ fn hostnames_with_dead_origins_do_not_hurt_others() {
     let origin = Origin::start();
     let mut edge = Edge::start("");
     edge.serve("shop.example", origin.address());
-    let dead = free_address();
+    let dead = refusing_address();
     for number in 0..50 {
         edge.serve(&format!("dead{number}.example"), dead);
     }

@@ -1,13 +1,10 @@
 //! How requests are routed, refused and passed on.
 
-use std::{
-    io::Write,
-    net::{SocketAddr, TcpListener},
-};
+use std::io::Write;
 
 use landfall_model::HostPattern;
 
-use crate::support::{Edge, Origin, connect, curl, read_to_end};
+use crate::support::{Edge, Origin, connect, curl, read_to_end, refusing_address};
 
 /// Sends one HTTP/1.1 request by hand and gives back the whole answer.
 fn raw(edge: &Edge, name: &str, request: &str) -> String {
@@ -209,7 +206,7 @@ fn a_header_past_a_limit_is_answered_with_431() {
 fn an_origin_that_is_gone_or_breaks_off_is_a_bad_gateway() {
     let (mut edge, origin) = (Edge::start(""), Origin::start());
     edge.serve("shop.example", origin.address());
-    edge.serve("gone.example", free_address());
+    edge.serve("gone.example", refusing_address());
     for option in ["--http1.1", "--http2"] {
         let answer = curl(&edge, "gone.example", "/", &[option]);
         assert_eq!((answer.status, answer.exit), (502, 0));
@@ -291,9 +288,4 @@ fn a_silent_request_body_ends_the_request() {
     let request = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 10\r\n\r\nhalf";
     let answer = raw(&edge, "shop.example", request);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-}
-
-/// An address that nothing listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -12,7 +12,7 @@ mod secure;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -32,6 +32,7 @@ use landfall_feed::record::PropertyRecord;
 use landfall_model::{
     CustomOrigin, HostnameState, HttpPolicy, OriginPool, PropertyId, Route, TlsPolicy,
 };
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -341,4 +342,15 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// An address that refuses connections: its port is taken for as long as the tests run, and nobody
+/// listens there.
+pub(crate) fn refusing_address() -> SocketAddr {
+    static TAKEN: LazyLock<Socket> = LazyLock::new(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket
+    });
+    TAKEN.local_addr().unwrap().as_socket().unwrap()
 }

@@ -1,10 +1,10 @@
 //! Traces of requests, as a collector gets them.
 
-use std::net::{SocketAddr, TcpListener};
-
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 
-use crate::support::{Collector, Edge, Mood, Origin, attribute, curl, exchange, wait_until};
+use crate::support::{
+    Collector, Edge, Mood, Origin, attribute, curl, exchange, refusing_address, wait_until,
+};
 
 const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -156,7 +156,7 @@ fn each_try_at_an_origin_is_a_span_that_says_why_it_failed() {
     let tries = "[upstream]\ntries = 2";
     let mut edge = Edge::start(&format!("{tries}\n{}", collector.config("")));
     edge.serve("shop.example", origin.address());
-    edge.serve("gone.example", free_address());
+    edge.serve("gone.example", refusing_address());
     assert_eq!(curl(&edge, "gone.example", "/", &[]).status, 502);
     let spans = collector.wait_for(2);
     assert_attributes(&spans[0], &[("http.response.status_code", "502"), ("error.type", "502")]);
@@ -178,7 +178,7 @@ fn each_try_at_an_origin_is_a_span_that_says_why_it_failed() {
 fn a_refused_request_has_no_client_span_and_is_no_failure_of_ours() {
     let collector = Collector::start(Mood::Takes);
     let mut edge = Edge::start(&collector.config(""));
-    edge.serve("shop.example", free_address());
+    edge.serve("shop.example", refusing_address());
     let options = ["-X", "BREW", "-H", "Host: nobody.example"];
     assert_eq!(curl(&edge, "shop.example", "/", &options).status, 421);
     let spans = collector.wait_for(1);
@@ -197,7 +197,7 @@ fn a_refused_request_has_no_client_span_and_is_no_failure_of_ours() {
 fn a_request_in_plain_is_traced_without_tls() {
     let collector = Collector::start(Mood::Takes);
     let mut edge = Edge::start(&collector.config(""));
-    edge.serve("shop.example", free_address());
+    edge.serve("shop.example", refusing_address());
     let request = b"GET /path HTTP/1.0\r\nHost: shop.example:8080\r\n\r\n";
     assert!(exchange(edge.http(), request).starts_with(b"HTTP/1.1 308 "));
     let spans = collector.wait_for(1);
@@ -256,7 +256,7 @@ fn requests_go_on_while_a_collector_is_silent_and_the_queue_is_full() {
 #[test]
 fn requests_go_on_while_there_is_no_collector() {
     let origin = Origin::start();
-    let config = format!("[tracing]\nsample = 1.0\nendpoint = \"http://{}\"", free_address());
+    let config = format!("[tracing]\nsample = 1.0\nendpoint = \"http://{}\"", refusing_address());
     let mut edge = Edge::start(&format!("{config}\ninterval = \"0s\""));
     edge.serve("shop.example", origin.address());
     for _ in 0..3 {
@@ -318,9 +318,4 @@ fn the_collector_gets_the_headers_of_the_file() {
     assert!(header.starts_with("post /v1/traces http/1.1\r\n"), "{header}");
     assert!(header.contains("\r\ncontent-type: application/x-protobuf\r\n"), "{header}");
     assert!(header.contains("\r\nauthorization: bearer s3cret\r\n"), "{header}");
-}
-
-/// An address that nothing listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
