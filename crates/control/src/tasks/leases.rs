@@ -41,8 +41,8 @@ impl Grace {
     }
 }
 
-/// Takes back leases that ran out, one lease after the control plane was away at the soonest, and asks at first for what CAs are told of us to be what is configured.
-/// Never ends.
+/// Takes back leases that ran out, one lease after the control plane was away at the soonest, and asks
+/// at first for what CAs are told of us to be what is configured. Never ends.
 pub(crate) async fn take_back(service: Service) {
     let mut ticks = every(LOOK_EVERY);
     if let Err(error) = service.update_accounts(OffsetDateTime::now_utc()).await {

@@ -263,7 +263,7 @@ async fn what_is_sealed_to_another_group_or_for_other_names_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_a_hostname_that_is_gone_or_has_a_certificate_is_lost() {
-    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let Scene { plane, pop, hostname, .. } = scene(json!({"lease": "5s"})).await;
     let task = lease_one(&pop).await;
     let pair = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
     let upload = json!({
@@ -371,7 +371,7 @@ async fn another_pops_report_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_row_means_nothing_keeps_no_other_from_being_done() {
-    let Scene { plane, pop, _dns: dns, .. } = scene(json!({})).await;
+    let Scene { plane, pop, _dns: dns, .. } = scene(json!({"lease": "5s"})).await;
     execute(&plane, "UPDATE job SET failed_methods = 'nonsense'").await;
     dns.point("two.test", "192.0.2.1");
     let property = plane.property("second").await;

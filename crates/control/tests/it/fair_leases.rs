@@ -36,7 +36,7 @@ async fn a_ca_that_wants_years_of_rest_is_asked_again_after_an_hour_and_the_owne
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_ends_whatever_its_agent_says() {
-    let Scene { plane, pop, .. } = scene(json!({})).await;
+    let Scene { plane, pop, .. } = scene(json!({"lease": "5s"})).await;
     let task = lease_one(&pop).await;
     assert_eq!(report(&pop, &task, json!({"news": "alive"})).await["lease"], "held");
     execute(&plane, "UPDATE job SET leased_at = unixepoch() - 1201").await;
