@@ -34,6 +34,7 @@ pub(crate) mod site;
 pub(crate) mod turn;
 pub(crate) mod validation;
 pub(crate) mod verification;
+pub(crate) mod waiting;
 
 use std::{
     path::Path,

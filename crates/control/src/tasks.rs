@@ -34,8 +34,9 @@ const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 /// How often certificates are looked for that are to be renewed, or are missing.
 const RENEWALS_EVERY: Duration = Duration::from_secs(60);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
-/// The most certificates that one round asks for. What is left comes next, the most urgent first.
-const REQUESTED_PER_ROUND: u32 = 1_000;
+/// The most certificates that one transaction asks for: others change things between. What is left comes next,
+/// the most urgent first.
+const REQUESTED_AT_ONCE: u32 = 250;
 /// For how long a creation may be sent again.
 const CREATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// For how long it is remembered what became of revocations and changes of accounts.
@@ -121,12 +122,29 @@ pub(crate) async fn renew(service: Service) {
     let mut ticks = every(RENEWALS_EVERY);
     loop {
         ticks.tick().await;
-        match service.request_due(OffsetDateTime::now_utc(), REQUESTED_PER_ROUND).await {
-            Ok(0) => {}
-            Ok(requested) => tracing::info!(requested, "asked for certificates that are due"),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "cannot look for certificates that are due");
-            }
+        while request_due(&service).await == Asked::Full {}
+    }
+}
+
+/// What a round asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// As many certificates as it takes: there may be more.
+    Full,
+    /// All that were due, or the database failed.
+    Last,
+}
+
+async fn request_due(service: &Service) -> Asked {
+    match service.request_due(OffsetDateTime::now_utc(), REQUESTED_AT_ONCE).await {
+        Ok(0) => Asked::Last,
+        Ok(requested) => {
+            tracing::info!(requested, "asked for certificates that are due");
+            if requested < REQUESTED_AT_ONCE as usize { Asked::Last } else { Asked::Full }
+        }
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "cannot look for certificates that are due");
+            Asked::Last
         }
     }
 }

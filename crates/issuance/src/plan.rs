@@ -6,8 +6,8 @@
 //! property. A job goes to another CA than its first one only where its wait would be long.
 //!
 //! Who calls [`plan`] chooses the candidates: those that are due, and those whose time is further off
-//! than [`crate::schedule::LONGEST`], which a clock that was ahead has left behind; of each purpose, and
-//! of new names of each property, at least as many as agents can take.
+//! than [`crate::schedule::LONGEST`], which a clock that was ahead has left behind; some of each purpose and of
+//! each choice of a CA, and of new names those whose property's turn it is.
 
 mod inventory;
 mod order;

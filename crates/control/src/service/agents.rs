@@ -17,6 +17,7 @@ mod questions;
 mod records;
 mod report;
 mod stalled;
+mod turns;
 mod validation;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Does the jobs of the internal CA: issues what was asked for, or finds that it is no longer wanted.
 
+use landfall_dns::Evidence;
 use landfall_model::HostnameId;
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
@@ -8,7 +9,7 @@ use super::{Missing, Service, ServiceError, publish};
 use crate::{
     api::problem::chain,
     call::Call,
-    certificate::{CertificateIssuer, CertificateSummary, SealedCertificate},
+    certificate::{CertificateIssuer, SealedCertificate},
     hostname::{HostnameStatus, ManagedHostname, Title},
     store::{
         self, Connection, StoreError,
@@ -165,8 +166,8 @@ impl Service {
         Ok(())
     }
 
-    /// Asks for every certificate of the internal CA that is due for renewal or missing, at most
-    /// `limit`, and says how many there were.
+    /// Asks for certificates that are due for renewal, and for those of the internal CA that are missing, at most
+    /// `limit`, and says how many jobs were made.
     pub(crate) async fn request_due(
         &self,
         now: OffsetDateTime,
@@ -181,14 +182,24 @@ impl Service {
             return Ok(0);
         }
         let mut change = self.store.change(Call::system(now)).await?;
+        let mut made = 0;
         for hostname in &due {
             if let Enqueued::New(job) = store::job::enqueue(&mut change, *hostname).await? {
                 store::job::keep_cause(change.on(), job, Cause::Renewal).await?;
+                made += 1;
             }
         }
         change.commit().await?;
-        Ok(due.len())
+        Ok(made)
     }
+}
+
+/// A hostname whose job is looked at.
+pub(super) struct Looked {
+    pub(super) hostname: ManagedHostname,
+    pub(super) step: Step,
+    /// What the last verification saw.
+    pub(super) evidence: Option<Evidence>,
 }
 
 /// What is to be done about a job of a hostname.
@@ -196,25 +207,28 @@ pub(super) async fn look(
     on: &mut Connection,
     id: HostnameId,
 ) -> Result<(ManagedHostname, Step), ServiceError> {
-    let hostname = store::hostname::find(on, id).await?;
-    let hostname = hostname.ok_or(ServiceError::Missing(Missing::Hostname))?;
-    let verification = store::verification::find(on, id).await?;
-    let left_at = verification.and_then(|state| state.left_at);
-    let certificates = store::certificate::summaries(on, id).await?;
-    let step = step((hostname.status, hostname.title), left_at, &certificates);
+    let Looked { hostname, step, .. } = look_closely(on, id).await?;
     Ok((hostname, step))
 }
 
-fn step(
-    standing: (HostnameStatus, Title),
-    left_at: Option<OffsetDateTime>,
-    certificates: &[CertificateSummary],
-) -> Step {
-    let is_uploaded = |own: &CertificateSummary| own.issuer == CertificateIssuer::Uploaded;
+/// As [`look`], with what it was found out from.
+pub(super) async fn look_closely(
+    on: &mut Connection,
+    id: HostnameId,
+) -> Result<Looked, ServiceError> {
+    let hostname = store::hostname::find(on, id).await?;
+    let hostname = hostname.ok_or(ServiceError::Missing(Missing::Hostname))?;
+    let verification = store::verification::find(on, id).await?;
+    let left_at = verification.as_ref().and_then(|state| state.left_at);
+    let step = match store::certificate::any_uploaded(on, id).await? {
+        true => Step::Cancel(Cancellation::CertificateUploaded),
+        false => step((hostname.status, hostname.title), left_at),
+    };
+    Ok(Looked { hostname, step, evidence: verification.and_then(|state| state.evidence) })
+}
+
+fn step(standing: (HostnameStatus, Title), left_at: Option<OffsetDateTime>) -> Step {
     match (standing, left_at) {
-        _ if certificates.iter().any(is_uploaded) => {
-            Step::Cancel(Cancellation::CertificateUploaded)
-        }
         ((HostnameStatus::TakenOver, _) | (_, Title::Claimed), _) => {
             Step::Cancel(Cancellation::NotHeld)
         }
@@ -262,7 +276,7 @@ mod tests {
             ((GivenUp, Held), None, Step::Cancel(Cancellation::NotActive)),
         ];
         for (standing, left_at, expected) in table {
-            assert_eq!(step(standing, left_at, &[]), expected, "{standing:?} {left_at:?}");
+            assert_eq!(step(standing, left_at), expected, "{standing:?} {left_at:?}");
         }
     }
 }

@@ -84,6 +84,24 @@ pub(crate) async fn history(
     rows.iter().map(read).collect()
 }
 
+/// A hostname's newest attempt by a method.
+pub(crate) async fn newest_by(
+    on: &mut Connection,
+    hostname: HostnameId,
+    method: ChallengeMethod,
+) -> Result<Option<Attempt>, StoreError> {
+    let row = sqlx::query(
+        "SELECT job_id, at, authority, pop, method, class, words, owner, operator, next_at FROM attempt \
+         WHERE hostname_id = ? AND method = ? ORDER BY id DESC LIMIT 1",
+    )
+    .bind(hostname.0)
+    .bind(method.name())
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::on("read an attempt"))?;
+    row.as_ref().map(read).transpose()
+}
+
 fn read(row: &SqliteRow) -> Result<Attempt, StoreError> {
     Ok(Attempt {
         job: JobId(row.get(0)),

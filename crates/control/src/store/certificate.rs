@@ -293,12 +293,22 @@ pub(crate) async fn summaries_of_page(
     rows.iter().map(read_summary).collect()
 }
 
-pub(super) const DUE_FOR_RENEWAL: &str = "SELECT hostname_id FROM certificate WHERE renew_at <= ? \
-         AND NOT EXISTS (SELECT 1 FROM job WHERE job.hostname_id = certificate.hostname_id \
-                         AND state = 0) \
-         AND NOT EXISTS (SELECT 1 FROM verification \
-                         WHERE verification.hostname_id = certificate.hostname_id \
-                         AND left_at IS NOT NULL) ORDER BY renew_at LIMIT ?";
+/// Whether a hostname has a certificate that its owner uploaded.
+pub(crate) async fn any_uploaded(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<bool, StoreError> {
+    let query = "SELECT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = ? AND issuer = ?)";
+    sqlx::query_scalar(query)
+        .bind(hostname.0)
+        .bind(issuer_to_sql(CertificateIssuer::Uploaded))
+        .fetch_one(on)
+        .await
+        .map_err(StoreError::on("look for uploaded certificates"))
+}
+
+pub(super) const DUE_FOR_RENEWAL: &str = "SELECT hostname_id FROM certificate \
+         WHERE renew_at <= ? AND unasked = 1 ORDER BY renew_at LIMIT ?";
 
 /// At most `limit` hostnames whose managed certificate is due at `now` and not asked for, the most
 /// urgent first. Those whose DNS has left are not renewed.

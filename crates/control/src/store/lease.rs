@@ -18,9 +18,6 @@ use super::{
 };
 use crate::hostname::wish::CertificateWish;
 
-/// The most properties whose new names are looked at for one lease.
-const PROPERTIES: i64 = 16;
-
 /// No lease lasts longer.
 const FARTHEST: Duration = Duration::hours(2);
 
@@ -133,58 +130,15 @@ const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until,
      (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id), forgiven, \
      cause";
 
-/// The jobs that may be leased at `now`, at most `limit` of each kind and choice of a CA: those
-/// whose certificates end first, renewals that are due for longest, and of new names some of each of many
-/// properties, which take turns from `first` on.
-pub(crate) async fn candidates(
-    on: &mut Connection,
-    now: OffsetDateTime,
-    (choices, limit): (&[String], u32),
-    first: PropertyId,
-) -> Result<Found, StoreError> {
-    let rows = sqlx::query(AssertSqlSafe(candidates_query()))
-        .bind(to_json(&choices)?)
-        .bind(now.unix_timestamp())
-        .bind(i64::from(limit))
-        .bind(first.0)
-        .bind(PROPERTIES)
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("look for jobs of agents"))?;
-    Ok(Found::read(&rows))
-}
-
-pub(super) fn candidates_query() -> String {
-    const FREE: &str = "state = 0 AND issuer = 0 AND leased_until IS NULL";
-    format!(
-        "WITH RECURSIVE turn (lane, choice, property, count) AS ( \
-             SELECT l.value, c.value, (SELECT property_id FROM job WHERE {FREE} \
-                 AND lane = l.value AND choice = c.value AND property_id >= ?4 \
-                 ORDER BY property_id LIMIT 1), 1 \
-             FROM json_each('[1, 2]') AS l, json_each(?1) AS c \
-             UNION ALL \
-             SELECT lane, choice, (SELECT property_id FROM job WHERE {FREE} \
-                 AND job.lane = turn.lane AND job.choice = turn.choice \
-                 AND property_id > turn.property ORDER BY property_id LIMIT 1), count + 1 \
-             FROM turn WHERE property IS NOT NULL AND count < ?5), \
-         found (id) AS ( \
-             SELECT (SELECT group_concat(id) FROM (SELECT id FROM job WHERE {FREE} \
-                 AND job.lane = turn.lane AND job.choice = turn.choice \
-                 AND property_id = turn.property AND next_at <= ?2 ORDER BY next_at LIMIT ?3)) \
-             FROM turn WHERE property IS NOT NULL \
-             UNION ALL \
-             SELECT (SELECT group_concat(id) FROM (SELECT id FROM job WHERE {FREE} AND lane = 0 \
-                 AND choice = c.value AND next_at <= ?2 ORDER BY next_at LIMIT ?3)) \
-             FROM json_each(?1) AS c \
-             UNION ALL \
-             SELECT (SELECT group_concat(id) FROM (SELECT id, next_at FROM job WHERE {FREE} \
-                 AND choice = c.value AND deadline IS NOT NULL \
-                 ORDER BY deadline LIMIT ?3) WHERE next_at <= ?2) \
-             FROM json_each(?1) AS c) \
-         SELECT DISTINCT {COLUMNS} FROM job WHERE id IN ( \
-             SELECT one.value FROM found, json_each('[' || found.id || ']') AS one \
-             WHERE found.id IS NOT NULL)"
-    )
+/// The jobs of agents among these that nobody has.
+pub(crate) async fn of_ids(on: &mut Connection, jobs: &[JobId]) -> Result<Found, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM job WHERE id IN (SELECT value FROM json_each(?)) \
+         AND state = 0 AND issuer = 0 AND leased_until IS NULL"
+    );
+    let ids: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+    let rows = sqlx::query(AssertSqlSafe(query)).bind(to_json(&ids)?).fetch_all(on).await;
+    Ok(Found::read(&rows.map_err(StoreError::on("read jobs"))?))
 }
 
 /// The newest property: the highest number that one has.

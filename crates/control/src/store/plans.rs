@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Store, certificate, hostname, lease, renewal, sighting};
+use super::{Store, certificate, hostname, lease, renewal, sighting, waiting};
 
 #[tokio::test]
 async fn nothing_that_is_asked_again_and_again_looks_at_all_rows() {
@@ -11,7 +11,7 @@ async fn nothing_that_is_asked_again_and_again_looks_at_all_rows() {
     let store = Store::open(file.path()).await.unwrap();
     let mut on = store.read().await.unwrap();
     let queries = [
-        lease::candidates_query(),
+        waiting::waiting_query(),
         lease::FIRST_DUE.to_owned(),
         renewal::to_ask_query(),
         certificate::DUE_FOR_RENEWAL.to_owned(),

@@ -21,6 +21,8 @@ pub(crate) struct Renewable {
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
     pub(crate) issued_at: OffsetDateTime,
+    /// When the next one is asked for.
+    pub(crate) renew_at: OffsetDateTime,
     pub(crate) advice: Option<RenewalAdvice>,
     pub(crate) polled_at: Option<OffsetDateTime>,
     /// Whose agent asks the CA now, and until when that PoP may answer.
@@ -42,7 +44,7 @@ impl Renewable {
 }
 
 const COLUMNS: &str = "hostname_id, authority, ari_id, fingerprint, not_before, not_after, \
-     created_at, advice, polled_at, key_type, asked_pop, poll_at";
+     created_at, advice, polled_at, key_type, asked_pop, poll_at, renew_at";
 
 /// No question is put off for longer, unless a clock was ahead: the longest time between two, and some.
 const FARTHEST: Duration = Duration::days(2);
@@ -84,22 +86,6 @@ pub(super) fn to_ask_query() -> String {
          UNION ALL SELECT {COLUMNS} FROM (SELECT * FROM certificate \
              WHERE poll_at > ?2 AND issuer = 3 ORDER BY poll_at LIMIT ?3)"
     )
-}
-
-/// Whether one of a hostname's certificates that agents obtained is due for renewal.
-pub(crate) async fn any_due(
-    on: &mut Connection,
-    hostname: HostnameId,
-    now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    let query = "SELECT EXISTS (SELECT 1 FROM certificate \
-                 WHERE hostname_id = ? AND issuer = 3 AND renew_at <= ?)";
-    let found = sqlx::query_scalar::<_, bool>(query)
-        .bind(hostname.0)
-        .bind(now.unix_timestamp())
-        .fetch_one(on)
-        .await;
-    found.map_err(StoreError::on("look for certificates to renew"))
 }
 
 /// At most `limit` certificates about which CAs are to be asked at `now`. Those whose rows mean nothing are
@@ -210,6 +196,7 @@ fn read(row: &SqliteRow) -> Result<Renewable, StoreError> {
         not_before: time_from_sql(row.get(4))?,
         not_after: time_from_sql(row.get(5))?,
         issued_at: time_from_sql(row.get(6))?,
+        renew_at: time_from_sql(row.get(12))?,
         // What means nothing is asked for again.
         advice: advice.and_then(|advice| from_json(advice, "advice").ok()),
         polled_at: row.get::<Option<i64>, _>(8).map(time_from_sql).transpose()?,

@@ -1,6 +1,6 @@
 //! How much of what CAs do each property got of late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::PropertyId;
 use sqlx::Row;
@@ -36,7 +36,7 @@ pub(crate) async fn count(
 /// this one, the part that is not over.
 pub(crate) async fn recent(
     on: &mut Connection,
-    properties: &[PropertyId],
+    properties: &BTreeSet<PropertyId>,
     now: OffsetDateTime,
 ) -> Result<BTreeMap<PropertyId, u32>, StoreError> {
     let ids: Vec<i64> = properties.iter().map(|property| property.0).collect();

@@ -18,7 +18,7 @@ use crate::{
     hostname::ManagedHostname,
     service::{
         Missing, ServiceError,
-        jobs::{Step, look},
+        jobs::{Looked, Step, look_closely},
     },
     store::{
         self, Change,
@@ -119,9 +119,9 @@ impl Service {
         job: AgentJob,
     ) -> Result<Option<Candidate>, ServiceError> {
         let now = change.now();
-        let hostname = match look(change.on(), job.hostname).await {
-            Ok((hostname, Step::Issue)) => hostname,
-            Ok((_, Step::Cancel(reason))) => {
+        let (hostname, evidence) = match look_closely(change.on(), job.hostname).await {
+            Ok(Looked { hostname, step: Step::Issue, evidence }) => (hostname, evidence),
+            Ok(Looked { step: Step::Cancel(reason), .. }) => {
                 store::job::cancel(change, job.hostname, reason).await?;
                 return Ok(None);
             }
@@ -129,7 +129,7 @@ impl Service {
             Err(error) => return Err(error),
         };
         let Some(domain) = registered_domain(&hostname.names()) else { return Ok(None) };
-        let means = self.means(change.on(), &hostname).await?;
+        let means = self.means(change.on(), &hostname, evidence).await?;
         let methods = match self.methods(&hostname, &means, &job.failed_methods) {
             Ok(methods) => methods,
             // Nobody may issue, which is what the planner has it wait for.
@@ -142,16 +142,13 @@ impl Service {
             }
         };
         let mut served = store::renewal::of(change.on(), hostname.id).await?;
+        let is_due = served.iter().any(|own| own.renew_at <= now);
         served.retain(|served| served.not_after > now);
         let trust = match store::errand::any_revoked(change.on(), hostname.id).await? {
             true => Trust::Revoked,
             false => Trust::Good,
         };
-        if job.cause == Cause::Renewal
-            && !served.is_empty()
-            && trust == Trust::Good
-            && !store::renewal::any_due(change.on(), hostname.id, now).await?
-        {
+        if job.cause == Cause::Renewal && !served.is_empty() && trust == Trust::Good && !is_due {
             store::job::cancel(change, hostname.id, Cancellation::NotDue).await?;
             return Ok(None);
         }

@@ -107,7 +107,9 @@ impl Service {
         };
         let failure = classify(failed.trouble, &setting);
         let history = failed.job.history.after(&failure);
-        let means = self.means(change.on(), failed.hostname).await?;
+        let verification = store::verification::find(change.on(), failed.hostname.id).await?;
+        let evidence = verification.and_then(|state| state.evidence);
+        let means = self.means(change.on(), failed.hostname, evidence).await?;
         let left = self.alternatives(failed, &budgets, &means);
         let next = schedule::next(now, &failure, history, left, jitter);
         settle(&mut budgets, failed, (&names, &domain), now);

@@ -1,7 +1,7 @@
 //! Who gets which job.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -17,7 +17,9 @@ use landfall_issuance::{
 use landfall_model::{AuthorityName, JobId, PropertyId, issuance::PopTarget};
 use time::{Duration, OffsetDateTime};
 
-use super::{Agent, OWNERS_ORDERS, Service, candidate::Candidate, stalled::Stalled, subjects_of};
+use super::{
+    Agent, OWNERS_ORDERS, Service, candidate::Candidate, stalled::Stalled, subjects_of, turns,
+};
 use crate::{
     call::Call,
     hostname::deployment::Fleet,
@@ -26,12 +28,11 @@ use crate::{
         self, Change, StoreError,
         job::{OwnersRecords, Wait},
         lease::{Drawn, Grant, Running},
+        waiting::{Kind, Waiting},
     },
     token::random_number,
 };
 
-/// The most jobs of each kind that are looked at for one lease.
-const LOOKED_AT: u32 = 8;
 /// How long a job is left alone that no CA may do: the operator has to add one.
 const WITHOUT_AUTHORITY: Duration = Duration::minutes(10);
 
@@ -138,7 +139,7 @@ impl Service {
         free: u32,
     ) -> Result<Vec<Task>, ServiceError> {
         let now = change.now();
-        let candidates = self.candidates(change, free).await?;
+        let (candidates, recent) = self.candidates(change, free).await?;
         let candidates = self.without_waiting_owners(change, candidates).await?;
         let mut subjects: Vec<String> = Vec::new();
         for own in &candidates {
@@ -154,8 +155,6 @@ impl Service {
                 standing.max_running = 0;
             }
         }
-        let properties: Vec<PropertyId> = candidates.iter().map(|own| own.job.property).collect();
-        let recent = store::turn::recent(change.on(), &properties, now).await?;
         let jobs = candidates.iter().map(|own| own.planned(self, now)).collect();
         let inventory = Inventory {
             jobs,
@@ -190,38 +189,37 @@ impl Service {
         Ok(tasks)
     }
 
-    /// The jobs that may be leased now, some of each kind.
+    /// The jobs that may be leased now, some of each kind, and how many orders each property that has some
+    /// began of late.
     async fn candidates(
         &self,
         change: &mut Change,
         free: u32,
-    ) -> Result<Vec<Candidate>, ServiceError> {
+    ) -> Result<(Vec<Candidate>, BTreeMap<PropertyId, u32>), ServiceError> {
         let now = change.now();
         let choices = store::choice::of_jobs(change.on()).await?;
         let newest = store::lease::newest_property(change.on()).await?;
         // Another place to begin each time: nobody is always behind the same others.
         let first = PropertyId(i64::from(random_number()?) * newest.0 / i64::from(u16::MAX) + 1);
-        let limit = free.clamp(1, LOOKED_AT);
-        let mut found = Vec::new();
-        let mut jobs = Vec::new();
-        for from in [first, PropertyId(0)] {
-            let some = store::lease::candidates(change.on(), now, (&choices, limit), from).await?;
-            set_aside(change, some.unreadable).await?;
-            jobs.extend(some.jobs);
-        }
-        jobs.sort_by_key(|job| job.id);
-        jobs.dedup_by_key(|job| job.id);
-        for job in jobs {
+        let limit = turns::of_a_kind(free);
+        let waiting = store::waiting::find(change.on(), now, (&choices, limit), first).await?;
+        let properties: BTreeSet<PropertyId> = waiting.iter().filter_map(property_of).collect();
+        let recent = store::turn::recent(change.on(), &properties, now).await?;
+        let chosen = turns::chosen(waiting, &recent, limit);
+        let found = store::lease::of_ids(change.on(), &chosen).await?;
+        set_aside(change, found.unreadable).await?;
+        let mut candidates = Vec::new();
+        for job in found.jobs {
             let id = job.id;
             match self.candidate(change, job).await {
-                Ok(candidate) => found.extend(candidate),
+                Ok(candidate) => candidates.extend(candidate),
                 Err(ServiceError::Store(error @ StoreError::Corrupt(_))) => {
                     set_aside(change, vec![(id, error)]).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(found)
+        Ok((candidates, recent))
     }
 
     /// Puts off what would order more for which owners are to make TXT records than a property may have
@@ -280,6 +278,14 @@ impl Service {
         let assignment = self.assignment(change, candidate, (grant, fence), pops).await?;
         self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
         Ok(assignment.map(|assignment| Task::Issue(Box::new(assignment))))
+    }
+}
+
+/// Whose new names these are.
+fn property_of(waiting: &Waiting) -> Option<PropertyId> {
+    match waiting.kind {
+        Kind::New(property) | Kind::Failing(property) => Some(property),
+        Kind::Ending | Kind::Renewal => None,
     }
 }
 

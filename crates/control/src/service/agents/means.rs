@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use landfall_dns::{Delegation, DelegationEvidence};
-use landfall_issuance::method::{Evidence, NoMethod, Port80, Records, Wish, methods};
+use landfall_dns::{Delegation, DelegationEvidence, Evidence};
+use landfall_issuance::method::{self, NoMethod, Port80, Records, Wish, methods};
 use landfall_model::issuance::{ChallengeMethod, TxtRecords};
 
 use super::{Service, stalled::addresses};
@@ -31,19 +31,19 @@ impl Service {
         DelegationRecord::of(hostname, self.challenge_zone.as_ref()?)
     }
 
-    /// What the last verification and the last attempts have shown.
+    /// What the last verification, whose evidence this is, and the last attempt by HTTP-01 have shown.
     pub(super) async fn means(
         &self,
         on: &mut Connection,
         hostname: &ManagedHostname,
+        evidence: Option<Evidence>,
     ) -> Result<Means, ServiceError> {
-        let verification = store::verification::find(on, hostname.id).await?;
-        let evidence = verification.and_then(|state| state.evidence);
-        let attempts = store::attempt::history(on, hostname.id).await?;
+        let method = ChallengeMethod::Http01;
+        let attempt = store::attempt::newest_by(on, hostname.id, method).await?;
         let seen = evidence.as_ref().and_then(|evidence| evidence.challenge.as_ref());
         Ok(Means {
             records: self.records(hostname, seen),
-            port_80: port_80(&attempts),
+            port_80: port_80(attempt.as_ref()),
             leads_to: addresses(evidence.as_ref()),
             caa: evidence.and_then(|evidence| evidence.caa.methods),
         })
@@ -67,7 +67,7 @@ impl Service {
         means: &Means,
         failed: &[ChallengeMethod],
     ) -> Result<Vec<ChallengeMethod>, NoMethod> {
-        methods(&Evidence {
+        methods(&method::Evidence {
             names: &hostname.names(),
             port_80: means.port_80,
             records: match (&means.records, &self.challenge_zone) {
@@ -106,10 +106,9 @@ impl Service {
     }
 }
 
-/// Whether the CA, or our own look, last got an answer at port 80. The newest attempt comes first.
-fn port_80(attempts: &[Attempt]) -> Port80 {
-    let by_http = attempts.iter().find(|own| own.method == Some(ChallengeMethod::Http01));
-    match by_http {
+/// Whether the CA, or our own look, got an answer at port 80 in the last attempt by HTTP-01.
+fn port_80(attempt: Option<&Attempt>) -> Port80 {
+    match attempt {
         Some(Attempt { class: Some(_), .. }) => Port80::Closed,
         Some(Attempt { class: None, .. }) | None => Port80::Open,
     }

@@ -1,5 +1,7 @@
 //! When what waits will be issued: the planner's forecast of all open jobs.
 
+use std::collections::BTreeSet;
+
 use landfall_issuance::{
     forecast::{Forecast, Throughput, forecast},
     plan::{Inventory, Job, Purpose},
@@ -45,7 +47,7 @@ pub(crate) async fn look_ahead(
     subjects.dedup();
     let budgets = budgets_of(on, authorities, config.rules, &subjects).await?;
     let running = store::lease::running(on, "").await?;
-    let properties: Vec<PropertyId> = jobs.iter().map(|job| job.property).collect();
+    let properties: BTreeSet<PropertyId> = jobs.iter().map(|job| job.property).collect();
     let recent = store::turn::recent(on, &properties, now).await?;
     let waiting = jobs.len();
     let inventory = Inventory {

@@ -1,7 +1,10 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
-use crate::{call::Call, store::Store};
+use crate::{
+    call::Call,
+    store::{Store, certificate},
+};
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -68,6 +71,57 @@ async fn tallies_are_what_a_count_says_whatever_happens() {
             let counted = number(on, &certificates).await;
             assert_eq!(number(on, &of("certificate")).await, counted, "{event}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_due_is_found_unless_it_is_asked_for_or_its_dns_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await.unwrap();
+    let on = change.on();
+    fill(on).await;
+    let verified = "INSERT INTO verification (hostname_id, property_id, lane, since) \
+                    SELECT id, 1, 2, 0 FROM hostname";
+    execute(on, verified).await;
+    let ask = "INSERT INTO job (hostname_id, property_id, issuer, lane, choice, state, next_at, \
+                   created_at) SELECT id, 1, 0, 0, '', 0, 0, 0 FROM hostname WHERE id IN (14, 16)";
+    let replace = "INSERT OR REPLACE INTO certificate (hostname_id, key_type, issuer, fingerprint, \
+                       not_before, not_after, renew_at, chain, spki_sha256, created_at) \
+                   SELECT id, id % 2, 3, x'', 0, 0, 0, x'', x'', 0 FROM hostname WHERE id > 30";
+    let events = [
+        "UPDATE job SET state = 1 WHERE id % 2 = 0",
+        "UPDATE verification SET left_at = 7 WHERE hostname_id % 3 = 0",
+        ask,
+        replace,
+        "UPDATE job SET state = 2 WHERE id % 9 = 0",
+        "UPDATE verification SET left_at = NULL WHERE hostname_id % 9 = 0",
+        "DELETE FROM verification WHERE hostname_id % 4 = 0",
+        "DELETE FROM hostname WHERE id % 19 = 0",
+    ];
+    for event in events {
+        execute(on, event).await;
+        let said = "SELECT count(*) FROM certificate AS due WHERE renew_at <= 1800000000 \
+             AND NOT EXISTS (SELECT 1 FROM job WHERE job.hostname_id = due.hostname_id AND state = 0) \
+             AND NOT EXISTS (SELECT 1 FROM verification AS own \
+                             WHERE own.hostname_id = due.hostname_id AND left_at IS NOT NULL)";
+        let now = OffsetDateTime::from_unix_timestamp(NOW).unwrap();
+        let found = certificate::due_for_renewal(on, now, 1_000).await.unwrap();
+        assert_eq!(i64::try_from(found.len()).unwrap(), number(on, said).await, "{event}");
+        assert!(!found.is_empty(), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_renewed_by_itself_says_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await.unwrap();
+    fill(change.on()).await;
+    for (issuer, may) in [(0, false), (1, true), (2, true), (3, false)] {
+        let never = format!("UPDATE certificate SET renew_at = NULL WHERE issuer = {issuer}");
+        let done = sqlx::query(AssertSqlSafe(never)).execute(change.on()).await;
+        assert_eq!(done.is_ok(), may, "{issuer}");
     }
 }
 

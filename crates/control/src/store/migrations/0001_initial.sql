@@ -559,8 +559,10 @@ CREATE TABLE certificate (
     fingerprint  BLOB    NOT NULL,
     not_before   INTEGER NOT NULL,
     not_after    INTEGER NOT NULL,
-    -- When the next one is asked for; null where it isn't.
-    renew_at     INTEGER,
+    -- When the next one is asked for; null where it isn't, because its owner uploaded it.
+    renew_at     INTEGER CHECK (renew_at IS NOT NULL OR issuer IN (1, 2)),
+    -- 1: it is asked for once that is due, 0: it is already, or the hostname's DNS has left. Kept by triggers.
+    unasked      INTEGER NOT NULL DEFAULT 1,
     -- The CA that an agent asked, and what it knows the certificate by (RFC 9773 section 4.1).
     authority    TEXT,
     ari_id       TEXT,
@@ -588,6 +590,7 @@ CREATE TABLE certificate (
 CREATE INDEX certificate_end ON certificate (not_after);
 CREATE INDEX certificate_look ON certificate (look_at) WHERE look_at IS NOT NULL;
 CREATE INDEX certificate_renewal ON certificate (renew_at) WHERE renew_at IS NOT NULL;
+CREATE INDEX certificate_unasked ON certificate (renew_at) WHERE renew_at IS NOT NULL AND unasked = 1;
 CREATE INDEX certificate_poll ON certificate (poll_at) WHERE poll_at IS NOT NULL;
 
 -- What was served to nobody for want of a name is looked for once there is one.
@@ -604,6 +607,38 @@ CREATE TRIGGER certificate_removed AFTER DELETE ON certificate
 BEGIN UPDATE tally SET count = count - 1 WHERE kind = 'certificate' AND label = OLD.issuer; END;
 CREATE TRIGGER hostname_certificate_removed AFTER DELETE ON certificate
 BEGIN UPDATE hostname SET version = version + 1 WHERE id = OLD.hostname_id; END;
+
+-- However many renewals wait, what is not asked for yet is found by `unasked` alone.
+CREATE TRIGGER certificate_kept_while_asked AFTER INSERT ON certificate
+WHEN EXISTS (SELECT 1 FROM job WHERE hostname_id = NEW.hostname_id AND state = 0)
+    OR EXISTS (SELECT 1 FROM verification
+               WHERE hostname_id = NEW.hostname_id AND left_at IS NOT NULL)
+BEGIN
+    UPDATE certificate SET unasked = 0
+    WHERE hostname_id = NEW.hostname_id AND key_type = NEW.key_type;
+END;
+CREATE TRIGGER certificate_asked AFTER INSERT ON job WHEN NEW.state = 0
+BEGIN UPDATE certificate SET unasked = 0 WHERE hostname_id = NEW.hostname_id AND unasked = 1; END;
+CREATE TRIGGER certificate_job_ended AFTER UPDATE OF state ON job WHEN OLD.state = 0 AND NEW.state <> 0
+BEGIN
+    UPDATE certificate SET unasked = 1 WHERE hostname_id = OLD.hostname_id AND unasked = 0
+        AND NOT EXISTS (SELECT 1 FROM verification
+                        WHERE hostname_id = OLD.hostname_id AND left_at IS NOT NULL);
+END;
+CREATE TRIGGER certificate_name_left AFTER UPDATE OF left_at ON verification
+WHEN OLD.left_at IS NULL AND NEW.left_at IS NOT NULL
+BEGIN UPDATE certificate SET unasked = 0 WHERE hostname_id = NEW.hostname_id AND unasked = 1; END;
+CREATE TRIGGER certificate_name_returned AFTER UPDATE OF left_at ON verification
+WHEN OLD.left_at IS NOT NULL AND NEW.left_at IS NULL
+BEGIN
+    UPDATE certificate SET unasked = 1 WHERE hostname_id = NEW.hostname_id AND unasked = 0
+        AND NOT EXISTS (SELECT 1 FROM job WHERE hostname_id = NEW.hostname_id AND state = 0);
+END;
+CREATE TRIGGER certificate_name_unverified AFTER DELETE ON verification WHEN OLD.left_at IS NOT NULL
+BEGIN
+    UPDATE certificate SET unasked = 1 WHERE hostname_id = OLD.hostname_id AND unasked = 0
+        AND NOT EXISTS (SELECT 1 FROM job WHERE hostname_id = OLD.hostname_id AND state = 0);
+END;
 
 -- A certificate that is to be revoked is, once no edge serves it any more: at most two records tell them,
 -- right after it is gone from here. Edges that don't hear of it hold it up for ten minutes at most.

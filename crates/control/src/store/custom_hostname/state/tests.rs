@@ -101,8 +101,8 @@ async fn add_certificates(
 ) {
     for (issuer, key_type, days) in certificates {
         let insert = "INSERT INTO certificate (hostname_id, key_type, issuer, fingerprint, \
-                      not_before, not_after, chain, spki_sha256, created_at, shown_at) \
-                      VALUES (?, ?, ?, zeroblob(32), ?, ?, ?, x'00', ?, ?)";
+                      not_before, not_after, renew_at, chain, spki_sha256, created_at, shown_at) \
+                      VALUES (?1, ?2, ?3, zeroblob(32), ?4, ?5, ?5, ?6, x'00', ?7, ?8)";
         // Seen or not, and for how long.
         let (seen, age) = (id % 2, [9, 9_000][usize::from(id % 4 < 2)]);
         let end = NOW + days * DAY;
