@@ -15,11 +15,13 @@ mod connection;
 mod error;
 mod http;
 mod key;
+mod nonces;
 mod pause;
 mod protocol;
 mod refusal;
 mod renewal;
 mod request;
+mod url;
 
 pub use account::Registration;
 pub use authorization::{
@@ -32,3 +34,4 @@ pub use key::{AccountKey, Binding, KeyError};
 pub use protocol::{Order, Session};
 pub use renewal::{CertificateId, CertificateIdError};
 pub use request::{CertificateKey, NewOrder, RequestError, RevocationReason};
+pub use url::{UrlError, UrlRule};

@@ -10,12 +10,10 @@ use super::{
     error::AcmeError,
     http::Reply,
     key::{AccountKey, Binding, Signer, replacement},
+    nonces::NONCE_ATTEMPTS,
     refusal::{Document, nonsense, refusal},
 };
 use crate::failure::{Problem, ProblemKind, Step};
-
-/// How often a request is sent whose nonce the CA refuses (RFC 8555 section 6.5).
-const NONCE_ATTEMPTS: u32 = 5;
 
 /// What an account is registered with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,8 +133,10 @@ impl Connection {
                 return Err(AcmeError::Refused(Box::new(Problem { kind, ..problem })));
             }
         }
-        let location = reply.location().map(str::to_owned);
-        location.ok_or_else(|| nonsense(Step::Account, &reply))
+        let location = reply.location().ok_or_else(|| nonsense(Step::Account, &reply))?;
+        let checked = self.transport().rule().read(location);
+        checked.map_err(|error| AcmeError::url(Step::Account, &error))?;
+        Ok(location.to_owned())
     }
 
     /// Sends a signed request. Nonces that the CA refuses are replaced by those it gives.
@@ -189,8 +189,10 @@ impl Connection {
     ) -> Result<Reply, AcmeError> {
         let request = Request::builder().method(method).uri(url);
         let request = request.header(CONTENT_TYPE, "application/jose+json").body(body.into());
-        let request = request
-            .map_err(|_| AcmeError::BadDirectory { detail: format!("{url:?} is no URL").into() })?;
+        let request = request.map_err(|_| AcmeError::Untrusted {
+            step,
+            detail: format!("{url:?} is no URL").into(),
+        })?;
         self.transport().send(request).await.map_err(|error| AcmeError::transport(step, error))
     }
 }

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::{
     error::AcmeError,
-    http::{Reply, Transport, secure},
+    http::{Reply, Transport, TransportError},
     refusal::{nonsense, refusal},
+    url::UrlRule,
 };
 use crate::failure::Step;
 
@@ -52,7 +53,7 @@ pub(crate) struct Meta {
 }
 
 impl Directory {
-    fn parse(reply: &Reply) -> Result<Self, AcmeError> {
+    fn parse(reply: &Reply, rule: UrlRule) -> Result<Self, AcmeError> {
         if !reply.status.is_success() {
             return Err(refusal(Step::Directory, reply, None));
         }
@@ -66,7 +67,7 @@ impl Directory {
         let optional = [&directory.revoke_cert, &directory.key_change, &directory.renewal_info];
         let required = [&directory.new_nonce, &directory.new_account, &directory.new_order];
         for url in required.into_iter().chain(optional.into_iter().flatten()) {
-            secure(url).map_err(|error| bad(error.to_string()))?;
+            rule.read(url).map_err(|error| bad(error.to_string()))?;
         }
         Ok(directory)
     }
@@ -95,8 +96,8 @@ impl Connector {
     /// Connects to a CA: reads its directory, unless that was done within the last hour.
     ///
     /// # Errors
-    /// [`AcmeError::BadDirectory`] for roots that are not PEM, a URL that is not `https` and what is
-    /// no directory; otherwise as for every answer of a CA.
+    /// [`AcmeError::BadDirectory`] for roots that are not PEM, a URL where no CA is asked ([`UrlRule`])
+    /// and what is no directory; otherwise as for every answer of a CA.
     pub async fn connect(&self, authority: &Authority) -> Result<Connection, AcmeError> {
         if let Some(known) = self.known(authority) {
             return Ok(known);
@@ -148,13 +149,16 @@ struct Inner {
 impl Connection {
     async fn open(authority: &Authority) -> Result<Self, AcmeError> {
         let failed = |error| AcmeError::transport(Step::Directory, error);
-        let transport = Transport::new(authority.roots.as_deref()).map_err(failed)?;
-        let url = secure(&authority.directory).map_err(failed)?.to_string();
+        let transport = Transport::new(&authority.directory, authority.roots.as_deref());
+        let transport = transport.map_err(failed)?;
+        let rule = transport.rule();
+        let url = rule.read(&authority.directory).map_err(TransportError::Url);
+        let url = url.map_err(failed)?.to_string();
         let request = Request::builder().uri(&url).body(Bytes::new());
         let request = request
             .map_err(|error| AcmeError::BadDirectory { detail: error.to_string().into() })?;
         let reply = transport.send(request).await.map_err(failed)?;
-        let directory = Directory::parse(&reply)?;
+        let directory = Directory::parse(&reply, rule)?;
         Ok(Self { inner: Arc::new(Inner { transport, url, directory, document: reply.body }) })
     }
 

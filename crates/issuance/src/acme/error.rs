@@ -2,7 +2,7 @@ use std::{error::Error as StdError, time::Duration};
 
 use landfall_model::{ChallengeMethod, HostPattern};
 
-use super::{http::TransportError, key::KeyError, request::RequestError};
+use super::{http::TransportError, key::KeyError, request::RequestError, url::UrlError};
 use crate::{
     chain::ChainError,
     failure::{Precheck, Problem, ProblemKind, Step, Trouble, Words},
@@ -41,6 +41,15 @@ pub enum AcmeError {
         status: u16,
         /// How the answer begins.
         excerpt: Words,
+    },
+    /// The answer is ACME, and says what it may not: a URL where this CA is not asked, or what was not
+    /// ordered. So may an order that somebody else has made.
+    #[error("the CA's answer can't be taken: {detail}")]
+    Untrusted {
+        /// What was being done.
+        step: Step,
+        /// What is wrong with it.
+        detail: Words,
     },
     /// What stands at the directory's URL is none (RFC 8555 section 7.1.1).
     #[error("the CA's directory can't be used: {detail}")]
@@ -85,12 +94,20 @@ impl AcmeError {
                 Self::Nonsense { step, status: 200, excerpt: error.to_string().into() }
             }
             TransportError::Setup(_) => Self::BadDirectory { detail: told(&error) },
-            TransportError::Plain { .. } | TransportError::NoRoots => {
-                Self::BadDirectory { detail: error.to_string().into() }
-            }
+            TransportError::NoRoots => Self::BadDirectory { detail: error.to_string().into() },
+            TransportError::Url(error) => Self::url(step, &error),
             TransportError::Connect(_) | TransportError::Broken(_) => {
                 Self::NoConnection { step, source: error }
             }
+        }
+    }
+
+    /// What a URL is where the CA is not asked.
+    pub(crate) fn url(step: Step, error: &UrlError) -> Self {
+        let detail = error.to_string().into();
+        match step == Step::Directory {
+            true => Self::BadDirectory { detail },
+            false => Self::Untrusted { step, detail },
         }
     }
 
@@ -107,6 +124,9 @@ impl AcmeError {
             },
             Self::Nonsense { step, status, excerpt } => {
                 Trouble::Nonsense { step: *step, status: *status, excerpt: excerpt.clone() }
+            }
+            Self::Untrusted { step, detail } => {
+                Trouble::Nonsense { step: *step, status: 200, excerpt: detail.clone() }
             }
             Self::BadDirectory { detail } => Trouble::BadDirectory { detail: detail.clone() },
             Self::OrderInvalid { detail } => Trouble::OrderInvalid { detail: detail.clone() },
@@ -128,7 +148,8 @@ impl AcmeError {
                 problem.kind == ProblemKind::BadNonce
                     || problem.status.is_some_and(|status| status >= 500)
             }
-            Self::BadDirectory { .. }
+            Self::Untrusted { .. }
+            | Self::BadDirectory { .. }
             | Self::OrderInvalid { .. }
             | Self::OrderExpired
             | Self::NotOffered { .. }

@@ -11,8 +11,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header};
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::{Certificate, Client, redirect};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+
+use super::url::{UrlError, UrlRule};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole request.
@@ -34,12 +36,9 @@ pub enum TransportError {
     /// The roots can't be read, or TLS not be set up with them.
     #[error("TLS can't be set up with the CA's roots")]
     Setup(#[source] reqwest::Error),
-    /// A URL that is not `https`. Plain HTTP is for loopback alone (RFC 8555 section 6.1).
-    #[error("{url:?} is no https URL")]
-    Plain {
-        /// The URL, as it was given.
-        url: String,
-    },
+    /// A URL that this CA is not asked at.
+    #[error("the CA is not asked there")]
+    Url(#[source] UrlError),
     /// The name does not resolve, nobody listens, or the CA's certificate is not trusted.
     #[error("no connection to the CA")]
     Connect(#[source] reqwest::Error),
@@ -140,6 +139,7 @@ fn parse_retry_after(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> 
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     client: Client,
+    rule: UrlRule,
     /// The CA's clock against ours, in seconds; [`UNKNOWN`] until it was heard.
     offset: Arc<AtomicI64>,
 }
@@ -147,8 +147,9 @@ pub(crate) struct Transport {
 const UNKNOWN: i64 = i64::MAX;
 
 impl Transport {
-    /// With these roots (PEM), or the system's.
-    pub(crate) fn new(roots: Option<&str>) -> Result<Self, TransportError> {
+    /// To a CA with this directory, with these roots (PEM), or the system's.
+    pub(crate) fn new(directory: &str, roots: Option<&str>) -> Result<Self, TransportError> {
+        let rule = UrlRule::of(directory).map_err(TransportError::Url)?;
         let mut builder = Client::builder()
             .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -164,7 +165,12 @@ impl Transport {
             builder = builder.tls_certs_only(roots);
         }
         let client = builder.build().map_err(TransportError::Setup)?;
-        Ok(Self { client, offset: Arc::new(AtomicI64::new(UNKNOWN)) })
+        Ok(Self { client, rule, offset: Arc::new(AtomicI64::new(UNKNOWN)) })
+    }
+
+    /// Where the CA may be asked.
+    pub(crate) const fn rule(&self) -> UrlRule {
+        self.rule
     }
 
     /// How much later it is by the CA's clock than by ours, as of its last answer.
@@ -176,7 +182,7 @@ impl Transport {
     /// Sends a request and reads the whole answer, whatever its status.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Reply, TransportError> {
         let (head, body) = request.into_parts();
-        let url = secure(&head.uri.to_string())?;
+        let url = self.rule.read(&head.uri.to_string()).map_err(TransportError::Url)?;
         let mut headers = head.headers;
         // The client has its own.
         headers.remove(header::USER_AGENT);
@@ -196,21 +202,6 @@ impl Transport {
             self.offset.store((date - reply.at).whole_seconds(), Ordering::Relaxed);
         }
         Ok(reply)
-    }
-}
-
-/// A URL that a CA may be asked at.
-pub(crate) fn secure(text: &str) -> Result<Url, TransportError> {
-    let refused = || TransportError::Plain { url: text.chars().take(200).collect() };
-    let url = Url::parse(text).map_err(|_| refused())?;
-    let is_loopback = |host: &str| {
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse();
-        host == "localhost" || address.is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if url.host_str().is_some_and(is_loopback) => Ok(url),
-        _ => Err(refused()),
     }
 }
 
@@ -255,19 +246,5 @@ mod tests {
         }
         let reply = Reply { status: StatusCode::OK, headers, body: Bytes::new(), at: now() };
         assert_eq!(reply.alternates(), ["https://ca.test/cert/1/1", "https://ca.test/cert/1/2"]);
-    }
-
-    #[test]
-    fn asks_over_tls_unless_the_ca_is_on_this_machine() {
-        for good in
-            ["https://ca.test/dir", "http://127.0.0.1:80/", "http://[::1]/", "http://localhost/"]
-        {
-            assert!(secure(good).is_ok(), "{good}");
-        }
-        for bad in
-            ["http://ca.test/dir", "http://localhost.ca.test/", "ftp://127.0.0.1/", "ca.test", ""]
-        {
-            assert!(matches!(secure(bad), Err(TransportError::Plain { .. })), "{bad}");
-        }
     }
 }

@@ -21,10 +21,10 @@ use super::{
     error::AcmeError,
     http::{Reply, TransportError},
     key::{AccountKey, Signer},
+    nonces::{self, Fate, with_other_nonces},
     pause::Pauses,
     refusal::{
-        Document, SubproblemDocument, combined, is_of_replaces, nonsense, refusal,
-        with_other_nonces,
+        Document, SubproblemDocument, combined, is_of_nonce, is_of_replaces, nonsense, refusal,
     },
     renewal::CertificateId,
     request::{NewOrder, RevocationReason},
@@ -36,7 +36,7 @@ use crate::{
 
 /// After so many looks at a pending order its authorizations are looked at.
 const LOOKS: u32 = 6;
-/// The most names of an order, and the most authorizations that are read.
+/// The most names of an order.
 const MAX_NAMES: usize = 100;
 
 /// An account at a CA that orders.
@@ -52,6 +52,7 @@ pub struct Session {
 pub struct Order {
     order: instant_acme::Order,
     session: Session,
+    names: Vec<HostPattern>,
     expires: Option<OffsetDateTime>,
 }
 
@@ -59,12 +60,14 @@ impl Session {
     /// Begins a session of the account at `url`. Nothing is asked of the CA.
     ///
     /// # Errors
-    /// [`AcmeError`], where the directory can't be read again.
+    /// [`AcmeError`], where the directory can't be read again, or the CA has no account at such a URL.
     pub async fn begin(
         connection: &Connection,
         key: Arc<AccountKey>,
         url: &str,
     ) -> Result<Self, AcmeError> {
+        let checked = connection.transport().rule().read(url);
+        checked.map_err(|error| AcmeError::url(Step::Account, &error))?;
         let wire = Wire { connection: connection.clone() };
         let (directory, _) = connection.document();
         let account = Account::builder_with_http(Box::new(wire)).from_parts(
@@ -112,24 +115,24 @@ impl Session {
         }
         let (made, outcome) = observed(self.account.new_order(&order)).await;
         match (made, outcome) {
-            (Ok(order), outcome) => Ok(self.with(order, outcome.as_ref())),
+            (Ok(order), outcome) => self.with(order, new.names, outcome.as_ref()),
             // The order is made, but the library refuses it where `replaces` is not said again.
             (Err(LibraryError::Other(_)), Some(Ok(reply))) if reply.status.is_success() => {
                 let url = reply.location().ok_or_else(|| nonsense(Step::Order, &reply))?;
-                self.resume(url).await
+                self.resume(url, new.names).await
             }
             (Err(_), outcome) => Err(failed(Step::Order, outcome)),
         }
     }
 
-    /// Takes an order up again.
+    /// Takes an order for `names` up again.
     ///
     /// # Errors
     /// [`AcmeError`], as where the order is not known any more.
-    pub async fn resume(&self, url: &str) -> Result<Order, AcmeError> {
+    pub async fn resume(&self, url: &str, names: &[HostPattern]) -> Result<Order, AcmeError> {
         let (order, reply) =
             with_other_nonces!(asked(Step::Order, self.account.order(url.to_owned())).await)?;
-        Ok(self.with(order, reply.map(Ok).as_ref()))
+        self.with(order, names, reply.map(Ok).as_ref())
     }
 
     /// Revokes a certificate that this account ordered (RFC 8555 section 7.6). One that is revoked
@@ -162,11 +165,14 @@ impl Session {
     fn with(
         &self,
         order: instant_acme::Order,
+        names: &[HostPattern],
         outcome: Option<&Result<Reply, TransportError>>,
-    ) -> Order {
+    ) -> Result<Order, AcmeError> {
+        let checked = self.connection.transport().rule().read(order.url());
+        checked.map_err(|error| AcmeError::url(Step::Order, &error))?;
         let reply = outcome.and_then(|outcome| outcome.as_ref().ok());
         let expires = reply.and_then(|reply| expiry(&reply.body));
-        Order { order, session: self.clone(), expires }
+        Ok(Order { order, session: self.clone(), names: names.to_vec(), expires })
     }
 
     /// Reads something that only the account may (RFC 8555 section 6.3).
@@ -194,7 +200,7 @@ impl Order {
     /// The names, and how they can be proven (RFC 8555 section 7.5), as they were when first read.
     ///
     /// # Errors
-    /// [`AcmeError`].
+    /// [`AcmeError`]; [`AcmeError::Untrusted`] where there are more than names, or one for another name.
     pub async fn authorizations(&mut self) -> Result<Vec<Authorization>, AcmeError> {
         with_other_nonces!(self.read_authorizations(Freshness::AsRead).await)
     }
@@ -204,9 +210,16 @@ impl Order {
         freshness: Freshness,
     ) -> Result<Vec<Authorization>, AcmeError> {
         let thumbprint = self.session.key.thumbprint();
+        let untrusted =
+            |detail: String| AcmeError::Untrusted { step: Step::Order, detail: detail.into() };
+        let (count, most) = (self.order.state().authorizations.len(), self.names.len());
+        if count > most {
+            let detail = format!("{count} authorizations for an order of {most} names");
+            return Err(untrusted(detail));
+        }
         let mut found = Vec::new();
         let mut authorizations = self.order.authorizations();
-        for _ in 0..MAX_NAMES {
+        loop {
             let (next, outcome) = observed(authorizations.next()).await;
             let Some(next) = next else { break };
             let mut handle = next.map_err(|_| failed(Step::Order, outcome))?;
@@ -214,7 +227,14 @@ impl Order {
                 let (refreshed, outcome) = observed(handle.refresh()).await;
                 refreshed.map_err(|_| failed(Step::Order, outcome))?;
             }
-            found.extend(authorization(&handle, &thumbprint));
+            let own = authorization(&handle, &thumbprint);
+            // Not every CA says of a wildcard's that it is one.
+            let is_ordered =
+                |own: &Authorization| self.names.iter().any(|name| name.base() == own.name.base());
+            found
+                .push(own.filter(is_ordered).ok_or_else(|| {
+                    untrusted(format!("{} was not ordered", handle.identifier()))
+                })?);
         }
         Ok(found)
     }
@@ -539,7 +559,10 @@ fn failed(step: Step, outcome: Option<Result<Reply, TransportError>>) -> AcmeErr
         Some(Ok(reply)) if reply.status.is_success() => nonsense(step, &reply),
         Some(Ok(reply)) => refusal(step, &reply, None),
         Some(Err(error)) => AcmeError::transport(step, error),
-        None => AcmeError::BadDirectory { detail: "it lacks what is asked for".into() },
+        None if matches!(step, Step::Account | Step::Revocation) => {
+            AcmeError::BadDirectory { detail: "it lacks what is asked for".into() }
+        }
+        None => AcmeError::Untrusted { step, detail: "it lacks what is asked for".into() },
     }
 }
 
@@ -561,12 +584,18 @@ impl HttpClient for Wire {
                 return Ok(BytesResponse { parts: known, body: Box::new(document.clone()) });
             }
             let (head, body) = request.into_parts();
+            let is_signed = head.method == http::Method::POST;
             let body = match body.collect().await {
                 Ok(body) => body.to_bytes(),
                 Err(never) => match never {},
             };
             let outcome = connection.transport().send(Request::from_parts(head, body)).await;
+            if is_signed && let Ok(reply) = &outcome {
+                nonces::count(fate_of_nonce(reply));
+            }
             let reply = match &outcome {
+                // What the CA said is kept; the library would try once more.
+                Ok(_) if is_signed && nonces::was_last() => Err(LibraryError::Str("bad nonces")),
                 Ok(reply) => Ok(BytesResponse {
                     parts: parts(reply.status, reply.headers.clone()),
                     body: Box::new(reply.body.clone()),
@@ -577,6 +606,12 @@ impl HttpClient for Wire {
             reply
         })
     }
+}
+
+fn fate_of_nonce(reply: &Reply) -> Fate {
+    let is_refused =
+        !reply.status.is_success() && is_of_nonce(&Err::<(), _>(refusal(Step::Order, reply, None)));
+    if is_refused { Fate::Refused } else { Fate::Taken }
 }
 
 fn parts(status: StatusCode, headers: HeaderMap) -> http::response::Parts {

@@ -93,21 +93,6 @@ pub(crate) fn refusal(step: Step, reply: &Reply, method: Option<ChallengeMethod>
     }
 }
 
-/// Does something again while the CA refuses its nonces: the library tries thrice, and a CA that has
-/// forgotten its nonces has forgotten many at once (RFC 8555 section 6.5).
-macro_rules! with_other_nonces {
-    ($call:expr) => {{
-        let mut rounds = 1..3;
-        loop {
-            let done = $call;
-            if !$crate::acme::refusal::is_of_nonce(&done) || rounds.next().is_none() {
-                break done;
-            }
-        }
-    }};
-}
-pub(crate) use with_other_nonces;
-
 /// Whether a CA refused a nonce.
 pub(crate) fn is_of_nonce<T>(done: &Result<T, AcmeError>) -> bool {
     matches!(done, Err(AcmeError::Refused(problem)) if problem.kind == ProblemKind::BadNonce)

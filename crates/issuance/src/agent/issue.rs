@@ -154,7 +154,7 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         let session = &means.customer.session;
         let open = self.job.order.as_ref().filter(|open| open.key_type == key_type);
         if let Some(open) = open
-            && let Some(order) = resumable(session.resume(&open.url).await).await?
+            && let Some(order) = resumable(session.resume(&open.url, &self.job.names).await).await?
         {
             return Ok(order);
         }
@@ -203,8 +203,8 @@ async fn resumable(resumed: Result<Order, AcmeError>) -> Result<Option<Order>, S
     let mut order = match resumed {
         Ok(order) => order,
         Err(error) if error.passes() => return Err(error.into()),
-        // It is not known any more.
-        Err(AcmeError::Refused(_)) => return Ok(None),
+        // It is not known any more, or none of ours.
+        Err(AcmeError::Refused(_) | AcmeError::Untrusted { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let now = OffsetDateTime::now_utc();

@@ -1,6 +1,7 @@
 //! A CA that is down, slow, or answers anything but ACME. The calls to it are counted.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -15,7 +16,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 use landfall_issuance::{
-    acme::{AccountKey, AcmeError, Connection, Connector, NewOrder, Registration, Session},
+    acme::{AccountKey, AcmeError, Connection, Connector, NewOrder, Order, Registration, Session},
     failure::{FailureClass, ProblemKind, Step, Trouble},
 };
 use landfall_model::issuance::Authority;
@@ -51,6 +52,8 @@ struct Impostor {
     address: SocketAddr,
     directory: Arc<Mutex<Said>>,
     said: Arc<Mutex<Said>>,
+    /// What is said at paths of their own.
+    placed: Arc<Mutex<HashMap<&'static str, Said>>>,
     calls: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
@@ -66,21 +69,25 @@ impl Impostor {
         });
         let directory = Arc::new(Mutex::new(Said::new(200, &document.to_string())));
         let said = Arc::new(Mutex::new(Said::new(500, "")));
+        let placed = Arc::new(Mutex::new(HashMap::new()));
         let calls = Arc::new(AtomicUsize::new(0));
-        let (own_directory, own_said, own_calls) =
-            (Arc::clone(&directory), Arc::clone(&said), Arc::clone(&calls));
+        let (own_directory, own_said) = (Arc::clone(&directory), Arc::clone(&said));
+        let (own_placed, own_calls) = (Arc::clone(&placed), Arc::clone(&calls));
         let answer = async move |request: Request| {
             own_calls.fetch_add(1, Ordering::SeqCst);
             let said = match request.uri().path() {
                 "/directory" => own_directory.lock().unwrap().clone(),
                 "/nonce" => Said::new(200, "").header("replay-nonce", "bm9uY2U"),
-                _ => own_said.lock().unwrap().clone(),
+                path => {
+                    let placed = own_placed.lock().unwrap().get(path).cloned();
+                    placed.unwrap_or_else(|| own_said.lock().unwrap().clone())
+                }
             };
             respond(said).await
         };
         let router = Router::new().fallback(answer);
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, directory, said, calls, server }
+        Self { address, directory, said, placed, calls, server }
     }
 
     fn authority(&self) -> Authority {
@@ -89,6 +96,16 @@ impl Impostor {
 
     fn say(&self, said: Said) {
         *self.said.lock().unwrap() = said;
+    }
+
+    /// Says something at a path, and that it is at `location`.
+    fn say_at(&self, path: &'static str, body: &serde_json::Value, location: &str) {
+        let said = Said::new(201, &body.to_string()).header("location", location);
+        self.placed.lock().unwrap().insert(path, said);
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// What a call made of it, and how many requests it took.
@@ -104,13 +121,14 @@ impl Impostor {
 
     /// What becomes of an order, and how many requests it took.
     async fn order(&self) -> (AcmeError, usize) {
-        let key = Arc::new(AccountKey::generate().unwrap());
-        let url = format!("http://{}/account/1", self.address);
-        let session = Session::begin(&self.connection().await, key, &url).await.unwrap();
-        let names = names(&["www.shop.test"]);
-        let new = NewOrder { names: &names, profile: None, replaces: None };
-        let (order, calls) = self.counted(session.order(new)).await;
+        let session = self.session().await;
+        let (order, calls) = self.counted(order_www(&session)).await;
         (order.err().expect("there is no order"), calls)
+    }
+
+    async fn session(&self) -> Session {
+        let key = Arc::new(AccountKey::generate().unwrap());
+        Session::begin(&self.connection().await, key, &self.url("/account/1")).await.unwrap()
     }
 }
 
@@ -118,6 +136,11 @@ impl Drop for Impostor {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+async fn order_www(session: &Session) -> Result<Order, AcmeError> {
+    let names = names(&["www.shop.test"]);
+    session.order(NewOrder { names: &names, profile: None, replaces: None }).await
 }
 
 /// A status of 0 is silence.
@@ -225,7 +248,8 @@ async fn a_directory_is_read_once_and_belongs_to_its_roots() {
     assert_eq!(impostor.counted(connect()).await.1, 0);
     let key = Arc::new(AccountKey::generate().unwrap());
     let connection = connect().await;
-    assert_eq!(impostor.counted(Session::begin(&connection, key, "http://a/")).await.1, 0);
+    let account = impostor.url("/account/1");
+    assert_eq!(impostor.counted(Session::begin(&connection, key, &account)).await.1, 0);
     assert!(connection.clock_offset().unwrap().abs() < time::Duration::minutes(1));
 }
 
@@ -275,13 +299,87 @@ async fn nonces_that_are_always_refused_end_in_a_bounded_number_of_calls() {
     let (error, calls) = impostor.order().await;
     assert_eq!(problem(&error).kind, ProblemKind::BadNonce);
     assert_eq!(class(&error), FailureClass::NonceRefused);
-    assert!(calls <= 18, "{calls}");
+    // Five orders, each with a nonce that was asked for.
+    assert_eq!(calls, 10);
     let key = AccountKey::generate().unwrap();
     let connection = impostor.connection().await;
     let (registered, calls) =
         impostor.counted(connection.register(&key, Registration::default())).await;
     assert_eq!(problem(&registered.unwrap_err()).kind, ProblemKind::BadNonce);
-    assert!(calls <= 10, "{calls}");
+    assert_eq!(calls, 10);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_url_where_the_ca_may_not_be() {
+    let impostor = Impostor::start().await;
+    let order = |authorization: &str, finalize: &str| {
+        json!({
+            "status": "ready", "identifiers": [{"type": "dns", "value": "www.shop.test"}],
+            "authorizations": [authorization], "finalize": finalize,
+        })
+    };
+    let (own, elsewhere) = (impostor.url("/there"), "http://192.0.2.1/there");
+    impostor.say_at("/order", &order(&own, &own), elsewhere);
+    let (error, calls) = impostor.order().await;
+    assert!(error.to_string().contains(elsewhere), "{error}");
+    assert_eq!((class(&error), calls), (FailureClass::AuthorityNonsense, 2));
+
+    impostor.say_at("/order", &order(elsewhere, elsewhere), &own);
+    let session = impostor.session().await;
+    let mut made = order_www(&session).await.unwrap();
+    // A nonce.
+    let (read, calls) = impostor.counted(made.authorizations()).await;
+    assert_eq!((class(&read.unwrap_err()), calls), (FailureClass::AuthorityNonsense, 1));
+    let error = made.finalize(b"request").await.unwrap_err();
+    assert!(error.to_string().contains(elsewhere), "{error}");
+
+    let key = Arc::new(AccountKey::generate().unwrap());
+    impostor.say_at("/account", &json!({"status": "valid"}), elsewhere);
+    let connection = impostor.connection().await;
+    let error = connection.register(&key, Registration::default()).await.unwrap_err();
+    assert!(matches!(error, AcmeError::Untrusted { step: Step::Account, .. }), "{error:?}");
+    let begun = Session::begin(&connection, key, elsewhere).await.err().unwrap();
+    assert!(matches!(begun, AcmeError::Untrusted { .. }), "{begun:?}");
+    // What somebody has told the control plane is no better than what a CA says.
+    let names = names(&["www.shop.test"]);
+    let (resumed, calls) = impostor.counted(session.resume(elsewhere, &names)).await;
+    assert!(matches!(resumed.err(), Some(AcmeError::Untrusted { .. })) && calls <= 1, "{calls}");
+}
+
+#[tokio::test]
+async fn what_was_not_ordered_is_not_proven() {
+    let impostor = Impostor::start().await;
+    let authorization = |name: &str| {
+        json!({
+            "status": "pending", "identifier": {"type": "dns", "value": name},
+            "challenges": [{"type": "http-01", "url": impostor.url("/c"), "token": "t",
+                "status": "pending"}],
+        })
+    };
+    let order = |authorizations: &[String]| {
+        json!({
+            "status": "pending", "identifiers": [{"type": "dns", "value": "www.shop.test"}],
+            "authorizations": authorizations, "finalize": impostor.url("/finalize"),
+        })
+    };
+    impostor.say_at("/a", &authorization("www.shop.test"), "/");
+    impostor.say_at("/b", &authorization("other.test"), "/");
+    let session = impostor.session().await;
+    for (paths, good, calls) in [
+        (&["/a"][..], true, 2),
+        (&["/b"], false, 2),
+        (&["/a", "/a"], false, 0),
+        (&["/a"; 5_000], false, 0),
+    ] {
+        let urls: Vec<String> = paths.iter().map(|path| impostor.url(path)).collect();
+        impostor.say_at("/order", &order(&urls), &impostor.url("/order/1"));
+        let mut order = order_www(&session).await.unwrap();
+        let (read, made) = impostor.counted(order.authorizations()).await;
+        assert_eq!((read.is_ok(), made), (good, calls), "{} {read:?}", paths.len());
+        if let Err(error) = read {
+            assert_eq!(class(&error), FailureClass::AuthorityNonsense, "{error}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -80,13 +80,13 @@ async fn an_order_is_taken_up_by_another_session() {
 
     let connection = first.connection.clone();
     let second = Customer::with(connection, first.key, first.session.account()).await;
-    let mut order = second.session.resume(&url).await.unwrap();
+    let mut order = second.session.resume(&url, &names).await.unwrap();
     order.wait_until_ready(crate::support::deadline()).await.unwrap();
     assert_eq!(order.authorizations().await.unwrap()[0].status, AuthorizationStatus::Valid);
     // What is proven is not proven again.
     order.answer(&names[0], ChallengeMethod::Http01).await.unwrap();
     collect(&mut order, &names, KeyType::Ecdsa, None).await.unwrap();
-    let mut order = second.session.resume(&url).await.unwrap();
+    let mut order = second.session.resume(&url, &names).await.unwrap();
     assert_eq!(order.status(), OrderStatus::Valid);
     let chain = order.wait_until_issued(crate::support::deadline(), None).await.unwrap();
     assert!(!chain.is_empty());

@@ -91,10 +91,11 @@ async fn a_method_that_is_not_offered_costs_no_call() {
 #[tokio::test]
 async fn an_order_that_was_forgotten_is_refused() {
     let (mut pebble, customer, _dns) = lab("").await;
-    let url = customer.order(&names(&["www.shop.test"])).await.url().to_owned();
+    let www = names(&["www.shop.test"]);
+    let url = customer.order(&www).await.url().to_owned();
     pebble.resume().await;
     let customer = Customer::of(&pebble.authority()).await;
-    let error = customer.session.resume(&url).await.err().unwrap();
+    let error = customer.session.resume(&url, &www).await.err().unwrap();
     assert_eq!(class(&error), FailureClass::OrderGone, "{error:?}");
 }
 

@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     Service,
+    account::may_be_at,
     failure::Failed,
     issued::{Expected, check},
     records::keep_for_names,
@@ -38,8 +39,6 @@ use crate::{
 /// any case so long. Who asks for the certificate ends the rest.
 const TXT_REST: Duration = Duration::minutes(1);
 const LONGEST_TXT_REST: Duration = Duration::hours(1);
-/// The longest URL of a CA.
-pub(super) const MAX_URL: usize = 2_048;
 
 /// Who reports of what.
 struct Told<'a> {
@@ -166,7 +165,7 @@ impl Service {
             }
             News::Ordered(order) => {
                 let kept = self.kept(told, order);
-                if kept.order.url.len() <= MAX_URL {
+                if may_be_at(&kept.order.url, &kept.directory) {
                     store::lease::keep_order(change.on(), told.job.id, &kept).await?;
                 }
                 Ok(held)
@@ -235,7 +234,7 @@ impl Service {
             history: job.history,
             failed_methods: &job.failed_methods,
             replacing: job.replacing,
-            order: Some(&order).filter(|kept| kept.order.url.len() <= MAX_URL),
+            order: Some(&order).filter(|kept| may_be_at(&kept.order.url, &kept.directory)),
             next_at: change.now() + rest,
             failed: None,
             hearing: Hearing::Again,
