@@ -202,6 +202,41 @@ async fn another_ca_is_asked_where_the_first_is_on_hold_for_longer_than_patience
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_ca_is_asked_where_the_first_issues_another_chain_than_was_ordered() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    assert_eq!(task["authority"]["name"], "own");
+    // Its signer comes first.
+    let mut wrong = issued(&group(&plane), NAME);
+    wrong["certificates"][0]["chain"].as_array_mut().unwrap().reverse();
+    assert_eq!(report(&pop, &task, wrong).await["lease"], "ended");
+    let body = explain(&plane, &hostname).await;
+    assert_eq!(body["attempts"][0]["class"], "bad_chain", "{body}");
+    execute(&plane, "UPDATE job SET next_at = unixepoch()").await;
+    assert_eq!(lease_one(&pop).await["authority"]["name"], "other");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_whose_clock_is_off_is_left_for_another_one() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({"rules": {"patience_new": "1s"}})).await;
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    for _ in 0..3 {
+        let task = lease_one(&pop).await;
+        assert_eq!(task["authority"]["name"], "own");
+        let off = json!({"trouble": "clock_off", "ours": now, "theirs": now + 7_200});
+        let off = json!({"news": "failed", "trouble": off});
+        assert_eq!(report(&pop, &task, off).await["lease"], "ended");
+        execute(&plane, "UPDATE job SET next_at = unixepoch()").await;
+    }
+    assert_eq!(lease_one(&pop).await["authority"]["name"], "other");
+    let body = explain(&plane, &hostname).await;
+    let told = body["attempts"][0]["operatorAdvice"].as_str().unwrap();
+    assert!(told.contains("7200 s ahead"), "{body}");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_a_ca_is_to_be_asked_again_is_kept_over_a_restart() {
     let Scene { plane, pop, hostname, .. } =
         scene(json!({"certificate_authorities": ["own"]})).await;

@@ -66,7 +66,7 @@ pub enum FailureClass {
     RequestRefused,
     /// The certificate that was issued is not what was ordered.
     BadChain,
-    /// The agent's clock is off.
+    /// The CA's clock is not the agent's, which is the control plane's.
     ClockOff,
     /// The agent's clock is not the control plane's.
     ControlClock,
@@ -214,19 +214,22 @@ impl FailureClass {
                 | Self::AccountUnusable
                 | Self::AccountSealed
                 | Self::ProfileRefused
+                | Self::BadChain
+                | Self::ClockOff
         )
+    }
+
+    /// Whether it would come to the same for the name with this CA, however long it waits, and another CA
+    /// may do better.
+    pub const fn wants_another_authority(self) -> bool {
+        matches!(self, Self::CaaForbids | Self::NameRefused | Self::BadChain)
     }
 
     /// Whether the agent itself failed, which says nothing of the CA.
     pub const fn is_agents_own(self) -> bool {
         matches!(
             self,
-            Self::ClockOff
-                | Self::ControlClock
-                | Self::GroupKey
-                | Self::Disk
-                | Self::Upload
-                | Self::LeaseLost
+            Self::ControlClock | Self::GroupKey | Self::Disk | Self::Upload | Self::LeaseLost
         )
     }
 
@@ -254,7 +257,8 @@ impl FailureClass {
             | Self::AuthorityNonsense
             | Self::OrderInvalid
             | Self::OrderGone
-            | Self::BadChain => Fault::Authority,
+            | Self::BadChain
+            | Self::ClockOff => Fault::Authority,
             Self::ChallengeUnreachable
             | Self::PopUnreachable
             | Self::BadDirectory
@@ -263,7 +267,6 @@ impl FailureClass {
             | Self::AccountUnusable
             | Self::ProfileRefused
             | Self::RequestRefused
-            | Self::ClockOff
             | Self::ControlClock
             | Self::GroupKey
             | Self::AccountSealed

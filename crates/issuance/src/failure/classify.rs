@@ -64,7 +64,7 @@ fn judge(trouble: &Trouble, setting: &Setting<'_>) -> (FailureClass, Remedy) {
         Trouble::Nonsense { .. } => (C::AuthorityNonsense, Remedy::Soon),
         Trouble::OrderInvalid { .. } => (C::OrderInvalid, Remedy::Backoff),
         Trouble::OrderExpired => (C::OrderGone, Remedy::Soon),
-        Trouble::BadChain { .. } => (C::BadChain, Remedy::Backoff),
+        Trouble::BadChain { .. } => (C::BadChain, Remedy::OtherAuthority),
         Trouble::AccountUnusable { .. } => {
             (C::AccountUnusable, Remedy::Operator { scope: HoldScope::Account })
         }

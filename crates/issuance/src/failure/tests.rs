@@ -210,7 +210,7 @@ fn classes_what_no_ca_said() {
         (Trouble::BadDirectory { detail: "no newOrder".into() }, C::BadDirectory, authority),
         (Trouble::OrderInvalid { detail: "".into() }, C::OrderInvalid, Remedy::Backoff),
         (Trouble::OrderExpired, C::OrderGone, Remedy::Soon),
-        (Trouble::BadChain { detail: "x".into() }, C::BadChain, Remedy::Backoff),
+        (Trouble::BadChain { detail: "x".into() }, C::BadChain, Remedy::OtherAuthority),
         (Trouble::ClockOff { ours: now(), theirs: now() }, C::ClockOff, Remedy::Soon),
         (Trouble::ControlClockOff { ours: now(), theirs: now() }, C::ControlClock, Remedy::Soon),
         (Trouble::NoGroupKey { key_id: "k".into() }, C::GroupKey, Remedy::Soon),
@@ -286,6 +286,16 @@ fn tells_the_operator_what_only_they_can_mend() {
         let failure = judged(&Trouble::Problem(problem(kind, None, "")));
         assert!(failure.operator.is_some() && failure.owner.is_none(), "{kind}");
     }
+}
+
+#[test]
+fn a_clock_that_differs_from_the_cas_may_be_either() {
+    let failure = judged(&Trouble::ClockOff { ours: now(), theirs: now() + Duration::hours(2) });
+    let operator = failure.operator.unwrap_or_default();
+    assert!(operator.contains("7200 s ahead of the agent's and the control plane's"), "{operator}");
+    assert!(operator.contains("or both of ours"), "{operator}");
+    let failure = judged(&Trouble::ClockOff { ours: now(), theirs: now() - Duration::hours(2) });
+    assert!(failure.operator.unwrap_or_default().contains("7200 s behind"));
 }
 
 #[test]

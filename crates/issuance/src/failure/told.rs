@@ -229,11 +229,9 @@ pub(super) fn operator(
         C::NamePaused => format!("{ca} has stopped issuing for {}: see its words.", setting.name),
         C::RequestRefused => format!("{ca} refuses our request as wrong in itself."),
         C::BadChain => format!("{ca} issued a chain that is not what was ordered."),
-        C::ClockOff => {
-            let Trouble::ClockOff { ours, theirs } = trouble else { return None };
-            format!("An agent's clock is off by {} s.", (*ours - *theirs).whole_seconds())
+        C::ClockOff | C::ControlClock | C::GroupKey | C::AccountSealed => {
+            return ours(trouble, ca);
         }
-        C::ControlClock | C::GroupKey | C::AccountSealed => return ours(trouble, ca),
         C::Disk => "An agent can't write to its disk.".to_owned(),
         C::Upload => "An agent could not hand over what was issued.".to_owned(),
         C::Unknown => "An agent reports what this version does not know.".to_owned(),
@@ -257,8 +255,17 @@ pub(super) fn operator(
     })
 }
 
-/// What is wrong with the control plane or an edge.
+/// What is wrong with a clock, the control plane or an edge.
 fn ours(trouble: &Trouble, ca: &AuthorityName) -> Option<String> {
+    if let Trouble::ClockOff { ours, theirs } = trouble {
+        let ahead = (*theirs - *ours).whole_seconds();
+        let way = if ahead < 0 { "behind" } else { "ahead of" };
+        return Some(format!(
+            "The clock of {ca} is {} s {way} the agent's and the control plane's: either its own is wrong, \
+             and other CAs are asked, or both of ours are: set them by NTP.",
+            ahead.unsigned_abs()
+        ));
+    }
     if let Trouble::ControlClockOff { ours, theirs } = trouble {
         let ahead = (*theirs - *ours).whole_seconds();
         return Some(format!(

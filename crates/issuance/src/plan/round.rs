@@ -301,8 +301,11 @@ impl Block {
         class: crate::failure::FailureClass,
         until: OffsetDateTime,
     ) -> Self {
+        // What the CA can't do for the name, another one may.
+        let is_refusal = matches!(held, Held::Names(_)) && class.wants_another_authority();
+        let patience = if is_refusal { Patience::Never } else { Patience::Rules };
         let reason = WaitReason::Hold(authority.clone(), held, class);
-        Self { until, reason, patience: Patience::Rules }
+        Self { until, reason, patience }
     }
 }
 

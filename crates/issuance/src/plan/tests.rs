@@ -270,6 +270,23 @@ fn goes_to_the_next_ca_only_where_the_wait_is_long() {
 }
 
 #[test]
+fn nobody_waits_for_what_a_ca_can_not_do_for_a_name() {
+    let names = Held::Names(crate::ledger::NameSet::new(&job(1, 1).names));
+    for (class, held, expected) in [
+        (FailureClass::BadChain, names.clone(), Some("second")),
+        (FailureClass::CaaForbids, names.clone(), Some("second")),
+        (FailureClass::WrongAnswer, names, None),
+        (FailureClass::BadChain, Held::Authority, None),
+    ] {
+        let mut budgets = budgets(Preset::Unlimited.limits());
+        let until = now() + Duration::MINUTE;
+        budgets.hold(Hold { authority: ca("first"), held, since: now(), until, class });
+        let actions = plan(now(), &inventory(vec![job(1, 1)], 9), &mut budgets);
+        assert_eq!(leased(&actions).first().map(|lease| lease.1), expected, "{class:?}");
+    }
+}
+
+#[test]
 fn a_hold_of_a_name_or_a_domain_holds_nothing_else() {
     for held in [
         Held::Names(crate::ledger::NameSet::new(&job(1, 1).names)),

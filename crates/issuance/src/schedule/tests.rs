@@ -127,6 +127,8 @@ fn an_outage_is_one_for_every_name() {
     let outages = |before, class| super::outages(before, class, None);
     assert_eq!(outages(2, C::AuthorityDown), Some(3));
     assert_eq!(outages(2, C::AccountGone), Some(3));
+    assert_eq!(outages(2, C::BadChain), Some(3));
+    assert_eq!(outages(2, C::ClockOff), Some(3), "the agent's is the control plane's");
     assert_eq!(outages(2, C::WrongAnswer), Some(0), "the CA did its work");
     assert_eq!(outages(2, C::RateLimited), Some(0), "the CA did its work");
     assert_eq!(outages(2, C::LeaseLost), None, "an agent's death says nothing of the CA");

@@ -287,7 +287,7 @@ async fn a_clock_that_is_off_costs_no_order_and_is_looked_at_again() {
     let failed = scene.attempt(&path, "clock_off", 1).await;
 
     let told = failed["operatorAdvice"].as_str().unwrap();
-    assert!(told.contains("clock is off by -"), "{failed}");
+    assert!(told.contains("s ahead of the agent's"), "{failed}");
     assert!(at(&failed["nextAttemptAt"]) >= at(&failed["at"]) + APART, "{failed}");
     assert_eq!(scene.ca.calls("newOrder"), 0);
     scene.ca.set_clock_ahead(std::time::Duration::ZERO);
