@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -50,9 +50,9 @@ pub(super) struct Server {
 struct Served {
     zone: watch::Receiver<Arc<Zone>>,
     pace: Buckets<IpAddr>,
-    permits: Arc<Semaphore>,
     clients: Arc<Clients>,
     idle: Duration,
+    longest: Duration,
     metrics: ZoneMetrics,
 }
 
@@ -72,9 +72,12 @@ impl Server {
         let served = Served {
             zone,
             pace: Buckets::new(config.queries, CLIENTS),
-            permits: Arc::new(Semaphore::new(config.max_connections)),
-            clients: Arc::new(Clients::new(config.max_connections_per_client)),
+            clients: Arc::new(Clients::new(
+                config.max_connections,
+                config.max_connections_per_client,
+            )),
             idle: config.idle_timeout,
+            longest: config.connection_timeout,
             metrics,
         };
         Ok(Self { sockets, served: Arc::new(served) })
@@ -151,7 +154,6 @@ async fn answer_datagrams(served: Arc<Served>, socket: Arc<UdpSocket>) {
 async fn accept(served: Arc<Served>, listener: Arc<TcpListener>) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&served.permits).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
@@ -159,7 +161,7 @@ async fn accept(served: Arc<Served>, listener: Arc<TcpListener>) {
         match accepted {
             Ok((stream, address)) => {
                 let Some(place) = served.clients.admit(address.ip()) else { continue };
-                connections.spawn(converse(Arc::clone(&served), stream, (permit, place)));
+                connections.spawn(converse(Arc::clone(&served), stream, place));
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a DNS connection");
@@ -169,16 +171,22 @@ async fn accept(served: Arc<Served>, listener: Arc<TcpListener>) {
     }
 }
 
-/// Answers what comes over a connection (RFC 7766), which keeps its place for as long.
-async fn converse(
-    served: Arc<Served>,
-    mut stream: TcpStream,
-    _place: (OwnedSemaphorePermit, Place),
-) {
+/// Answers what comes over a connection (RFC 7766), until it has lasted long enough or its place is
+/// another's.
+async fn converse(served: Arc<Served>, stream: TcpStream, place: Place) {
     served.metrics.connections.inc();
+    let end = place.end();
+    tokio::select! {
+        () = end.notified() => tracing::debug!("a DNS connection made room for another"),
+        _ = timeout(served.longest, answer_stream(&served, stream, place)) => {}
+    }
+    served.metrics.connections.dec();
+}
+
+async fn answer_stream(served: &Served, mut stream: TcpStream, mut place: Place) {
     for _ in 0..MAX_QUESTIONS {
         match timeout(served.idle, served.exchange(&mut stream)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => place.has_asked(),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a DNS connection ended");
                 break;
@@ -186,7 +194,6 @@ async fn converse(
             Err(_) => break,
         }
     }
-    served.metrics.connections.dec();
 }
 
 impl Served {

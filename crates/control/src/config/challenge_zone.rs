@@ -36,13 +36,17 @@ pub struct RawChallengeZone {
     pub query_rate: u32,
     /// How many of these at once, after a rest. Default: 2,000.
     pub query_burst: u32,
-    /// The most TCP connections at a time. Default: 256.
+    /// The most TCP connections at a time; where another comes, the one that has asked nothing for longest
+    /// ends. Default: 256.
     pub max_connections: u32,
     /// The most TCP connections at a time of one address (of IPv6, a /64). Default: 16.
     pub max_connections_per_client: u32,
     /// How long a TCP connection may say nothing, and an answer may take. Default: 5 s.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
+    /// How long a TCP connection may last in all. Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub connection_timeout: Duration,
     /// The operator's own server, which the records are put into instead.
     pub update: Option<RawUpdate>,
 }
@@ -59,6 +63,7 @@ impl Default for RawChallengeZone {
             max_connections: 256,
             max_connections_per_client: 16,
             idle_timeout: Duration::from_secs(5),
+            connection_timeout: Duration::from_secs(30),
             update: None,
         }
     }
@@ -134,6 +139,7 @@ pub(crate) struct ServedConfig {
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_client: usize,
     pub(crate) idle_timeout: Duration,
+    pub(crate) connection_timeout: Duration,
 }
 
 /// How another server is told.
@@ -216,6 +222,7 @@ fn check_served(
         max_connections: raw.max_connections as usize,
         max_connections_per_client: raw.max_connections_per_client as usize,
         idle_timeout: raw.idle_timeout,
+        connection_timeout: raw.connection_timeout,
     })
 }
 
@@ -233,6 +240,7 @@ fn check_numbers(raw: &RawChallengeZone, problems: &mut Vec<Problem>) {
         }
     }
     check_duration("challenge_zone.idle_timeout", raw.idle_timeout, problems);
+    check_duration("challenge_zone.connection_timeout", raw.connection_timeout, problems);
 }
 
 fn check_update(raw: &RawUpdate, base: &Path, problems: &mut Vec<Problem>) -> Option<UpdateConfig> {

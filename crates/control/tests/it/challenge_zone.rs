@@ -1,6 +1,7 @@
 //! The zone that `_acme-challenge` leads to: asked by `kdig`, through unbound, and kept in knot.
 
 use std::{
+    io,
     net::SocketAddr,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -9,7 +10,11 @@ use std::{
 use landfall_tests::{Authority, RecursiveResolver, UpdateKey};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::{net::UdpSocket, process::Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream, UdpSocket},
+    process::Command,
+};
 
 use crate::support::{Plane, database, eventually, within};
 
@@ -151,6 +156,62 @@ async fn goes_on_after_garbage() {
     }
     assert!(kdig(server, &[ZONE, "SOA"]).await.contains("status: NOERROR"));
     assert!(metrics(&plane).await.contains("landfall_challenge_zone_restarts_total 0"));
+}
+
+/// A connection from an address, over which the zone's SOA was asked for.
+async fn asked_from(client: [u8; 4], server: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((client, 0))).unwrap();
+    let mut stream = within(socket.connect(server)).await.unwrap();
+    ask_soa(&mut stream).await.unwrap();
+    stream
+}
+
+async fn ask_soa(stream: &mut TcpStream) -> io::Result<()> {
+    // RFC 1035 section 4.1: a header, then `dcv.edge.test`, SOA, IN; the length before (RFC 7766).
+    let mut question = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    question.extend(b"\x03dcv\x04edge\x04test\x00\x00\x06\x00\x01");
+    let exchange = async {
+        stream.write_u16(u16::try_from(question.len()).unwrap()).await?;
+        stream.write_all(&question).await?;
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        assert_eq!(answer[7], 1, "one answer");
+        Ok(())
+    };
+    within(exchange).await
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    within(stream.read_u8()).await.is_err()
+}
+
+#[tokio::test]
+async fn a_tcp_connection_ends_in_time_however_long_it_may_be_idle() {
+    let plane = serving(json!({"idle_timeout": "1m", "connection_timeout": "500ms"})).await;
+    let [server] = plane.dns[..] else { panic!() };
+    let mut stream = asked_from([127, 0, 0, 1], server).await;
+    assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn a_tcp_connection_makes_room_for_another_clients_where_all_places_are_taken() {
+    let plane = serving(json!({
+        "max_connections": 3, "max_connections_per_client": 2,
+        "idle_timeout": "1m", "connection_timeout": "1m",
+    }))
+    .await;
+    let [server] = plane.dns[..] else { panic!() };
+    let mut hoarded = Vec::new();
+    for client in [[127, 0, 0, 2], [127, 0, 0, 2], [127, 0, 0, 3]] {
+        hoarded.push(asked_from(client, server).await);
+    }
+    ask_soa(&mut hoarded[0]).await.unwrap();
+    let mut own = asked_from([127, 0, 0, 4], server).await;
+    assert!(is_closed(&mut hoarded[1]).await, "it has asked nothing for longest");
+    for stream in [&mut own, &mut hoarded[0]] {
+        ask_soa(stream).await.unwrap();
+    }
 }
 
 const KEY: UpdateKey =
