@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use landfall_model::HostnameState;
 
-use crate::{CertificateRef, Entry, Offer};
+use crate::{CertificateId, CertificateRef, Entry, Offer};
 
 /// What answers for a name.
 #[derive(Debug)]
@@ -49,6 +49,12 @@ impl<R> Answer<R> {
         let lent = self.lender.iter().flat_map(|lender| lender.certificates());
         let preferred = lent.clone().filter(|own| own.is_lent(now));
         self.entry.choose_among(preferred.chain(self.entry.certificates()).chain(lent), offer)
+    }
+
+    /// Counts a handshake for the entry whose certificate was chosen.
+    pub(crate) fn count(&self, chosen: CertificateId) {
+        let has = |entry: &&Arc<Entry<R>>| entry.certificates().any(|own| own.id == chosen);
+        self.lender.as_ref().filter(has).unwrap_or(&self.entry).count_handshake();
     }
 
     /// Whether an entry that is not known yet would change nothing.

@@ -1,6 +1,9 @@
 //! What the store holds for a name.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use landfall_model::{HostPattern, HostnameState, KeyType, Route, TlsPolicy};
 
@@ -75,6 +78,8 @@ pub struct Entry<R> {
     policy: Arc<Policy>,
     ecdsa: Option<CertificateRef>,
     rsa: Option<CertificateRef>,
+    /// Handshakes that were given its certificate since they were last taken.
+    handshakes: AtomicU32,
 }
 
 impl<R> Entry<R> {
@@ -90,6 +95,7 @@ impl<R> Entry<R> {
             policy,
             ecdsa: of_type(KeyType::Ecdsa),
             rsa: of_type(KeyType::Rsa),
+            handshakes: AtomicU32::new(0),
         }
     }
 
@@ -116,6 +122,19 @@ impl<R> Entry<R> {
     /// The certificates, ECDSA first.
     pub fn certificates(&self) -> impl Iterator<Item = CertificateRef> + Clone + use<R> {
         self.ecdsa.into_iter().chain(self.rsa)
+    }
+
+    /// Counts a handshake. Its line of memory is written to by whoever looks the entry up anyway.
+    pub(crate) fn count_handshake(&self) {
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many handshakes there were since the last call.
+    pub(crate) fn take_handshakes(&self) -> u32 {
+        match self.handshakes.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.handshakes.swap(0, Ordering::Relaxed),
+        }
     }
 
     /// Whether it is to be served with the certificate of the wildcard above, where there is one: it has

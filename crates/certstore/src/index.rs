@@ -74,6 +74,13 @@ impl<R> Index<R> {
         shard.find(hash, |entry| Key::of(entry.name()) == key).cloned()
     }
 
+    /// Shows every entry to `look`, a shard at a time.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<Entry<R>>)) {
+        for shard in self.shards.load_full().iter() {
+            shard.load_full().iter().for_each(&mut look);
+        }
+    }
+
     /// Puts `entry` in, in place of the one of the same name. Only the one writer calls this.
     pub(crate) fn insert(&self, entry: Arc<Entry<R>>) {
         let hash = self.hasher.hash_one(Key::of(entry.name()));

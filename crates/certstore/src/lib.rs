@@ -10,6 +10,7 @@
 //! Start reading at [`channel`].
 
 mod answer;
+mod busy;
 mod cache;
 mod entry;
 mod index;
@@ -22,6 +23,7 @@ mod source;
 mod store;
 mod tickets;
 
+pub use busy::Busy;
 pub use cache::Stats;
 pub use entry::{CertificateId, CertificateRef, Entry, EntrySpec, KeyKind};
 pub use keyring::{CertificateError, GroupKeyError, GroupKeys};

@@ -86,6 +86,8 @@ pub(crate) struct Source {
     pub(crate) ari_id: Option<String>,
     /// When the CA wants it renewed.
     pub(crate) advice: Option<RenewalAdvice>,
+    /// From when on its renewal goes before others.
+    pub(crate) urgent_at: OffsetDateTime,
     /// When the CA is asked next; none where it can't be.
     pub(crate) poll_at: Option<OffsetDateTime>,
 }

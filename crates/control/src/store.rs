@@ -31,6 +31,7 @@ pub(crate) mod property;
 pub(crate) mod renewal;
 pub(crate) mod sighting;
 pub(crate) mod site;
+pub(crate) mod traffic;
 pub(crate) mod turn;
 pub(crate) mod validation;
 pub(crate) mod verification;

@@ -101,7 +101,8 @@ async fn forget_creations(store: &Store, before: OffsetDateTime) -> Result<(), S
     }
 }
 
-/// Forgets what CAs' limits have given back, holds that are over, and errands that ended long ago.
+/// Forgets what CAs' limits have given back, holds that are over, errands that ended long ago, and how hostnames
+/// were used that are no more.
 async fn forget_limits(store: &Store) -> Result<(), StoreError> {
     loop {
         let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
@@ -110,6 +111,7 @@ async fn forget_limits(store: &Store) -> Result<(), StoreError> {
         let before = now - ERRANDS_KEPT;
         removed =
             removed.max(store::errand::prune(change.on(), (now, before), PRUNED_AT_ONCE).await?);
+        removed = removed.max(store::traffic::prune(change.on(), now, PRUNED_AT_ONCE).await?);
         change.commit().await?;
         if removed < u64::from(PRUNED_AT_ONCE) {
             return Ok(());

@@ -8,6 +8,7 @@
 //! or not there is a control plane.
 
 mod apply;
+mod busiest;
 mod check;
 mod downloads;
 mod metrics;
@@ -30,6 +31,7 @@ use crate::{
     readiness::Readiness, site::Site,
 };
 use apply::Applier;
+use busiest::Busiest;
 use downloads::Downloads;
 use metrics::SyncMetrics;
 pub use poller::Poller;
@@ -122,7 +124,8 @@ pub fn start(
     applier.load_others().map_err(SyncError::State)?;
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
     let downloads = Downloads::new(config.state_directory.join("snapshot"));
-    let poller = Poller::new(client, applier, readiness, sync_metrics, downloads);
+    let busiest = Busiest::new(resolver.clone());
+    let poller = Poller::new((client, busiest), applier, readiness, sync_metrics, downloads);
     Ok(Started { resolver, properties, challenges, poller, keys })
 }
 

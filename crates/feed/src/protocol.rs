@@ -31,6 +31,10 @@ pub const MAX_PAGE_RECORDS: u32 = 1_000;
 pub const MAX_WAIT_SECONDS: u64 = 30;
 /// The most rejected records named in one [`Ack`].
 pub const MAX_ACK_REJECTED: usize = 100;
+/// The most hostnames that one [`Ack`] names as the busiest, and the most bytes that their names take.
+pub const MAX_ACK_BUSIEST: usize = 1_000;
+/// See [`MAX_ACK_BUSIEST`].
+pub const MAX_ACK_BUSIEST_BYTES: usize = 32 * 1024;
 
 /// The query of `GET /feed/v1/changes`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -63,6 +67,19 @@ pub struct Ack {
     /// Records that it could not use, at most [`MAX_ACK_REJECTED`].
     #[serde(default)]
     pub rejected: Vec<Rejected>,
+    /// The hostnames that had the most handshakes since they were last named, at most [`MAX_ACK_BUSIEST`], once
+    /// a minute at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub busiest: Vec<Busy>,
+}
+
+/// A hostname that is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Busy {
+    /// Its name, or the wildcard.
+    pub name: String,
+    /// How many handshakes were given its certificate.
+    pub handshakes: u32,
 }
 
 /// A record that a PoP could not use.

@@ -103,6 +103,12 @@ impl Certificate<'_> {
         }
     }
 
+    /// From when on its renewal goes before others, unless the CA says otherwise meanwhile.
+    pub fn urgent_at(&self) -> OffsetDateTime {
+        let little_left = self.not_after.saturating_sub(self.life() / URGENT);
+        self.window().map_or(little_left, |(_, end)| end.min(little_left))
+    }
+
     /// A job that renews it is not attempted before then, however due or urgent it is: while a clock is
     /// far off, or a CA's windows are, each certificate would be followed by the next at once.
     pub fn settled_at(&self) -> OffsetDateTime {

@@ -63,6 +63,34 @@ async fn a_verified_name_without_a_certificate_is_served_with_that_of_the_wildca
     assert!(matches!(refused, Err(SelectError::NoCertificate { .. })));
 }
 
+#[tokio::test]
+async fn the_busiest_are_those_whose_certificates_were_given_to_most_handshakes_since_it_was_asked()
+{
+    let fleet = Fleet::new();
+    let (mut publisher, resolver) = fleet.channel(1 << 20);
+    let names = ["a.test", "b.test", "c.test", "*.example.com"];
+    let without = spec("www.example.com", vec![]);
+    let specs: Vec<EntrySpec> =
+        names.iter().map(|name| fleet.spec(name)).chain([without]).collect();
+    replace(&mut publisher, specs.into_iter());
+    for (text, times) in [("a.test", 1), ("b.test", 3), ("www.example.com", 2), ("no.test", 9)] {
+        for _ in 0..times {
+            let _ = resolver.select(&name(text), Offer::default()).await;
+            // Requests look up without a handshake.
+            let _ = resolver.find(&name("c.test"));
+        }
+    }
+    let busiest = |most| -> Vec<(String, u32)> {
+        let found = resolver.busiest(most).into_iter();
+        found.map(|one| (one.name.to_string(), one.handshakes)).collect()
+    };
+    let expected = [("b.test".to_owned(), 3), ("*.example.com".to_owned(), 2)];
+    assert_eq!(busiest(2), expected, "who lends its certificate is who is used");
+    assert_eq!(busiest(2), [], "all were asked about");
+    resolver.select(&name("a.test"), Offer::default()).await.unwrap();
+    assert_eq!(busiest(9), [("a.test".to_owned(), 1)]);
+}
+
 /// A certificate of the internal CA, for times without a wildcard's.
 fn on_standby(fleet: &Fleet, name: &str) -> EntrySpec {
     let own = fleet.store(name, KeyKind::P256);

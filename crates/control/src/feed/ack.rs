@@ -4,7 +4,7 @@ use axum::{
     Extension, Json,
     extract::{Request, State},
 };
-use landfall_feed::protocol::{Ack, AckReply, AckState, MAX_ACK_REJECTED};
+use landfall_feed::protocol::{Ack, AckReply, AckState, MAX_ACK_BUSIEST, MAX_ACK_REJECTED};
 use time::OffsetDateTime;
 
 use crate::{
@@ -36,6 +36,9 @@ async fn keep(store: &Store, pop: PopId, ack: Ack) -> Result<AckState, StoreErro
     let state = judge(&ack, &feed);
     let name = store::pop::name(change.on(), pop).await?.unwrap_or_default();
     store::pop::keep_ack(change.on(), pop, &ack, state, now).await?;
+    if !ack.busiest.is_empty() {
+        store::traffic::add(change.on(), pop, &ack.busiest, now).await?;
+    }
     change.commit().await?;
     if state == AckState::Diverged || !ack.rejected.is_empty() {
         tell_of_difference(&name, &ack, state, &feed);
@@ -70,6 +73,7 @@ fn judge(ack: &Ack, state: &FeedState) -> AckState {
 }
 
 fn bounded(mut ack: Ack) -> Ack {
+    ack.busiest.truncate(MAX_ACK_BUSIEST);
     ack.rejected.truncate(MAX_ACK_REJECTED);
     for rejected in &mut ack.rejected {
         rejected.id = rejected.id.chars().take(MAX_TEXT).collect();

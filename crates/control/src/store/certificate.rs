@@ -35,8 +35,8 @@ pub(crate) async fn put(
     sqlx::query(
         "INSERT INTO certificate \
          (hostname_id, key_type, issuer, fingerprint, not_before, not_after, renew_at, chain, \
-          spki_sha256, created_at, authority, ari_id, advice, polled_at, poll_at, look_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+          spki_sha256, created_at, authority, ari_id, advice, polled_at, poll_at, urgent_at, \
+          look_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(hostname.0)
     .bind(key_type_to_sql(certificate.key_type))
@@ -53,6 +53,7 @@ pub(crate) async fn put(
     .bind(source.and_then(|source| source.advice.as_ref()).map(to_json).transpose()?)
     .bind(source.and_then(|source| source.advice.as_ref()).map(|_| now.unix_timestamp()))
     .bind(source.and_then(|source| source.poll_at).map(OffsetDateTime::unix_timestamp))
+    .bind(source.map(|source| source.urgent_at.unix_timestamp()))
     .bind(now.unix_timestamp())
     .execute(&mut *on)
     .await
@@ -125,10 +126,10 @@ pub(crate) async fn inherit(
     sqlx::query(
         "INSERT INTO certificate (hostname_id, key_type, issuer, fingerprint, not_before, \
              not_after, renew_at, chain, spki_sha256, created_at, authority, ari_id, advice, \
-             polled_at, poll_at, shown_at, shown_by, look_at) \
+             polled_at, poll_at, urgent_at, shown_at, shown_by, look_at) \
          SELECT ?2, key_type, iif(issuer = 1, 2, issuer), fingerprint, not_before, not_after, \
              renew_at, chain, spki_sha256, created_at, authority, ari_id, advice, polled_at, \
-             poll_at, shown_at, shown_by, look_at FROM certificate \
+             poll_at, urgent_at, shown_at, shown_by, look_at FROM certificate \
          WHERE hostname_id = ?1 AND NOT EXISTS (SELECT 1 FROM certificate WHERE hostname_id = ?2) \
          AND EXISTS (SELECT 1 FROM certificate_key AS own WHERE own.hostname_id = ?1 \
              AND own.key_type = certificate.key_type \

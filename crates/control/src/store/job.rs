@@ -380,10 +380,11 @@ async fn insert(
     // A hostname's issuer is the internal CA or agents: its column has the numbers of ours.
     let done = sqlx::query(
         "INSERT INTO job (hostname_id, property_id, issuer, state, lane, deadline, choice, \
-             next_at, created_at) \
-         SELECT id, property_id, internal, 0, iif(served.ends IS NULL, 1, 0), served.ends, \
-             (SELECT name FROM chosen_authority WHERE hostname_id = ?1), ?2, ?2 \
-         FROM hostname, (SELECT min(not_after) AS ends FROM certificate \
+             next_at, created_at, traffic) \
+         SELECT id, property_id, internal, 0, iif(served.urgent IS NULL, 1, 0), served.urgent, \
+             (SELECT name FROM chosen_authority WHERE hostname_id = ?1), ?2, ?2, \
+             ifnull((SELECT count + before FROM traffic WHERE hostname_id = ?1), 0) \
+         FROM hostname, (SELECT min(ifnull(urgent_at, not_after)) AS urgent FROM certificate \
              WHERE hostname_id = ?1 AND issuer = 3 AND not_after > ?2) AS served \
          WHERE id = ?1",
     )
@@ -405,7 +406,7 @@ async fn insert(
     Ok(JobId(done.last_insert_rowid()))
 }
 
-/// Puts a hostname's open job before those whose certificates end after `deadline`.
+/// Puts a hostname's open job before those that are urgent from after `deadline` on.
 pub(crate) async fn expedite(
     on: &mut Connection,
     hostname: HostnameId,

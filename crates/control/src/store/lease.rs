@@ -42,6 +42,8 @@ pub(crate) struct AgentJob {
     /// The TXT records that the owner was asked for, for that order.
     pub(crate) txt: OwnersRecords,
     pub(crate) cause: Cause,
+    /// Handshakes with its hostname of late.
+    pub(crate) traffic: u64,
     /// Of the last lease.
     pub(crate) grant: Option<Grant>,
 }
@@ -128,7 +130,7 @@ const COLUMNS: &str = "id, hostname_id, property_id, fence, state, leased_until,
      failures, hitches, rehearsed, failed_methods, without_replaces, open_order, authority, \
      rehearsal_of, counted, pop, agent, txt, \
      (SELECT name FROM chosen_authority AS own WHERE own.hostname_id = job.hostname_id), forgiven, \
-     cause";
+     cause, traffic";
 
 /// The jobs of agents among these that nobody has.
 pub(crate) async fn of_ids(on: &mut Connection, jobs: &[JobId]) -> Result<Found, StoreError> {
@@ -164,7 +166,7 @@ pub(crate) struct OpenJob {
     pub(crate) job: AgentJob,
     pub(crate) name: HostPattern,
     pub(crate) wish: CertificateWish,
-    /// When the certificate ends that it replaces.
+    /// In the place of a certificate that is served: from when on it goes before others.
     pub(crate) deadline: Option<OffsetDateTime>,
 }
 
@@ -470,6 +472,7 @@ fn read(row: &SqliteRow) -> Result<AgentJob, StoreError> {
             1 => Cause::Renewal,
             _ => Cause::Asked,
         },
+        traffic: from_sql(row.get("traffic"), "count")?,
         grant: read_grant(row)?,
     })
 }

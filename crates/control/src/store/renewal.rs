@@ -142,20 +142,42 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Keeps what a CA said, when the certificate is then renewed, and when the CA is asked next.
+/// When what is to become of a certificate's renewal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timetable {
+    /// When it is asked for.
+    pub(crate) renew_at: OffsetDateTime,
+    /// From when on it goes before others.
+    pub(crate) urgent_at: OffsetDateTime,
+    /// When its CA is asked next.
+    pub(crate) poll_at: OffsetDateTime,
+}
+
+/// Keeps what a CA said, and what follows from it, for the open job too.
 pub(crate) async fn keep(
     on: &mut Connection,
     certificate: &Renewable,
-    (renew_at, poll_at): (OffsetDateTime, OffsetDateTime),
+    times: Timetable,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE certificate SET advice = ?, polled_at = ?, renew_at = ?, poll_at = ?, asked_pop = NULL \
+        "UPDATE job SET deadline = min(deadline, ?) \
+         WHERE hostname_id = ? AND state = 0 AND deadline IS NOT NULL",
+    )
+    .bind(times.urgent_at.unix_timestamp())
+    .bind(certificate.hostname.0)
+    .execute(&mut *on)
+    .await
+    .map_err(StoreError::on("hasten a renewal"))?;
+    sqlx::query(
+        "UPDATE certificate SET advice = ?, polled_at = ?, renew_at = ?, urgent_at = ?, poll_at = ?, \
+             asked_pop = NULL \
          WHERE hostname_id = ? AND ari_id = ?",
     )
     .bind(certificate.advice.as_ref().map(to_json).transpose()?)
     .bind(certificate.polled_at.map(OffsetDateTime::unix_timestamp))
-    .bind(renew_at.unix_timestamp())
-    .bind(poll_at.unix_timestamp())
+    .bind(times.renew_at.unix_timestamp())
+    .bind(times.urgent_at.unix_timestamp())
+    .bind(times.poll_at.unix_timestamp())
     .bind(certificate.hostname.0)
     .bind(&certificate.ari_id)
     .execute(on)

@@ -8,9 +8,9 @@ use super::{Connection, StoreError, to_json};
 
 /// The most properties whose new names are looked at for one lease, from a place on, and from the first on.
 const PROPERTIES: i64 = 16;
-/// Of those whose certificates end first, so many are looked at for each that is wanted: some are not due,
-/// for they have failed.
-const ENDING: i64 = 16;
+/// Of the most urgent and of the busiest, so many are looked at for each that is wanted: some are not due, for
+/// they have failed.
+const PRESSING: i64 = 16;
 
 /// Jobs of one kind that are for one choice of a CA, those first that go first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,10 @@ pub(crate) struct Waiting {
 /// What a job that waits is looked at for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Its hostname's certificate ends first.
-    Ending,
+    /// It is a renewal that is, or becomes, urgent before others.
+    Pressing,
+    /// It is a renewal for one of the hostnames with the most handshakes.
+    Busy,
     /// It is a renewal that has been due for longest.
     Renewal,
     /// It is for a new name of a property.
@@ -70,15 +72,22 @@ pub(super) fn waiting_query() -> String {
          SELECT 0 AS kind, c.value AS choice, NULL AS property, \
              (SELECT group_concat(id) FROM (SELECT id FROM \
                  (SELECT id, next_at FROM job WHERE {FREE} AND choice = c.value \
-                     AND deadline IS NOT NULL ORDER BY deadline LIMIT ?3 * {ENDING}) \
+                     AND deadline IS NOT NULL ORDER BY deadline LIMIT ?3 * {PRESSING}) \
                  WHERE next_at <= ?2 LIMIT ?3)) AS jobs \
          FROM json_each(?1) AS c \
          UNION ALL \
-         SELECT 1, c.value, NULL, (SELECT group_concat(id) FROM (SELECT id FROM job WHERE {FREE} \
+         SELECT 3, c.value, NULL, (SELECT group_concat(id) FROM (SELECT id FROM \
+             (SELECT id, next_at FROM job WHERE {FREE} AND choice = c.value \
+                 AND deadline IS NOT NULL AND traffic > 0 ORDER BY traffic DESC \
+                 LIMIT ?3 * {PRESSING}) \
+             WHERE next_at <= ?2 LIMIT ?3)) \
+         FROM json_each(?1) AS c \
+         UNION ALL \
+         SELECT 4, c.value, NULL, (SELECT group_concat(id) FROM (SELECT id FROM job WHERE {FREE} \
              AND lane = 0 AND choice = c.value AND next_at <= ?2 ORDER BY next_at LIMIT ?3)) \
          FROM json_each(?1) AS c \
          UNION ALL \
-         SELECT lane + 1, choice, property, (SELECT group_concat(id) FROM (SELECT id FROM job \
+         SELECT lane, choice, property, (SELECT group_concat(id) FROM (SELECT id FROM job \
              WHERE {FREE} AND job.lane = turn.lane AND job.choice = turn.choice \
              AND property_id = turn.property AND next_at <= ?2 ORDER BY next_at LIMIT ?3)) \
          FROM turn WHERE property IS NOT NULL"
@@ -92,10 +101,11 @@ fn read(row: &SqliteRow) -> Result<Waiting, StoreError> {
     let jobs = jobs.unwrap_or_default().split_terminator(',');
     Ok(Waiting {
         kind: match row.get::<i64, _>(0) {
-            0 => Kind::Ending,
-            1 => Kind::Renewal,
-            2 => Kind::New(property?),
-            _ => Kind::Failing(property?),
+            0 => Kind::Pressing,
+            1 => Kind::New(property?),
+            2 => Kind::Failing(property?),
+            3 => Kind::Busy,
+            _ => Kind::Renewal,
         },
         choice: row.get(1),
         jobs: jobs

@@ -169,8 +169,13 @@ async fn a_job_is_leased_once_and_what_is_issued_is_served_and_explained() {
     assert_eq!(reply["waiting_for"], json!(["pop-1"]), "{reply}");
     assert_eq!(validations(&pop).await, [true]);
     let head = pop.page(epoch, 0, "").await.header().to;
-    let ack =
-        Ack { epoch: Epoch(epoch), applied: head, digest: Default::default(), rejected: vec![] };
+    let ack = Ack {
+        epoch: Epoch(epoch),
+        applied: head,
+        digest: Default::default(),
+        rejected: vec![],
+        busiest: Vec::new(),
+    };
     pop.ack(&ack).await;
     let reply = report(&pop, &task, validating).await;
     assert_eq!(reply, json!({"lease": "held"}));

@@ -54,7 +54,13 @@ async fn next(pop: &Pop, kind: &str) -> Value {
 async fn catch_up(pop: &Pop) {
     let epoch = pop.epoch().await;
     let applied = pop.page(epoch, 0, "").await.header().to;
-    let ack = Ack { epoch: Epoch(epoch), applied, digest: Default::default(), rejected: vec![] };
+    let ack = Ack {
+        epoch: Epoch(epoch),
+        applied,
+        digest: Default::default(),
+        rejected: vec![],
+        busiest: Vec::new(),
+    };
     pop.ack(&ack).await;
 }
 

@@ -12,7 +12,7 @@ async fn acknowledge(pop: &Pop, rejected: Vec<Rejected>) {
     let epoch = pop.epoch().await;
     let applied = Revision(pop.head(epoch).await);
     let digest = landfall_feed::digest::StateDigest::default();
-    pop.ack(&Ack { epoch: Epoch(epoch), applied, digest, rejected }).await;
+    pop.ack(&Ack { epoch: Epoch(epoch), applied, digest, rejected, busiest: Vec::new() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

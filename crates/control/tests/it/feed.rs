@@ -206,7 +206,13 @@ async fn an_ack_is_held_against_the_state() {
     }
     let applied = Revision(pop.head(epoch.0).await);
     let (before, after) = (Revision(applied.0 - 1), Revision(applied.0 + 1));
-    let ack = |epoch, applied, digest| Ack { epoch, applied, digest, rejected: Vec::new() };
+    let ack = |epoch, applied, digest| Ack {
+        epoch,
+        applied,
+        digest,
+        rejected: Vec::new(),
+        busiest: Vec::new(),
+    };
 
     assert_eq!(pop.ack(&ack(epoch, applied, digest)).await.state, AckState::InSync);
     let other = StateDigest::default();
@@ -217,7 +223,7 @@ async fn an_ack_is_held_against_the_state() {
 
     let id = "hostname/shop.edge.test".to_owned();
     let rejected = vec![Rejected { id, revision: Revision(2), reason: "bad".repeat(999) }; 200];
-    pop.ack(&Ack { epoch, applied, digest, rejected }).await;
+    pop.ack(&Ack { epoch, applied, digest, rejected, busiest: Vec::new() }).await;
     let pops = admin::list_pops(&plane.config).await.unwrap();
     let kept = pops[0].ack.as_ref().unwrap();
     assert_eq!((kept.applied, kept.state, kept.rejected.len()), (applied, AckState::InSync, 100));
@@ -239,7 +245,7 @@ async fn a_hostname_says_on_how_many_pops_it_is_live() {
     assert_eq!(live().await, json!({"live": 0, "shown": 0, "total": 2}));
 
     let digest = StateDigest::default();
-    let ack = Ack { epoch, applied, digest, rejected: Vec::new() };
+    let ack = Ack { epoch, applied, digest, rejected: Vec::new(), busiest: Vec::new() };
     pops[0].ack(&ack).await;
     assert_eq!(live().await, json!({"live": 1, "shown": 0, "total": 2}));
     let id = "hostname/www.edge.test".to_owned();

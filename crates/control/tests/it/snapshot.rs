@@ -111,7 +111,13 @@ async fn a_snapshot_is_built_anew_once_it_is_too_old_or_behind_its_reader() {
     // A reader that has told of a revision would refuse a snapshot of an earlier one.
     let epoch = Epoch(one.epoch().await);
     let digest = StateDigest::default();
-    let ack = Ack { epoch, applied: Revision(first.0 + 1), digest, rejected: Vec::new() };
+    let ack = Ack {
+        epoch,
+        applied: Revision(first.0 + 1),
+        digest,
+        rejected: Vec::new(),
+        busiest: Vec::new(),
+    };
     assert_eq!(two.ack(&ack).await.state, AckState::Diverged);
     let second = revision(&two).await;
     assert_eq!(second, Revision(first.0 + 1));

@@ -73,8 +73,14 @@ async fn plane(port: u16) -> Plane {
 async fn acknowledge(pop: &Pop) {
     let epoch = pop.epoch().await;
     let applied = Revision(pop.head(epoch).await);
-    pop.ack(&Ack { epoch: Epoch(epoch), applied, digest: Default::default(), rejected: vec![] })
-        .await;
+    pop.ack(&Ack {
+        epoch: Epoch(epoch),
+        applied,
+        digest: Default::default(),
+        rejected: vec![],
+        busiest: Vec::new(),
+    })
+    .await;
 }
 
 /// A hostname with this certificate.

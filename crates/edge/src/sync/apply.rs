@@ -348,7 +348,13 @@ impl Applier {
         let rejected = self.reader.quarantined(MAX_ACK_REJECTED)?.into_iter();
         let rejected =
             rejected.map(|own| Rejected { id: own.id, revision: own.revision, reason: own.reason });
-        Ok(Ack { epoch, applied: cursor, digest, rejected: rejected.collect() })
+        Ok(Ack {
+            epoch,
+            applied: cursor,
+            digest,
+            rejected: rejected.collect(),
+            busiest: Vec::new(),
+        })
     }
 
     fn change(&self, wire: Vec<u8>, header: &Header, check: KeyCheck) -> Option<Change> {

@@ -19,6 +19,7 @@ use tokio::{sync::watch, task};
 
 use super::{
     apply::{Applier, ApplyError},
+    busiest::Busiest,
     downloads::Downloads,
     metrics::SyncMetrics,
     schedule::{HOUSEKEEPING, Schedule},
@@ -49,6 +50,8 @@ struct Shared {
     loaded: AtomicBool,
     diverged: AtomicBool,
     ack: watch::Sender<Option<Ack>>,
+    /// Whoever sends acks has it.
+    busiest: tokio::sync::Mutex<Busiest>,
     last_count: Mutex<Option<LastCount>>,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -82,7 +85,7 @@ enum StepError {
 
 impl Poller {
     pub(super) fn new(
-        client: FeedClient,
+        (client, busiest): (FeedClient, Busiest),
         applier: Applier,
         readiness: Arc<Readiness>,
         metrics: Arc<SyncMetrics>,
@@ -97,6 +100,7 @@ impl Poller {
             loaded: AtomicBool::new(false),
             diverged: AtomicBool::new(false),
             ack: watch::Sender::new(None),
+            busiest: tokio::sync::Mutex::new(busiest),
             last_count: Mutex::new(None),
             trouble: Mutex::new(None),
         };
@@ -339,15 +343,18 @@ impl Shared {
     async fn ack_forever(self: &Arc<Self>) {
         let mut acks = self.ack.subscribe();
         let mut backoff = Backoff::default();
+        let mut busiest = self.busiest.lock().await;
         loop {
             let Ok(ack) = acks.wait_for(Option::is_some).await.map(|ack| ack.clone()) else {
                 return;
             };
-            let Some(ack) = ack else { continue };
+            let Some(mut ack) = ack else { continue };
             acks.mark_unchanged();
+            ack.busiest = busiest.untold(Instant::now()).await.to_vec();
             match self.client.ack(&ack).await {
                 Ok(reply) => {
                     backoff.reset();
+                    busiest.told();
                     if reply.state == AckState::Diverged {
                         tracing::error!(
                             revision = ack.applied.0,

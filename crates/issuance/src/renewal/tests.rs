@@ -72,6 +72,20 @@ fn stands_where_its_window_and_its_life_have_it() {
 }
 
 #[test]
+fn what_is_urgent_is_so_from_a_time_on_that_is_known_before() {
+    let window = |start, end| Some(advice(start, end));
+    for own in [None, window(10 * 24, 11 * 24), window(39 * 24, 44 * 24)] {
+        let certificate = certificate(1, 45, own.as_ref());
+        let is_urgent = |time| matches!(certificate.standing(time), Standing::Urgent { .. });
+        let from = certificate.urgent_at();
+        assert!(
+            !is_urgent(from - Duration::SECOND) && is_urgent(from + Duration::SECOND),
+            "{own:?}"
+        );
+    }
+}
+
+#[test]
 fn one_that_is_new_is_left_in_peace() {
     for (minutes, settled) in [(45 * 1_440, 360), (6 * 1_440, 360), (1_440, 60), (0, 0), (-60, 0)] {
         let not_after = at(0) + Duration::minutes(minutes);

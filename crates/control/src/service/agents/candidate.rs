@@ -70,7 +70,7 @@ impl Candidate {
             history: self.job.history,
             ordered: ordered.map(|order| order.authority.clone()),
             authorities: service.authorities.permitted(self.job.choice.as_ref()),
-            traffic: 0,
+            traffic: self.job.traffic,
         }
     }
 

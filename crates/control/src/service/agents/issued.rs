@@ -98,6 +98,7 @@ fn check_one(
         keys: check_keys(issued, expected)?,
         source: Some(Source {
             authority: expected.authority.clone(),
+            urgent_at: served.urgent_at(),
             poll_at: ari_id.as_ref().map(|_| served.poll_at(expected.now, last_poll)),
             ari_id,
             advice: issued.renewal.clone().map(shown),

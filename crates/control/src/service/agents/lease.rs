@@ -117,6 +117,8 @@ impl Service {
         if has_errands {
             tasks = self.lease_errands(&mut change, &round, (&fleet, free)).await?;
         }
+        let kept = kept_for_questions(room(&tasks), random_number()?);
+        tasks.extend(self.questions(&mut change, (agent.pop, kept)).await?);
         let left = room(&tasks);
         if is_due && left > 0 {
             tasks.extend(self.lease_jobs(&mut change, &round, left).await?);
@@ -281,11 +283,17 @@ impl Service {
     }
 }
 
+/// How many of the tasks that an agent takes may be questions to CAs before jobs are looked for: a quarter, on
+/// average. What CAs want renewed is heard however many jobs wait.
+fn kept_for_questions(left: u32, random: u16) -> u32 {
+    left.saturating_add(u32::from(random % 4)) / 4
+}
+
 /// Whose new names these are.
 fn property_of(waiting: &Waiting) -> Option<PropertyId> {
     match waiting.kind {
         Kind::New(property) | Kind::Failing(property) => Some(property),
-        Kind::Ending | Kind::Renewal => None,
+        Kind::Pressing | Kind::Busy | Kind::Renewal => None,
     }
 }
 
@@ -375,4 +383,18 @@ pub(super) async fn wait(
     let wait = Wait { reason: reason.name().to_owned(), authority, until: until.unix_timestamp() };
     store::lease::keep_wait(change.on(), job, &wait, put_off).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_what_agents_take_is_kept_for_questions_and_of_one_at_a_time_each_fourth() {
+        for (left, expected) in [(0, 0), (1, 1), (2, 2), (4, 4), (8, 8), (10, 10)] {
+            let of_four: u32 = (0..4).map(|random| kept_for_questions(left, random)).sum();
+            assert_eq!(of_four, expected, "{left}");
+            assert!((0..4).all(|random| kept_for_questions(left, random) <= left));
+        }
+    }
 }

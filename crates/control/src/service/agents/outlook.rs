@@ -40,7 +40,7 @@ pub(crate) async fn look_ahead(
 ) -> Result<Outlook, ServiceError> {
     let open = store::lease::open(on, LOOKED_AT).await?;
     let backlog = store::job::backlog(on).await?;
-    let jobs: Vec<Job> = open.iter().filter_map(|own| planned(own, authorities)).collect();
+    let jobs: Vec<Job> = open.iter().filter_map(|own| planned(own, authorities, now)).collect();
     let mut subjects: Vec<String> =
         jobs.iter().flat_map(|job| subjects_of(&job.names, &job.registered_domain)).collect();
     subjects.sort_unstable();
@@ -66,7 +66,7 @@ pub(crate) async fn look_ahead(
 }
 
 /// As the planner takes it. A renewal is taken for one that no CA has asked for.
-fn planned(open: &OpenJob, authorities: &Authorities) -> Option<Job> {
+fn planned(open: &OpenJob, authorities: &Authorities, now: OffsetDateTime) -> Option<Job> {
     let OpenJob { job, name, wish, deadline } = open;
     let names = names_of(name, wish.coverage);
     Some(Job {
@@ -77,6 +77,7 @@ fn planned(open: &OpenJob, authorities: &Authorities) -> Option<Job> {
         certificates: u32::try_from(wish.key_types.len()).unwrap_or(1),
         purpose: match deadline {
             None => Purpose::New,
+            Some(deadline) if *deadline <= now => Purpose::Urgent { wanted_by: None },
             Some(_) => Purpose::Renewal { wanted_by: None },
         },
         next_at: job.next_at,
@@ -89,6 +90,6 @@ fn planned(open: &OpenJob, authorities: &Authorities) -> Option<Job> {
             .filter(|own| authorities.knows(own))
             .map(|own| own.authority.clone()),
         authorities: authorities.permitted(job.choice.as_ref()),
-        traffic: 0,
+        traffic: job.traffic,
     })
 }

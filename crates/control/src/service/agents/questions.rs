@@ -11,7 +11,10 @@ use crate::{
     call::Call,
     rate::Verdict,
     service::ServiceError,
-    store::{self, Change, renewal::Renewable},
+    store::{
+        self, Change,
+        renewal::{Renewable, Timetable},
+    },
     token::PopId,
 };
 
@@ -74,9 +77,12 @@ impl Service {
             own.advice = report.advice.map(shown);
             own.polled_at = Some(now);
             let served = own.as_served();
-            let renew_at = served.renew_at().max(served.settled_at());
-            let poll_at = served.poll_at(now, Some(now));
-            store::renewal::keep(change.on(), &own, (renew_at, poll_at)).await?;
+            let times = Timetable {
+                renew_at: served.renew_at().max(served.settled_at()),
+                urgent_at: served.urgent_at(),
+                poll_at: served.poll_at(now, Some(now)),
+            };
+            store::renewal::keep(change.on(), &own, times).await?;
             if own.advice.is_some() { "advised" } else { "no_advice" }
         };
         change.commit().await?;

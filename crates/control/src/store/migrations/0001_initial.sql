@@ -270,8 +270,10 @@ CREATE TABLE job (
     -- Of agents' jobs. 0: in the place of a certificate that is served, 1: a new one, 2: one whose attempts
     -- fail by the name's own fault.
     lane         INTEGER NOT NULL,
-    -- When the certificate ends that is served.
+    -- In the place of a certificate that is served: from when on it goes before others.
     deadline     INTEGER,
+    -- The hostname's handshakes of late, as `traffic` has them.
+    traffic      INTEGER NOT NULL DEFAULT 0,
     -- As `chosen_authority` had it, by which jobs take turns.
     choice       TEXT    NOT NULL,
     -- 0: open, 1: done, 2: cancelled.
@@ -328,8 +330,10 @@ CREATE INDEX job_turn ON job (lane, choice, property_id, next_at)
 CREATE INDEX job_waiting ON job (lane, choice, next_at)
     WHERE state = 0 AND issuer = 0 AND leased_until IS NULL;
 CREATE INDEX job_next ON job (next_at) WHERE state = 0 AND issuer = 0 AND leased_until IS NULL;
-CREATE INDEX job_deadline ON job (choice, deadline)
+CREATE INDEX job_deadline ON job (choice, deadline, next_at)
     WHERE state = 0 AND issuer = 0 AND leased_until IS NULL AND deadline IS NOT NULL;
+CREATE INDEX job_busy ON job (choice, traffic, next_at)
+    WHERE state = 0 AND issuer = 0 AND leased_until IS NULL AND deadline IS NOT NULL AND traffic > 0;
 CREATE INDEX job_leased ON job (leased_until) WHERE leased_until IS NOT NULL;
 
 -- How many orders properties began for new names of late: who began fewer goes first.
@@ -340,6 +344,23 @@ CREATE TABLE turn (
     count       INTEGER NOT NULL,
     before      INTEGER NOT NULL
 ) STRICT;
+
+-- How many handshakes edges counted for hostnames of late, as far as these were among a PoP's busiest: of what
+-- must be renewed at once, the busiest goes first.
+CREATE TABLE traffic (
+    hostname_id INTEGER PRIMARY KEY REFERENCES hostname (id) ON DELETE CASCADE,
+    -- Which day is counted, since 1970, and how many there were on it and on the one before.
+    span        INTEGER NOT NULL,
+    count       INTEGER NOT NULL,
+    before      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX traffic_span ON traffic (span);
+CREATE TRIGGER traffic_begun AFTER INSERT ON traffic
+BEGIN UPDATE job SET traffic = NEW.count WHERE hostname_id = NEW.hostname_id AND state = 0; END;
+CREATE TRIGGER traffic_counted AFTER UPDATE ON traffic
+BEGIN
+    UPDATE job SET traffic = NEW.count + NEW.before WHERE hostname_id = NEW.hostname_id AND state = 0;
+END;
 
 -- How many there are of what there may be a million of, kept by triggers: nobody counts rows.
 CREATE TABLE tally (
@@ -561,6 +582,8 @@ CREATE TABLE certificate (
     not_after    INTEGER NOT NULL,
     -- When the next one is asked for; null where it isn't, because its owner uploaded it.
     renew_at     INTEGER CHECK (renew_at IS NOT NULL OR issuer IN (1, 2)),
+    -- From when on that goes before others, of one that an agent obtained.
+    urgent_at    INTEGER,
     -- 1: it is asked for once that is due, 0: it is already, or the hostname's DNS has left. Kept by triggers.
     unasked      INTEGER NOT NULL DEFAULT 1,
     -- The CA that an agent asked, and what it knows the certificate by (RFC 9773 section 4.1).
@@ -676,6 +699,8 @@ CREATE TABLE pop (
     -- When it last asked for anything of the feed, within half a minute; null: never.
     seen_at     INTEGER,
     created_at  INTEGER NOT NULL,
+    -- When it was last heard which hostnames are used most there.
+    counted_at  INTEGER,
     -- The feed's revision that jobs first waited for it to apply, since it last had applied what they
     -- waited for, and since when.
     awaited_revision INTEGER,
