@@ -44,6 +44,8 @@ mod keys;
 #[cfg(test)]
 mod many_jobs;
 #[cfg(test)]
+mod mass_revocation;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod ownership;

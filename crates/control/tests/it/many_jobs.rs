@@ -84,7 +84,7 @@ fn report(jobs: u32, filled: Duration, times: &mut [Duration], metrics: Duration
 
 /// As if so many hostnames of many properties had been added: half of them with a certificate that is to be
 /// renewed, of which every tenth ends within the hour; the others without.
-async fn fill(directory: &Path, jobs: u32) {
+pub(crate) async fn fill(directory: &Path, jobs: u32) {
     let mut database = database(directory).await;
     let authority = ca("Own CA");
     let key = KeyPair::generate().unwrap();
