@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hickory_resolver::proto::{
-    op::ResponseCode,
+    op::{Message, ResponseCode},
     rr::{Name, RecordType},
 };
 use tokio::time::sleep;
@@ -43,8 +43,8 @@ impl Asker<'_> {
                     return Ok(answer);
                 }
                 // The name that was asked for is its own zone's to tell; a resolver's answer for it
-                // is known already.
-                if zones.is_subject(name) {
+                // is known already, or must not be sought.
+                if zones.is_spared(name) {
                     return Err(NoAnswer::Silence);
                 }
                 resolved(zones.resolver(), name, kind).await
@@ -88,10 +88,19 @@ async fn authority(
             && matches!(
                 message.metadata.response_code,
                 ResponseCode::NoError | ResponseCode::NXDomain
-            );
+            )
+            && !is_of_another(&message, &zone.name);
         if is_told {
             return Some(Answer { message, extent: Extent::Zone(zone.name.clone()) });
         }
     }
     None
+}
+
+/// Whether "there is none" is said for a zone above by a server that does not have this one (RFC 2308
+/// section 3).
+fn is_of_another(message: &Message, zone: &Name) -> bool {
+    let mut soas =
+        message.authorities.iter().filter(|record| record.record_type() == RecordType::SOA);
+    message.answers.is_empty() && soas.any(|soa| !zone.zone_of(&soa.name))
 }

@@ -107,6 +107,19 @@ impl Verifier {
         Server { address, deadline, sockets: &self.sockets }
     }
 
+    /// The zones of a name, of which this resolver is asked by the names above it alone.
+    pub(crate) fn sparing_zones(
+        &self,
+        resolver: SocketAddr,
+        name: &Name,
+        deadline: Instant,
+    ) -> Zones<'_> {
+        // Others ask others of a zone's servers.
+        let turn = self.config.resolvers.iter().position(|own| *own == resolver);
+        let resolver = self.server(resolver, deadline);
+        Zones::new(&self.config, resolver, name.clone(), turn.unwrap_or(0)).sparing()
+    }
+
     /// Looks again by the zone's own servers, found by each resolver that answers: so none of them
     /// says alone which servers those are. What each was told, in the order of who answered, where
     /// the zone has told it of the name itself.

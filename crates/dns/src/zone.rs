@@ -38,11 +38,22 @@ pub(crate) struct Zone {
 #[derive(Default)]
 struct Place(OnceCell<Option<Arc<Zone>>>);
 
+/// What resolvers are asked while zones are looked for. What a resolver is told of a name that is not
+/// there it remembers, and so may that of a CA, which can be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolvers {
+    /// Everything.
+    Free,
+    /// Nothing of the names on the chain themselves: names above them alone.
+    Spared,
+}
+
 /// The zones along one name's chain, each looked for once.
 pub(crate) struct Zones<'a> {
     config: &'a DnsConfig,
     resolver: Server<'a>,
     subject: Name,
+    resolvers: Resolvers,
     /// Which of a zone's servers come first.
     turn: usize,
     /// By name on the chain.
@@ -57,15 +68,22 @@ impl<'a> Zones<'a> {
         subject: Name,
         turn: usize,
     ) -> Self {
-        Self { config, resolver, subject, turn, found: Mutex::default() }
+        let resolvers = Resolvers::Free;
+        Self { config, resolver, subject, resolvers, turn, found: Mutex::default() }
+    }
+
+    /// The same, looked for by [`Resolvers::Spared`].
+    pub(crate) fn sparing(self) -> Self {
+        Self { resolvers: Resolvers::Spared, ..self }
     }
 
     pub(crate) fn resolver(&self) -> Server<'a> {
         self.resolver
     }
 
-    pub(crate) fn is_subject(&self, name: &Name) -> bool {
-        self.subject == *name
+    /// Whether only its own zone may tell of a name.
+    pub(crate) fn is_spared(&self, name: &Name) -> bool {
+        self.resolvers == Resolvers::Spared || self.subject == *name
     }
 
     /// The zone that `name` is in, if it has servers that may be asked.
@@ -81,7 +99,9 @@ impl<'a> Zones<'a> {
     }
 
     async fn find(&self, name: &Name) -> Option<Arc<Zone>> {
+        let first = usize::from(self.resolvers == Resolvers::Spared);
         let candidates = upwards(name)
+            .skip(first)
             .filter(|name| ZONE_LABELS.contains(&name.iter().count()) && !name.is_wildcard());
         let answers = join_all(candidates.map(|name| self.servers_of(name))).await;
         let (name, mut servers) = answers.into_iter().find(|(_, servers)| !servers.is_empty())?;

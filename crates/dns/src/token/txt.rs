@@ -29,6 +29,14 @@ impl Texts {
         Self { outcome, values: BTreeSet::new() }
     }
 
+    /// Whether it is the last word on what is there.
+    fn is_telling(&self) -> bool {
+        matches!(
+            self.outcome,
+            LookupOutcome::Found | LookupOutcome::NxDomain | LookupOutcome::NoData
+        )
+    }
+
     fn have(&self, token: &str) -> bool {
         self.values.iter().any(|value| value.trim_ascii() == token.as_bytes())
     }
@@ -57,17 +65,38 @@ impl Verifier {
             Some(question) => self.texts(&question, token).await,
             None => Texts::nothing(LookupOutcome::NxDomain),
         };
-        let values = texts.values.iter().take(MAX_VALUES);
-        let values = values.map(|value| {
-            let start: Vec<u8> = value.iter().copied().take(MAX_VALUE_LEN).collect();
-            shown_text(&start).chars().take(MAX_VALUE_LEN).collect()
-        });
-        TxtTokenEvidence {
-            name: name.to_owned(),
-            found: texts.have(token),
-            values: values.collect(),
-            outcome: texts.outcome,
+        evidence(name, token, &texts)
+    }
+
+    /// Looks for the value of a challenge in the TXT records of `name`, as [`Self::txt_token`] does, but
+    /// asks no resolver for what is not there: it would remember that, and the CA may ask the same one.
+    /// The zones' own servers are asked, found by each resolver by the names above; resolvers by
+    /// themselves only where those servers may not be asked, or say nothing.
+    pub async fn challenge_txt(&self, name: &str, value: &str) -> TxtTokenEvidence {
+        let told = match (self.config.zone_servers, absolute(name)) {
+            (ZoneServers::Asked, Some(question)) => self.told_by_zone(&question, value).await,
+            (ZoneServers::Asked, None) | (ZoneServers::NotAsked, _) => None,
+        };
+        match told {
+            Some(texts) => evidence(name, value, &texts),
+            None => self.txt_token(name, value).await,
         }
+    }
+
+    /// What the zone's servers say: one without the value, if there is one. `None` where not as many
+    /// resolvers as should have found them.
+    async fn told_by_zone(&self, name: &Name, value: &str) -> Option<Texts> {
+        let deadline = Instant::now() + self.config.timeout / 2;
+        let heard = self
+            .hear(deadline, |resolver| async move {
+                look(&Asker::Zones(&self.sparing_zones(resolver, name, deadline)), name).await
+            })
+            .await;
+        let telling = heard.words.iter().map(|(_, texts)| texts).filter(|texts| texts.is_telling());
+        let told: Vec<&Texts> = telling.collect();
+        let least = told.iter().min_by_key(|texts| texts.have(value))?;
+        // Who answers alone proves nothing.
+        (told.len() >= heard.wanted || !least.have(value)).then(|| (*least).clone())
     }
 
     async fn texts(&self, name: &Name, token: &str) -> Texts {
@@ -104,6 +133,20 @@ impl Verifier {
             (!texts.is_silent()).then_some(texts)
         });
         join_all(looks).await
+    }
+}
+
+fn evidence(name: &str, token: &str, texts: &Texts) -> TxtTokenEvidence {
+    let values = texts.values.iter().take(MAX_VALUES);
+    let values = values.map(|value| {
+        let start: Vec<u8> = value.iter().copied().take(MAX_VALUE_LEN).collect();
+        shown_text(&start).chars().take(MAX_VALUE_LEN).collect()
+    });
+    TxtTokenEvidence {
+        name: name.to_owned(),
+        found: texts.have(token),
+        values: values.collect(),
+        outcome: texts.outcome,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Whether `_acme-challenge` leads to where challenges are answered.
 
+use hickory_resolver::proto::rr::{Record, RecordType};
 use landfall_dns::{Delegation, Verifier};
 
-use crate::support::World;
+use crate::support::{World, ask_resolver};
 
 const TARGET: &str = "0123456789abcdef.dcv.edge.test";
 
@@ -40,6 +41,26 @@ async fn sees_a_delegation_that_a_resolver_remembers_not_to_exist() {
     assert_eq!(delegation(&world, "www.shop.test").await, Delegation::Absent);
     world.authority.set("shop.test", &format!("_acme-challenge.www CNAME {TARGET}.")).await;
     assert_eq!(delegation(&world, "www.shop.test").await, Delegation::Present);
+}
+
+#[tokio::test]
+async fn a_resolver_learns_nothing_of_a_delegation_or_its_target_before_they_are_there() {
+    let mut world = World::start("_acme-challenge.www CNAME value.edge.test.").await;
+    let config = world.config(&[world.resolver.address()]);
+    let verifier = Verifier::new(&config).unwrap();
+    let name = "www.shop.test".parse().unwrap();
+    let task = async move { verifier.challenge_delegation(&name, "value.edge.test").await };
+    assert_eq!(tokio::spawn(task).await.unwrap(), Delegation::Present);
+    assert_eq!(delegation(&world, "other.shop.test").await, Delegation::Absent);
+
+    let records = "_acme-challenge.www CNAME value.edge.test.\n_acme-challenge.other TXT there";
+    world.authority.set("shop.test", records).await;
+    world.authority.set("edge.test", "value TXT there").await;
+    for name in ["_acme-challenge.www.shop.test.", "_acme-challenge.other.shop.test."] {
+        let answer = ask_resolver(world.resolver.address(), name, RecordType::TXT).await;
+        let is_text = |record: &Record| record.record_type() == RecordType::TXT;
+        assert!(answer.answers.iter().any(is_text), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -11,13 +11,16 @@ use axum::{
     response::Redirect,
     routing::get,
 };
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::{
+    op::ResponseCode,
+    rr::{Record, RecordType},
+};
 use landfall_dns::{DnsConfig, HttpTokenSlug, LookupOutcome, Verifier, ZoneServers};
 use landfall_tests::RecursiveResolver;
 
 use crate::{
     scripted::{Asked, Said, Scripted},
-    support::{World, nobody},
+    support::{World, ask_resolver, nobody},
 };
 
 const TOKEN: &str = "landfall-3f9c";
@@ -59,6 +62,58 @@ async fn finds_a_token_that_a_resolver_remembers_not_to_exist() {
     assert!(txt(&world, &config).await.found);
     let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config };
     assert!(!txt(&world, &resolvers_alone).await.found);
+}
+
+/// Whether the value of a challenge is there, by what one resolver finds.
+async fn challenge(world: &World, value: &'static str) -> bool {
+    let verifier = Verifier::new(&world.config(&[world.resolver.address()])).unwrap();
+    let name = "_acme-challenge.www.shop.test";
+    let look = async move { verifier.challenge_txt(name, value).await.found };
+    tokio::spawn(look).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_resolver_is_not_asked_for_a_challenge_before_it_is_there() {
+    // "There is none" is remembered for an hour.
+    for (owners, published, zone) in [
+        ("www A 192.0.2.1", "_acme-challenge.www TXT value", "shop.test"),
+        ("_acme-challenge.www CNAME label.edge.test.", "label TXT value", "edge.test"),
+        ("_acme-challenge.www CNAME label.dcv.edge.test.", "label.dcv TXT value", "edge.test"),
+    ] {
+        let mut world = World::start(owners).await;
+        assert!(!challenge(&world, "value").await, "{owners}");
+        world.authority.set(zone, published).await;
+        let name = "_acme-challenge.www.shop.test.";
+        let answer = ask_resolver(world.resolver.address(), name, RecordType::TXT).await;
+        let is_text = |record: &Record| record.record_type() == RecordType::TXT;
+        assert!(answer.answers.iter().any(is_text), "{owners}: {answer}");
+        assert!(challenge(&world, "value").await, "{owners}");
+        assert!(!challenge(&world, "another").await, "{owners}");
+    }
+}
+
+#[tokio::test]
+async fn resolvers_are_asked_for_a_challenge_whose_zone_says_nothing() {
+    let mut world = World::start("_acme-challenge.www TXT value").await;
+    // The zone's servers are at addresses that may not be asked.
+    let config =
+        DnsConfig { allowed_networks: Vec::new(), ..world.config(&[world.resolver.address()]) };
+    let resolvers_alone = DnsConfig { zone_servers: ZoneServers::NotAsked, ..config.clone() };
+    for config in [config, resolvers_alone] {
+        let verifier = Verifier::new(&config).unwrap();
+        let name = "_acme-challenge.www.shop.test";
+        let look = async move { verifier.challenge_txt(name, "value").await.found };
+        assert!(tokio::spawn(look).await.unwrap());
+    }
+    // Whoever is said to have it has a zone above alone.
+    let local = "local-data: '_acme-challenge.x.elsewhere.example. TXT \"value\"'\n  \
+        local-data: 'elsewhere.example. NS ns1.shop.test.'\n  \
+        local-data: 'x.elsewhere.example. A 192.0.2.1'";
+    world.resolver = RecursiveResolver::start(&world.authority, local).await;
+    let verifier = Verifier::new(&world.config(&[world.resolver.address()])).unwrap();
+    let name = "_acme-challenge.x.elsewhere.example";
+    let look = async move { verifier.challenge_txt(name, "value").await.found };
+    assert!(tokio::spawn(look).await.unwrap());
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ impl<C: ControlPlane, V: Vault> Issue<'_, C, V> {
         };
         let verifier = &self.shop.verifier;
         if let Some(record) = lasting
-            && verifier.txt_token(&record.name, &record.value).await.found
+            && verifier.challenge_txt(&record.name, &record.value).await.found
         {
             return Ok(());
         }

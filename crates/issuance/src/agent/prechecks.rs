@@ -109,7 +109,7 @@ pub(super) async fn method(
     let mut methods = job.methods.clone();
     let place = methods.iter().position(|method| *method == ChallengeMethod::Dns01);
     if let (Some(place), Some(record)) = (place, lasting_record(job, domains, account))
-        && verifier.txt_token(&record.name, &record.value).await.found
+        && verifier.challenge_txt(&record.name, &record.value).await.found
     {
         methods.insert(place, ChallengeMethod::DnsPersist01);
     }

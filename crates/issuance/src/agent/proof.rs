@@ -182,7 +182,7 @@ pub(super) async fn first_missing<'r>(
     records: &'r [TxtRecord],
 ) -> Option<&'r TxtRecord> {
     for record in records {
-        if !verifier.txt_token(&record.name, &record.value).await.found {
+        if !verifier.challenge_txt(&record.name, &record.value).await.found {
             return Some(record);
         }
     }
