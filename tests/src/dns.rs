@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,6 +12,10 @@ use tempfile::TempDir;
 use tokio::{net::UdpSocket, time::timeout};
 
 use crate::{DEADLINE, free_ports, wait_until};
+
+/// RFC 1035 section 3.2.2.
+const A: u8 = 1;
+const SOA: u8 = 6;
 
 /// A server that is authoritative for its zones and for the root: what is in none of them does not
 /// exist.
@@ -200,6 +204,22 @@ impl RecursiveResolver {
         self.address
     }
 
+    /// Waits until it finds a name at an address.
+    ///
+    /// # Panics
+    /// After two times [`DEADLINE`].
+    pub async fn wait_until_at(&self, name: &str, address: Ipv4Addr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let question = question(name, A);
+        wait_until("the resolver finds the address", DEADLINE * 2, async || {
+            let answer = ask(&socket, &question, self.address).await?;
+            // An address record ends with it (RFC 1035 section 3.4.1).
+            let octets = address.octets();
+            answer.windows(octets.len()).any(|bytes| bytes == octets).then_some(())
+        })
+        .await;
+    }
+
     /// Ends it; questions get no answer.
     pub fn stop(&mut self) {
         stop(&mut self.process);
@@ -252,30 +272,35 @@ fn stop(process: &mut Option<Child>) {
 /// Waits until the server has an answer for the zone's SOA.
 async fn wait_until_answered(server: SocketAddr, zone: &str, folder: &Path) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let question = soa_question(zone);
+    let question = question(zone, SOA);
     let started = Instant::now();
     let answered = async || {
         let log = folder.join("log");
         let patient = started.elapsed() < DEADLINE;
         assert!(patient, "no answer for {zone}: {}", fs::read_to_string(log).unwrap_or_default());
-        // What is not received is asked for again.
-        let _ = socket.send_to(&question, server).await;
-        let mut answer = [0; 512];
-        let received = timeout(Duration::from_millis(300), socket.recv(&mut answer)).await;
-        let length = received.ok()?.ok()?;
-        // RFC 1035 section 4.1.1: it is an answer, and its code is none of failure.
-        (length >= 12 && answer[2] & 0x80 != 0 && answer[3] & 0x0f == 0).then_some(())
+        ask(&socket, &question, server).await.map(drop)
     };
     wait_until("a DNS server answers", DEADLINE * 2, answered).await;
 }
 
-/// RFC 1035 section 4.1.
-fn soa_question(zone: &str) -> Vec<u8> {
+/// An answer that is no failure.
+async fn ask(socket: &UdpSocket, question: &[u8], server: SocketAddr) -> Option<Vec<u8>> {
+    // What is not received is asked for again.
+    let _ = socket.send_to(question, server).await;
+    let mut answer = vec![0; 512];
+    let received = timeout(Duration::from_millis(300), socket.recv(&mut answer)).await;
+    answer.truncate(received.ok()?.ok()?);
+    // RFC 1035 section 4.1.1: it is an answer, and its code is none of failure.
+    (answer.len() >= 12 && answer[2] & 0x80 != 0 && answer[3] & 0x0f == 0).then_some(answer)
+}
+
+/// RFC 1035 section 4.1: a question for records of a type.
+fn question(zone: &str, kind: u8) -> Vec<u8> {
     let mut question = vec![0x4c, 0x46, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in zone.split('.').filter(|label| !label.is_empty()) {
         question.push(u8::try_from(label.len()).unwrap());
         question.extend(label.as_bytes());
     }
-    question.extend([0, 0, 6, 0, 1]);
+    question.extend([0, 0, kind, 0, 1]);
     question
 }

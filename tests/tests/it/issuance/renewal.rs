@@ -23,6 +23,17 @@ fn let_a_day_pass(fleet: &Fleet) {
     assert_eq!(changed.unwrap(), 1);
 }
 
+/// The CA wants a certificate to be renewed, and is asked.
+pub(super) async fn renew_at_once(fleet: &Fleet, certificate: &str) {
+    let ago = |days| (OffsetDateTime::now_utc() - Duration::days(days)).format(&Rfc3339).unwrap();
+    let at_once = json!({
+        "suggestedWindow": {"start": ago(2), "end": ago(1)},
+        "explanationURL": "https://ca.test/incident",
+    });
+    fleet.pebble.set_renewal_info(certificate, &at_once).await;
+    let_a_day_pass(fleet);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_the_ca_wants_renewed_at_once_is_replaced_while_no_request_fails() {
     let origin = Origin::start("shop").await;
@@ -44,14 +55,7 @@ async fn a_certificate_that_the_ca_wants_renewed_at_once_is_replaced_while_no_re
     let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
 
     let renewing = async {
-        let ago =
-            |days| (OffsetDateTime::now_utc() - Duration::days(days)).format(&Rfc3339).unwrap();
-        let at_once = json!({
-            "suggestedWindow": {"start": ago(2), "end": ago(1)},
-            "explanationURL": "https://ca.test/incident",
-        });
-        fleet.pebble.set_renewal_info(&before, &at_once).await;
-        let_a_day_pass(&fleet);
+        renew_at_once(&fleet, &before).await;
         for edge in 0..fleet.edges() {
             wait_until("every edge serves another certificate", DEADLINE * 4, async || {
                 let now = fleet.certificate(edge, NAME, &[]).await.unwrap();

@@ -224,6 +224,7 @@ async fn another_server_that_answers_the_ca_is_told_to_the_owner() {
     let path = scene.add(NAME).await;
     scene.ca.wait_until_held().await;
     scene.fleet.dns.set(CUSTOMER_ZONE, &format!("{HERE}www A 127.0.0.9\n")).await;
+    scene.fleet.resolver.wait_until_at(NAME, [127, 0, 0, 9].into()).await;
     scene.ca.release();
 
     let failed = scene.attempt(&path, "wrong_answer", 1).await;
