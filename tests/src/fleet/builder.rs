@@ -19,10 +19,7 @@ pub struct FleetBuilder {
     pebble: PebbleBuilder,
     ports: [u16; 2],
     pebble_ports: Option<[u16; 2]>,
-    control: Vec<(String, Value)>,
-    edge: Vec<(String, Value)>,
-    edge_disk: Option<String>,
-    environment: Vec<(String, String)>,
+    lab: LabBuilder,
 }
 
 /// A [`Fleet`] whose DNS and CA run, and whose control plane and edges don't yet.
@@ -43,6 +40,19 @@ impl FleetBuilder {
         let addresses: String =
             (0..edges).map(|edge| format!("* A 127.0.0.{}\n", edge + 2)).collect();
         let [dns_port] = free_ports();
+        let [http, https] = free_ports();
+        let (zone_port, loopback) = (i64::from(dns_port), vec!["127.0.0.0/8"]);
+        let lab = Lab::builder()
+            .edges(edges)
+            .at_pop_addresses(http, https)
+            .control_setting("system_domain", FLEET_DOMAIN)
+            .control_setting("dns.zone_port", zone_port)
+            .control_setting("verification.allow_networks", loopback.clone())
+            .edge_setting("issuance.enabled", true)
+            .edge_setting("issuance.zone_port", zone_port)
+            .edge_setting("issuance.allow_networks", loopback)
+            .edge_setting("issuance.http_port", i64::from(http))
+            .edge_setting("issuance.tls_port", i64::from(https));
         Self {
             edges,
             zones: vec![
@@ -52,12 +62,9 @@ impl FleetBuilder {
             dns_port,
             resolver: String::new(),
             pebble: Pebble::builder(),
-            ports: free_ports(),
+            ports: [http, https],
             pebble_ports: None,
-            control: Vec::new(),
-            edge: Vec::new(),
-            edge_disk: None,
-            environment: Vec::new(),
+            lab,
         }
     }
 
@@ -95,30 +102,26 @@ impl FleetBuilder {
 
     /// Sets a key of control.toml, as in `("issuance.method", "tls-alpn-01")`.
     #[must_use]
-    pub fn control_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.control.push((key.to_owned(), value.into()));
-        self
+    pub fn control_setting(self, key: &str, value: impl Into<Value>) -> Self {
+        Self { lab: self.lab.control_setting(key, value), ..self }
     }
 
     /// Sets a key of every edge.toml, as in `("issuance.jobs", 2)`.
     #[must_use]
-    pub fn edge_setting(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.edge.push((key.to_owned(), value.into()));
-        self
+    pub fn edge_setting(self, key: &str, value: impl Into<Value>) -> Self {
+        Self { lab: self.lab.edge_setting(key, value), ..self }
     }
 
     /// Sets an environment variable of every node, as in `("RUST_LOG", "trace")`.
     #[must_use]
-    pub fn environment(mut self, key: &str, value: &str) -> Self {
-        self.environment.push((key.to_owned(), value.to_owned()));
-        self
+    pub fn environment(self, key: &str, value: &str) -> Self {
+        Self { lab: self.lab.environment(key, value), ..self }
     }
 
     /// Gives every edge a disk of its own of this size for its state; see [`LabBuilder::edge_disk`].
     #[must_use]
-    pub fn edge_disk(mut self, size: &str) -> Self {
-        self.edge_disk = Some(size.to_owned());
-        self
+    pub fn edge_disk(self, size: &str) -> Self {
+        Self { lab: self.lab.edge_disk(size), ..self }
     }
 
     /// The ports that all edges share, for HTTP and for HTTPS.
@@ -136,37 +139,13 @@ impl FleetBuilder {
         let forgetful = "  cache-max-ttl: 0\n  cache-max-negative-ttl: 0\n";
         let resolver =
             RecursiveResolver::start(&dns, &format!("{forgetful}{}", self.resolver)).await;
-        let [http, https] = self.ports;
-        let [validation_http, validation_tls] = self.pebble_ports.unwrap_or(self.ports);
-        let pebble = self.pebble.dns(resolver.address());
-        let pebble = pebble.validation_ports(validation_http, validation_tls);
-        let pebble = pebble.start().await;
-        let lab = Lab::builder().edges(self.edges).at_pop_addresses(http, https);
-        let (zone_port, loopback) = (i64::from(dns.address().port()), vec!["127.0.0.0/8"]);
+        let [http, tls] = self.pebble_ports.unwrap_or(self.ports);
+        let pebble = self.pebble.dns(resolver.address()).validation_ports(http, tls).start().await;
         let resolvers = vec![resolver.address().to_string()];
-        let mut lab = lab
-            .control_setting("system_domain", FLEET_DOMAIN)
+        let lab = self
+            .lab
             .control_setting("dns.resolvers", resolvers.clone())
-            .control_setting("dns.zone_port", zone_port)
-            .control_setting("verification.allow_networks", loopback.clone())
-            .edge_setting("issuance.enabled", true)
-            .edge_setting("issuance.resolvers", resolvers)
-            .edge_setting("issuance.zone_port", zone_port)
-            .edge_setting("issuance.allow_networks", loopback)
-            .edge_setting("issuance.http_port", i64::from(http))
-            .edge_setting("issuance.tls_port", i64::from(https));
-        for (key, value) in self.control {
-            lab = lab.control_setting(&key, value);
-        }
-        for (key, value) in self.edge {
-            lab = lab.edge_setting(&key, value);
-        }
-        for (key, value) in &self.environment {
-            lab = lab.environment(key, value);
-        }
-        if let Some(size) = &self.edge_disk {
-            lab = lab.edge_disk(size);
-        }
+            .edge_setting("issuance.resolvers", resolvers);
         let roots = tempfile::tempdir().unwrap();
         PreparedFleet { dns, resolver, pebble, lab, edges: self.edges, roots }
     }

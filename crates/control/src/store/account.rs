@@ -21,13 +21,17 @@ pub(crate) async fn find(
     .fetch_optional(on)
     .await
     .map_err(StoreError::on("read an account"))?;
-    let Some(row) = row else { return Ok(None) };
+    row.as_ref().map(account).transpose()
+}
+
+/// Reads a thumbprint, the key that has it, and the account's URL.
+fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     let thumbprint: &str = row.get(0);
-    Ok(Some(Account {
+    Ok(Account {
         thumbprint: thumbprint.parse().map_err(|_| StoreError::Corrupt("thumbprint"))?,
         key: Sealed { key_id: row.get(1), enc: row.get(2), ciphertext: row.get(3) },
         url: row.get(4),
-    }))
+    })
 }
 
 /// Keeps a new account, unless there is one or its key is sealed to a key that is no longer in use.
@@ -180,13 +184,7 @@ pub(crate) async fn successor(
     .fetch_optional(on)
     .await
     .map_err(StoreError::on("read an account's next key"))?;
-    let Some(row) = row else { return Ok(None) };
-    let thumbprint: &str = row.get(0);
-    Ok(Some(Account {
-        thumbprint: thumbprint.parse().map_err(|_| StoreError::Corrupt("thumbprint"))?,
-        key: Sealed { key_id: row.get(1), enc: row.get(2), ciphertext: row.get(3) },
-        url: row.get(4),
-    }))
+    row.as_ref().map(account).transpose()
 }
 
 /// Keeps a key that is to take the place of an account's, unless there is one.
