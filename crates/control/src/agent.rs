@@ -19,6 +19,7 @@ use crate::{
     api::{App, SharedApp, body::read_secret_json, problem::Problem},
     feed::{Waiting, bound_time, require_pop},
     service::{ServiceError, agents::Agent},
+    store::line::Line,
     token::PopId,
 };
 
@@ -73,6 +74,7 @@ async fn lease(
 }
 
 async fn look(app: &App, agent: Agent<'_>, free: u32) -> Result<Vec<Task>, Problem> {
+    let _turn = app.service.store.turn(Line::Leases).await;
     let leased = app.service.lease(agent, free, OffsetDateTime::now_utc()).await;
     leased.map_err(|error| refused(&error))
 }
@@ -84,6 +86,7 @@ async fn report(
 ) -> Result<Json<ReportReply>, Problem> {
     const EXPECTED: &str = "an agent's report";
     let report: Report = read_secret_json(request, app.limits.max_body, EXPECTED).await?;
+    let _turn = app.service.store.turn(Line::Reports).await;
     let reply = app.service.report(pop, report, OffsetDateTime::now_utc()).await;
     reply.map(Json).map_err(|error| refused(&error))
 }
@@ -95,6 +98,7 @@ async fn renewal(
 ) -> Result<Json<RenewalReply>, Problem> {
     const EXPECTED: &str = "an agent's report of a renewal";
     let report: RenewalReport = read_secret_json(request, app.limits.max_body, EXPECTED).await?;
+    let _turn = app.service.store.turn(Line::Reports).await;
     let kept = app.service.keep_renewal(pop, report, OffsetDateTime::now_utc()).await;
     kept.map(|()| Json(RenewalReply {})).map_err(|error| refused(&error))
 }

@@ -81,6 +81,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_dropped: IntCounter,
     /// Long polls that wait.
     pub(crate) long_polls: IntGauge,
+    database_waiting: IntGaugeVec,
 }
 
 impl Metrics {
@@ -96,17 +97,14 @@ impl Metrics {
             Ok::<_, prometheus::Error>(family)
         };
         let counter = |name: &str, help: &str| counter(&registry, name, help);
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
+        let gauge = |name: &str, help: &str| gauge(&registry, name, help);
         let by_label = |name: &str, help: &str, label: &str| {
             let family = IntGaugeVec::new(Opts::new(name, help), &[label])?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
         let by_pop = |name: &str, help: &str| by_label(name, help, "pop");
+        let waiting = |help: &str| by_label("landfall_database_waiting", help, "connection");
         Ok(Self {
             requests: counters(
                 "landfall_control_requests_total",
@@ -137,6 +135,7 @@ impl Metrics {
             snapshots: counter("landfall_feed_snapshots_total", "Snapshots built.")?,
             revision: gauge("landfall_feed_revision", "The revision of the last change.")?,
             epoch: gauge("landfall_feed_epoch", "The epoch of the feed.")?,
+            database_waiting: waiting("Who waits for a connection to the database.")?,
             connections: gauge("landfall_control_connections", "Connections that are open.")?,
             connections_dropped: counter(
                 "landfall_control_connections_dropped_total",
@@ -164,6 +163,12 @@ impl Metrics {
 
     pub(crate) fn request(&self, class: RouteClass, status: StatusCode) {
         self.requests.with_label_values(&[class.label(), status.as_str()]).inc();
+    }
+
+    /// Sets how many wait for the database's writer, and for its readers.
+    pub(crate) fn show_waiting(&self, (writer, readers): (i64, i64)) {
+        self.database_waiting.with_label_values(&["writer"]).set(writer);
+        self.database_waiting.with_label_values(&["reader"]).set(readers);
     }
 
     /// Sets what the database says of jobs.
@@ -202,6 +207,12 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

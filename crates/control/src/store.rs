@@ -23,6 +23,7 @@ pub(crate) mod hostname;
 pub(crate) mod idempotency;
 pub(crate) mod job;
 pub(crate) mod lease;
+pub(crate) mod line;
 pub(crate) mod ownership;
 #[cfg(test)]
 mod plans;
@@ -58,9 +59,10 @@ use sqlx::{
     },
 };
 use time::OffsetDateTime;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, SemaphorePermit, watch};
 
 pub(crate) use change::Change;
+use line::{Line, Lines};
 
 use crate::call::Call;
 
@@ -140,6 +142,7 @@ pub(crate) struct Store {
     jobs: Arc<Notify>,
     /// Counts changes that made jobs: what agents that want one wait for.
     made: watch::Sender<u64>,
+    lines: Arc<Lines>,
 }
 
 impl Store {
@@ -165,31 +168,50 @@ impl Store {
         migrator().run(&writer).await.map_err(StoreError::Migrate)?;
         let readers = pool(READERS).connect_with(options).await.map_err(StoreError::Open)?;
         let head = watch::Sender::new(Head::default());
-        let store =
-            Self { writer, readers, head, jobs: Arc::default(), made: watch::Sender::new(0) };
+        let store = Self {
+            writer,
+            readers,
+            head,
+            jobs: Arc::default(),
+            made: watch::Sender::new(0),
+            lines: Arc::default(),
+        };
         store.refresh_head().await?;
         Ok(store)
     }
 
     /// A connection for reading. Statements on it see each the latest state.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.readers.acquire().await.map_err(StoreError::on("open a connection"))
+        let acquired = self.lines.readers.count(self.readers.acquire()).await;
+        acquired.map_err(StoreError::on("open a connection"))
     }
 
     /// A transaction for reading: its statements see one state.
     pub(crate) async fn read_at_once(
         &self,
     ) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
-        self.readers.begin().await.map_err(StoreError::on("begin a read"))
+        let begun = self.lines.readers.count(self.readers.begin()).await;
+        begun.map_err(StoreError::on("begin a read"))
     }
 
     /// The one change that is in progress. Dropped without a commit, it never was.
     pub(crate) async fn change(&self, call: Call) -> Result<Change, StoreError> {
         // Deferred transactions that turn into writers fail at once instead of waiting.
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let begun = self.lines.writer.count(self.writer.begin_with("BEGIN IMMEDIATE")).await;
         let transaction = begun.map_err(StoreError::on("begin a change"))?;
         let jobs = (Arc::clone(&self.jobs), self.made.clone());
         Ok(Change::new(transaction, self.head.clone(), jobs, call))
+    }
+
+    /// Waits for a turn in a line, which is to be had before [`Self::change`] or [`Self::read`] where there may
+    /// be many of a kind at once.
+    pub(crate) async fn turn(&self, line: Line) -> Option<SemaphorePermit<'_>> {
+        self.lines.turn(line).await
+    }
+
+    /// How many wait for the writer, and how many for a reader.
+    pub(crate) fn waiting(&self) -> (i64, i64) {
+        (self.lines.writer.number(), self.lines.readers.number())
     }
 
     /// Reads where the feed is, and tells those who wait.

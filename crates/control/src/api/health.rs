@@ -72,6 +72,7 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<impl IntoRes
     let counts = verification_counts(&mut connection).await;
     let issuance = show_issuance(&app, &mut connection).await;
     drop(connection);
+    app.metrics.show_waiting(app.service.store.waiting());
     issuance.map_err(|error| Problem::internal(&error))?;
     let backlog = backlog.map_err(|error| Problem::internal(&error))?;
     app.metrics.jobs(&backlog, OffsetDateTime::now_utc());

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::{
     api::{SharedApp, body::read_json, problem::Problem},
     call::Call,
-    store::{self, Store, StoreError, feed::FeedState},
+    store::{self, Store, StoreError, feed::FeedState, line::Line},
     token::PopId,
 };
 
@@ -23,6 +23,7 @@ pub(super) async fn handle(
     request: Request,
 ) -> Result<Json<AckReply>, Problem> {
     let ack: Ack = read_json(request, app.limits.max_body).await?;
+    let _turn = app.service.store.turn(Line::Acknowledgements).await;
     let kept = keep(&app.service.store, pop, bounded(ack)).await;
     let state = kept.map_err(|error| Problem::internal(&error))?;
     app.service.watch.acknowledged.notify_one();

@@ -42,6 +42,7 @@ use crate::{
         audit::AuditEntry,
         event::EventKind,
         job::{Cancellation, Enqueued},
+        line::Line,
         verification::CheckResult,
     },
     token::random_number,
@@ -365,6 +366,7 @@ impl Service {
         (result, evidence): (&CheckResult, &Evidence),
     ) -> Result<bool, ServiceError> {
         let (before, id) = (&subject.hostname, subject.hostname.id);
+        let _turn = self.store.turn(Line::Checks).await;
         let mut change = self.store.change(call).await?;
         let found = store::hostname::find(change.on(), id).await?;
         let same = found.filter(|now| now.status == before.status && now.title == before.title);

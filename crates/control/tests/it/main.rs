@@ -23,6 +23,8 @@ mod conditions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod database_lines;
+#[cfg(test)]
 mod dns_proofs;
 #[cfg(test)]
 mod errands;

@@ -7,7 +7,7 @@ use super::subject::Subject;
 use crate::{
     call::Call,
     service::{Service, ServiceError},
-    store::{self, job::JobStage},
+    store::{self, job::JobStage, line::Line},
 };
 
 /// Looks at it, where there is a zone of challenges. What can't be told stays as it was.
@@ -34,6 +34,7 @@ pub(super) fn is_new(subject: &Subject, evidence: &Evidence) -> bool {
 impl Service {
     /// Makes a hostname's open job due: there is a way to prove its names that was not there before.
     pub(super) async fn go_on(&self, call: Call, id: HostnameId) -> Result<(), ServiceError> {
+        let _turn = self.store.turn(Line::Checks).await;
         let open = store::job::newest(&mut *self.store.read_at_once().await?, id).await?;
         let Some(job) = open.filter(|job| job.stage == JobStage::Open) else { return Ok(()) };
         let mut change = self.store.change(call).await?;

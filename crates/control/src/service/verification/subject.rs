@@ -10,7 +10,7 @@ use super::super::{Service, ServiceError, hostnames::origins_of as origins_of_ro
 use crate::{
     hostname::{ManagedHostname, deployment::Fleet},
     property::Property,
-    store,
+    store::{self, line::Line},
     verification::{Progress, Standing},
 };
 
@@ -40,6 +40,7 @@ impl Service {
         id: HostnameId,
         now: OffsetDateTime,
     ) -> Result<Option<Subject>, ServiceError> {
+        let _turn = self.store.turn(Line::Checks).await;
         let mut connection = self.store.read_at_once().await?;
         let Some(hostname) = store::hostname::find(&mut connection, id).await? else {
             return Ok(None);
