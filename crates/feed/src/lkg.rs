@@ -228,8 +228,8 @@ fn open_writable(path: &Path) -> Result<Connection, LkgError> {
     // the feed brings them again.
     connection.pragma_update(None, "synchronous", "normal").map_err(failed("configure"))?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed("configure"))?;
-    // What is erased leaves the pages that are written anyway.
-    connection.pragma_update(None, "secure_delete", "fast").map_err(failed("configure"))?;
+    // What is erased leaves the pages, also those that nothing is on any more.
+    connection.pragma_update(None, "secure_delete", "on").map_err(failed("configure"))?;
     migrate(&connection)?;
     Ok(connection)
 }

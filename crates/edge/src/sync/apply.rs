@@ -1,6 +1,6 @@
 //! Writing to the last-known-good database, then publishing to the store.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use landfall_certstore::{GroupKeys, Publisher};
 use landfall_feed::{
@@ -120,6 +120,9 @@ impl Applier {
     pub(super) fn tend(&mut self) {
         self.rotate_ticket_secrets();
         self.challenges.forget_ended(unix_seconds());
+        if let Err(error) = self.writer.empty_log(Instant::now()) {
+            tracing::warn!(error = describe(&error), "what was erased stays in the database's log");
+        }
         match self.writer.restore_deleted() {
             Ok(FileState::Present) => {}
             Ok(FileState::Restored) => {

@@ -1,3 +1,5 @@
+use std::{collections::BTreeSet, time::Instant};
+
 use landfall_model::{Fingerprint, HostPattern, LookupName, PropertyId};
 
 use super::*;
@@ -282,4 +284,65 @@ fn reads_what_it_cannot_write_and_writes_again_once_it_can() {
     writer.apply(Revision(2), &[hostname("b.example", 2, 2)], 8).unwrap();
     assert!(lookup(&reader, "b.example").is_some());
     assert_eq!(open(dir.path()).unwrap().writer.position().cursor, Revision(2));
+}
+
+#[test]
+fn what_was_deleted_or_replaced_is_in_no_file_once_the_log_is_emptied() {
+    let key = |number: u16| {
+        let mut key = b"sealed-".to_vec();
+        key.extend(number.to_be_bytes().repeat(29));
+        key
+    };
+    let hostname = |number: u16, key: Vec<u8>| {
+        let mut new = new_hostname(&format!("h{number}.example"), 1, 7);
+        new.certificates[0].sealed.enc = key[..32].to_vec();
+        new.certificates[0].sealed.ciphertext = key;
+        new.certificates[0].chain[0] = vec![7; 900 + usize::from(number % 400)];
+        Change::Hostname(Box::new(new))
+    };
+    let remove = |id| Change::Remove { id, revision: Revision(2) };
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open(dir.path()).unwrap();
+    let all: Vec<Change> = (0..400).map(|number| hostname(number, key(number))).collect();
+    opened.writer.apply(Revision(1), &all, 1).unwrap();
+    let aside = Change::Quarantine {
+        id: hostname_id(&"aside.example".parse().unwrap()),
+        revision: Revision(1),
+        reason: "no reason".to_owned(),
+        wire: key(900),
+    };
+    opened.writer.apply(Revision(1), &[aside], 1).unwrap();
+    let begun = Instant::now();
+    opened.writer.empty_log(begun).unwrap();
+    let has = |wanted: u16| all_keys(dir.path()).contains(&wanted);
+    assert!(has(3) && has(900));
+    // A few of each page, whole pages, and one that is replaced.
+    let gone: Vec<u16> = (0..100).step_by(3).chain(150..350).collect();
+    let mut changes: Vec<Change> =
+        gone.iter().map(|number| remove(format!("hostname/h{number}.example"))).collect();
+    changes.push(remove("hostname/aside.example".to_owned()));
+    changes.push(hostname(399, key(901)));
+    opened.writer.apply(Revision(2), &changes, 2).unwrap();
+    assert!(has(3), "the log has it");
+    // Not more often than once a minute.
+    opened.writer.empty_log(begun + Duration::from_secs(59)).unwrap();
+    assert!(has(3));
+    opened.writer.empty_log(begun + Duration::from_secs(60)).unwrap();
+    let left = all_keys(dir.path());
+    for number in gone.into_iter().chain([399, 900]) {
+        assert!(!left.contains(&number), "{number}");
+    }
+    assert!(left.contains(&1) && left.contains(&901));
+}
+
+/// The numbers of the keys of which at least a part is in any file of a folder.
+fn all_keys(folder: &Path) -> BTreeSet<u16> {
+    let files = fs::read_dir(folder).unwrap();
+    let files = files.map(|file| fs::read(file.unwrap().path()).unwrap());
+    let numbers = |bytes: Vec<u8>| {
+        let parts = bytes.windows(13).filter(|part| part.starts_with(b"sealed-"));
+        let number = |part: &[u8]| u16::from_be_bytes([part[7], part[8]]);
+        parts.map(number).collect::<Vec<_>>()
+    };
+    files.flat_map(numbers).collect()
 }

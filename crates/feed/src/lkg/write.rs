@@ -1,6 +1,9 @@
 //! Applying pages and snapshots, each in one transaction.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use landfall_model::{Epoch, Fingerprint, HostPattern, Revision, Sealed};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -15,6 +18,9 @@ use crate::{
     seal::sha256,
 };
 
+/// How often the log is emptied of what was erased, at most.
+const EMPTIED_EVERY: Duration = Duration::from_secs(60);
+
 /// The one writer.
 pub struct Writer {
     /// None while the disk can't be written.
@@ -23,6 +29,10 @@ pub struct Writer {
     pub(super) file: Option<FileIdentity>,
     position: Position,
     pub(super) reader: Reader,
+    /// Whether the log may have what was erased since it was last emptied.
+    is_log_stale: bool,
+    /// When it was last tried to empty the log.
+    emptied_at: Option<Instant>,
 }
 
 /// One record's effect.
@@ -109,12 +119,16 @@ impl Writer {
         let position = read_position(&connection).map_err(failed("read its position"))?;
         let position = position.unwrap_or_default();
         let file = FileIdentity::of(reader.path());
-        Ok(Self { connection: Some(connection), file, position, reader })
+        // A process that died may have left what it was about to empty.
+        let (is_log_stale, emptied_at) = (true, None);
+        let connection = Some(connection);
+        Ok(Self { connection, file, position, reader, is_log_stale, emptied_at })
     }
 
     /// A writer of a database that can't be written for now.
     pub(super) fn waiting(position: Position, reader: Reader) -> Self {
-        Self { connection: None, file: None, position, reader }
+        let (is_log_stale, emptied_at) = (true, None);
+        Self { connection: None, file: None, position, reader, is_log_stale, emptied_at }
     }
 
     /// Where the edge stands; all zero before the first snapshot.
@@ -138,8 +152,10 @@ impl Writer {
         let applied = changes.iter().map(|change| batch.change(change));
         let applied = applied.collect::<Result<Vec<_>, _>>()?;
         let position = Position { cursor, digest: batch.digest, confirmed_at: now, ..position };
+        let erases = batch.erases;
         batch.commit(position)?;
         self.position = position;
+        self.is_log_stale |= erases;
         Ok(applied)
     }
 
@@ -183,7 +199,29 @@ impl Writer {
         for id in ids {
             batch.execute("UPDATE other SET wire = x'' WHERE id = ?1", params![id])?;
         }
-        batch.commit(position)
+        batch.commit(position)?;
+        self.is_log_stale = true;
+        Ok(())
+    }
+
+    /// Empties the log, which still has what was erased from the database: sealed keys of hostnames that
+    /// are gone. At most once in [`EMPTIED_EVERY`], and only where something was erased. While somebody reads
+    /// for long it stays for the next call.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn empty_log(&mut self, now: Instant) -> Result<(), LkgError> {
+        let is_early =
+            self.emptied_at.is_some_and(|at| now.saturating_duration_since(at) < EMPTIED_EVERY);
+        let Some(connection) = self.connection.as_ref().filter(|_| self.is_log_stale && !is_early)
+        else {
+            return Ok(());
+        };
+        self.emptied_at = Some(now);
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy = connection.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
+        self.is_log_stale = is_busy.map_err(failed("empty its log"))?;
+        Ok(())
     }
 
     /// Starts the writing of a snapshot, which takes the place of everything at its end.
@@ -191,12 +229,14 @@ impl Writer {
     /// # Errors
     /// [`LkgError`].
     pub fn snapshot(&mut self) -> Result<SnapshotWriter<'_>, LkgError> {
-        let Self { connection, file, position, reader } = self;
+        let Self { connection, file, position, reader, is_log_stale, .. } = self;
         let connection = writable(connection, file, reader)?;
         let batch = Batch::begin(connection)?;
         let table = "CREATE TEMP TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
                      DELETE FROM seen;";
         batch.transaction.execute_batch(table).map_err(failed("start a snapshot"))?;
+        // Whatever it takes the place of.
+        *is_log_stale = true;
         Ok(SnapshotWriter { batch, position })
     }
 
@@ -300,12 +340,15 @@ impl Change {
 struct Batch<'a> {
     transaction: Transaction<'a>,
     digest: StateDigest,
+    /// Whether what held a key is gone.
+    erases: bool,
 }
 
 impl<'a> Batch<'a> {
     fn begin(connection: &'a mut Connection) -> Result<Self, LkgError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        Ok(Self { transaction: transaction.map_err(failed("begin"))?, digest: Default::default() })
+        let transaction = transaction.map_err(failed("begin"))?;
+        Ok(Self { transaction, digest: Default::default(), erases: false })
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, LkgError> {
@@ -375,15 +418,19 @@ impl<'a> Batch<'a> {
             self.digest.toggle(id, Revision(revision));
         }
         drop(statement);
-        self.execute("DELETE FROM quarantine WHERE id = ?1", params![id]).map(drop)
+        let erased = self.execute("DELETE FROM quarantine WHERE id = ?1", params![id])?;
+        self.erases |= erased > 0;
+        Ok(())
     }
 
-    fn remove(&self, id: &str) -> Result<Applied, LkgError> {
+    fn remove(&mut self, id: &str) -> Result<Applied, LkgError> {
         let Some(name) = id.strip_prefix("hostname/") else {
-            self.execute("DELETE FROM other WHERE id = ?1", params![id])?;
+            let erased = self.execute("DELETE FROM other WHERE id = ?1", params![id])?;
+            self.erases |= erased > 0;
             return Ok(Applied::RemovedOther(id.to_owned()));
         };
-        self.execute("DELETE FROM certificate WHERE hostname = ?1", params![name])?;
+        let erased = self.execute("DELETE FROM certificate WHERE hostname = ?1", params![name])?;
+        self.erases |= erased > 0;
         let removed = self.execute("DELETE FROM hostname WHERE name = ?1", params![name])?;
         match name.parse() {
             Ok(name) if removed > 0 => Ok(Applied::Removed(name)),
@@ -391,7 +438,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn write_hostname(&self, new: &NewHostname) -> Result<Applied, LkgError> {
+    fn write_hostname(&mut self, new: &NewHostname) -> Result<Applied, LkgError> {
         let name = new.record.name.to_string();
         let kept = self.certificates_of(&name)?;
         let mut certificates = Vec::with_capacity(new.certificates.len());
@@ -406,6 +453,7 @@ impl<'a> Batch<'a> {
         }
         for old in kept.iter().filter(|old| certificates.iter().all(|new| new.id != old.id)) {
             self.execute("DELETE FROM certificate WHERE id = ?1", params![old.id])?;
+            self.erases = true;
         }
         let HostnameRecord { hostname_id, state, route, tls, .. } = new.record.clone();
         let stored = StoredHostname { hostname_id, state, route, tls, certificates };
