@@ -18,7 +18,7 @@ use crate::{
     store::{self, audit::AuditEntry, errand::Purpose},
 };
 
-pub use crate::store::account::AccountState;
+pub use crate::store::account::{AccountFailure, AccountState};
 
 /// How many jobs an agent does at once, where nothing else is known.
 const JOBS_OF_AN_AGENT: u32 = 8;

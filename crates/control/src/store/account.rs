@@ -143,13 +143,29 @@ pub struct AccountState {
     pub contact: Vec<String>,
     /// Of the key that is to take the place of its own.
     pub successor: Option<Thumbprint>,
+    /// What the last change of it failed at, unless it was done since.
+    pub failure: Option<AccountFailure>,
+}
+
+/// What a change of an account failed at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountFailure {
+    /// In the CA's own words, where it said any.
+    pub error: String,
+    /// How many attempts failed.
+    pub attempts: u32,
+    /// When it is attempted again; none: not by itself.
+    pub next_at: Option<OffsetDateTime>,
 }
 
 /// Every account.
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<AccountState>, StoreError> {
     let rows = sqlx::query(
-        "SELECT authority, directory, thumbprint, url, registered_at, contact, next_thumbprint \
-         FROM account ORDER BY authority, directory",
+        "SELECT account.authority, directory, thumbprint, url, registered_at, contact, \
+             next_thumbprint, error, attempts, iif(state = 0, next_at, NULL) \
+         FROM account LEFT JOIN errand ON errand.id = (SELECT id FROM errand AS own \
+             WHERE own.authority = account.authority AND kind > 0 ORDER BY state <> 0, id DESC LIMIT 1) \
+         ORDER BY account.authority, directory",
     );
     let rows = rows.fetch_all(on).await.map_err(StoreError::on("read accounts"))?;
     rows.iter().map(read_state).collect()
@@ -166,6 +182,15 @@ fn read_state(row: &SqliteRow) -> Result<AccountState, StoreError> {
         registered_at: row.get::<Option<i64>, _>(4).map(time_from_sql).transpose()?,
         contact: contact.map(|text| from_json(text, "contact")).transpose()?.unwrap_or_default(),
         successor: row.get::<Option<&str>, _>(6).map(thumbprint).transpose()?,
+        failure: row.get::<Option<String>, _>(7).map(|error| failure(error, row)).transpose()?,
+    })
+}
+
+fn failure(error: String, row: &SqliteRow) -> Result<AccountFailure, StoreError> {
+    Ok(AccountFailure {
+        error,
+        attempts: u32::try_from(row.get::<i64, _>(8)).map_err(|_| StoreError::Corrupt("count"))?,
+        next_at: row.get::<Option<i64>, _>(9).map(time_from_sql).transpose()?,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The operator's commands on certificates of CAs and our accounts there.
 
 use anyhow::Context;
-use landfall_control::admin::issuance::{self as admin, AccountState, Outlook, WaitCount};
+use landfall_control::admin::issuance::{
+    self as admin, AccountFailure, AccountState, Outlook, WaitCount,
+};
 use time::OffsetDateTime;
 
 use super::{at, print, tell};
@@ -31,7 +33,7 @@ pub(crate) async fn issuance(command: &IssuanceCommand) -> anyhow::Result<()> {
     match command {
         IssuanceCommand::Accounts(arg) => {
             let accounts = admin::list_accounts(&control_config(&arg.config)?).await?;
-            tell("CA\tACCOUNT\tKEY\tREGISTERED\tCONTACT\tNEXT KEY")?;
+            tell("CA\tACCOUNT\tKEY\tREGISTERED\tCONTACT\tNEXT KEY\tLAST FAILURE")?;
             accounts.iter().try_for_each(|account| print(&account_line(account)))
         }
         IssuanceCommand::Rollover(args) => {
@@ -81,12 +83,20 @@ fn account_line(account: &AccountState) -> String {
         true => "none".to_owned(),
         false => account.contact.join(" "),
     };
+    let failure = account.failure.as_ref().map_or_else(|| "none".to_owned(), failed);
     format!(
-        "{}\t{url}\t{}\t{}\t{contact}\t{next}",
+        "{}\t{url}\t{}\t{}\t{contact}\t{next}\t{failure}",
         account.authority,
         account.thumbprint.as_str(),
         optional(account.registered_at),
     )
+}
+
+fn failed(failure: &AccountFailure) -> String {
+    let next = failure.next_at.map_or_else(|| "not by itself".to_owned(), at);
+    // The CA's words are in one line, and in one column.
+    let error: Vec<&str> = failure.error.split_whitespace().collect();
+    format!("{} (failed {} times; again: {next})", error.join(" "), failure.attempts)
 }
 
 fn said(outlook: &Outlook) -> String {
