@@ -51,7 +51,7 @@ async fn lease(
     let until = Instant::now() + wait;
     // Before the first look: what is made after it is not missed.
     let mut made = app.service.store.follow_jobs();
-    app.metrics.issuance.standing.agent_seen(OffsetDateTime::now_utc());
+    app.service.agents.hear(OffsetDateTime::now_utc());
     let mut tasks = look(&app, agent, request.free).await?;
     if tasks.is_empty() && request.free > 0 && !wait.is_zero() {
         let Ok(_permit) = app.long_polls.try_acquire() else {

@@ -71,8 +71,8 @@ struct JobBody {
     id: i64,
     /// `open`, `done` or `cancelled`.
     state: &'static str,
-    /// What an open one waits for: `agent`, `next_attempt`, `issuance`, `owner_records`, or a CA's limit or
-    /// hold, as in `new_orders` or `hold`.
+    /// What an open one waits for: `agent`, `next_attempt`, `issuance`, `owner_records`, `no_agent` where no
+    /// edge asks for work, or a CA's limit or hold, as in `new_orders` or `hold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_for: Option<String>,
     /// The CA that was asked last.

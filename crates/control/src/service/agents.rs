@@ -20,7 +20,10 @@ mod stalled;
 mod turns;
 mod validation;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use landfall_issuance::{
     hold::Held,
@@ -46,6 +49,10 @@ use crate::{
 pub(crate) const OWNERS_ORDERS: &str = "owners_orders";
 /// As a wait for a hold is called.
 pub(crate) const HELD: &str = "hold";
+/// As a wait is called while no agent asks for work.
+pub(crate) const NO_AGENT: &str = "no_agent";
+/// After what time without an agent's asking for work it is said that none does: each asks every half minute.
+const SILENCE: time::Duration = time::Duration::minutes(5);
 /// The longest that an agent has a job, where that is longer than a lease.
 const LONGEST_LEASE: time::Duration = time::Duration::minutes(20);
 
@@ -59,6 +66,8 @@ pub(crate) struct AgentRules {
     /// Questions to CAs when they want certificates renewed.
     questions: Buckets<()>,
     lull: lease::Lull,
+    /// When an agent last asked for work, in seconds since 1970; at first when the process began.
+    heard_at: AtomicI64,
     pub(crate) metrics: IssuanceMetrics,
 }
 
@@ -73,8 +82,22 @@ impl AgentRules {
             rules: config.rules,
             questions: Buckets::new(quota, 1),
             lull: lease::Lull::default(),
+            heard_at: AtomicI64::new(OffsetDateTime::now_utc().unix_timestamp()),
             metrics,
         }
+    }
+
+    /// Notes that an agent asked for work.
+    pub(crate) fn hear(&self, now: OffsetDateTime) {
+        self.heard_at.store(now.unix_timestamp(), Ordering::Relaxed);
+        self.metrics.standing.agent_seen(now);
+    }
+
+    /// What a job waits for while no agent asks for work.
+    pub(crate) fn silence(&self, due_at: OffsetDateTime, now: OffsetDateTime) -> Option<Wait> {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        let wait = || Wait { reason: NO_AGENT.to_owned(), authority: None, until: 0 };
+        is_silent(heard_at, due_at, now).then(wait)
     }
 
     /// The longest that an agent has a job, whatever it says: an attempt at a CA takes less.
@@ -91,6 +114,13 @@ impl AgentRules {
     fn lease_seconds(&self) -> u32 {
         u32::try_from(self.lease.as_secs()).unwrap_or(u32::MAX)
     }
+}
+
+/// Whether a job that is due since `due_at` waits because no agent has asked for work since `heard_at`, in
+/// seconds since 1970.
+fn is_silent(heard_at: i64, due_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    let since = due_at.unix_timestamp().max(heard_at);
+    now.unix_timestamp().saturating_sub(since) >= SILENCE.whole_seconds()
 }
 
 /// An agent.
@@ -188,4 +218,26 @@ async fn budgets_of(
         budgets.hold(hold);
     }
     Ok(budgets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_due_job_waits_for_an_agent_once_none_has_asked_for_five_minutes() {
+        let at = |seconds| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds);
+        let table = [
+            // Heard, due, now.
+            ((1_000, 1_000, 1_299), false),
+            ((1_000, 1_000, 1_300), true),
+            ((1_000, 9_000, 9_001), false),
+            ((9_000, 1_000, 9_010), false),
+            ((1_000, 9_000, 9_300), true),
+            ((9_000, 1_000, 1_000), false),
+        ];
+        for ((heard, due, now), expected) in table {
+            assert_eq!(is_silent(heard, at(due), at(now)), expected, "{heard} {due} {now}");
+        }
+    }
 }

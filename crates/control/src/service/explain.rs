@@ -52,13 +52,17 @@ impl Service {
                 && job.leased_until.is_none()
         });
         // Nobody may have looked at it since: the planner looks at those that go first.
-        if let Some(job) = waiting
-            && let Some(held) = self.held_up(&mut connection, job.id, now).await?
-        {
-            job.waits_for = Some(held);
+        if let Some(job) = waiting {
+            let held = self.held_up(&mut connection, job.id, now).await?;
+            let held = held.or_else(|| self.agents.silence(job.due_at(), now));
+            job.waits_for = held.or(job.waits_for.take());
         }
         let ownership = store::ownership::find(&mut connection, id).await?;
-        let jobs = store::job::history(&mut connection, id).await?;
+        let mut jobs = store::job::history(&mut connection, id).await?;
+        for job in &mut jobs {
+            let shown = view.job.as_ref().filter(|shown| shown.id == job.id);
+            job.waits_for = shown.map_or(job.waits_for.take(), |shown| shown.waits_for.clone());
+        }
         let (summary, next_attempt_at) = (summary(&view), next_attempt(&view, now));
         let attempts = store::attempt::history(&mut connection, id).await?;
         let revocations = store::errand::of(&mut connection, id).await?;

@@ -5,7 +5,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     HostnameView,
-    agents::{HELD, OWNERS_ORDERS},
+    agents::{HELD, NO_AGENT, OWNERS_ORDERS},
 };
 use crate::{
     certificate::CertificateIssuer,
@@ -153,6 +153,11 @@ fn renewed(open: Option<&JobState>) -> String {
         Some(JobState { waits_for: Some(wait), .. }) if wait.reason == "no_authority" => {
             "no CA is configured to renew: upload one, or ask the operator.".to_owned()
         }
+        Some(JobState { waits_for: Some(wait), .. }) if wait.reason == NO_AGENT => {
+            "is to be renewed, and no edge obtains any at the moment: its operator has to look at the \
+             edges."
+                .to_owned()
+        }
         Some(JobState { txt, .. }) if !txt.records.is_empty() => {
             format!("is to be renewed. {}", records(txt))
         }
@@ -197,6 +202,11 @@ fn missing(open: Option<&JobState>) -> String {
                  its operator can let it be asked sooner.",
                 at(job.due_at())
             )
+        }
+        Some(JobState { waits_for: Some(wait), .. }) if wait.reason == NO_AGENT => {
+            "It waits for its certificate, and no edge obtains any at the moment: its operator has to \
+             look at the edges. One that is uploaded is served at once."
+                .to_owned()
         }
         Some(JobState { waits_for: Some(wait), .. }) if wait.reason == OWNERS_ORDERS => {
             "It waits for others of its property, whose orders wait for the TXT records of their \

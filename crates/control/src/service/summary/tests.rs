@@ -172,6 +172,7 @@ fn says_where_a_hostname_stands_and_what_to_do() {
         (without_authority(), "upload one, or ask the operator"),
         (waiting("hold", None), "the CA own is not asked again before 2024-10-04T01:00:00Z;"),
         (waiting("hold", Some("busy")), "before 2024-10-04T01:00:00Z (busy);"),
+        (waiting("no_agent", Some("busy")), "no edge obtains any at the moment: its operator"),
         (waiting("owners_orders", None), "make those, or delete these hostnames"),
         (
             asked(JobIssuer::Internal, Some("no entropy")),
