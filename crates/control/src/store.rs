@@ -29,6 +29,7 @@ pub(crate) mod ownership;
 mod plans;
 pub(crate) mod pop;
 pub(crate) mod property;
+pub(crate) mod readable;
 pub(crate) mod renewal;
 pub(crate) mod sighting;
 pub(crate) mod site;

@@ -5,7 +5,7 @@ use landfall_model::AuthorityName;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use time::OffsetDateTime;
 
-use crate::store::counts::Counts;
+use crate::store::{counts::Counts, readable::count_unreadable};
 
 const LANES: [&str; 3] = ["renewal", "new", "failing"];
 
@@ -21,6 +21,7 @@ pub(crate) struct StandingMetrics {
     outages: IntGaugeVec,
     agent_seen: IntGauge,
     stalled_pops: IntGauge,
+    unreadable: IntGauge,
     certificates: CertificateMetrics,
 }
 
@@ -84,6 +85,11 @@ impl StandingMetrics {
                 "landfall_issuance_stalled_pops",
                 "Active PoPs that have not applied what issuance waited for in two minutes.",
             )?,
+            unreadable: gauge(
+                registry,
+                "landfall_control_unreadable_rows",
+                "Rows of the database that lists had to leave out since the start; the log names them.",
+            )?,
             certificates: CertificateMetrics::register(registry)?,
         };
         standing.agent_seen(OffsetDateTime::now_utc());
@@ -106,6 +112,7 @@ impl StandingMetrics {
             self.queue.with_label_values(&[*lane]).set(count.open);
             self.oldest_due.with_label_values(&[*lane]).set(age(count.first_due, now));
         }
+        self.unreadable.set(i64::try_from(count_unreadable()).unwrap_or(i64::MAX));
         self.certificates.show(counts, now);
     }
 

@@ -4,7 +4,7 @@ use landfall_model::PropertyId;
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_sql, time_from_sql};
+use super::{Connection, StoreError, from_sql, readable::Filling, time_from_sql};
 use crate::{
     api_key::{ApiKey, Grant, PlainName, Scope},
     token::{ApiKeyId, SecretHash},
@@ -78,14 +78,18 @@ pub(crate) async fn list(
         "SELECT {COLUMNS} FROM api_key WHERE id > ?1 AND (?2 IS NULL OR property_id = ?2) \
          ORDER BY id LIMIT ?3"
     );
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(after)
-        .bind(property.map(|property| property.0))
-        .bind(i64::from(limit))
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("list API keys"))?;
-    rows.iter().map(read).collect()
+    let mut page = Filling::new(after, limit);
+    while let Some((after, limit)) = page.wanted() {
+        let rows = sqlx::query(AssertSqlSafe(query.as_str()))
+            .bind(after)
+            .bind(property.map(|property| property.0))
+            .bind(i64::from(limit))
+            .fetch_all(&mut *on)
+            .await
+            .map_err(StoreError::on("list API keys"))?;
+        page.fill("api_key", &rows, read);
+    }
+    Ok(page.done())
 }
 
 /// How many keys for a property are neither revoked nor expired.

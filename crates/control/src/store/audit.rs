@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, time_from_sql};
+use super::{Connection, StoreError, from_json, readable::Filling, time_from_sql};
 use crate::call::Call;
 
 /// An entry of the audit log. Nothing in it is a secret.
@@ -68,14 +68,18 @@ pub(crate) async fn list(
     const OF_ALL: &str = "SELECT id, at, actor, action, property_id, object, detail FROM audit \
          WHERE ?1 IS NULL AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let query = if property.is_some() { OF_ONE } else { OF_ALL };
-    let rows = sqlx::query(query)
-        .bind(property.map(|property| property.0))
-        .bind(before)
-        .bind(i64::from(limit))
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("read the audit log"))?;
-    rows.iter().map(read).collect()
+    let mut page = Filling::new(before, limit);
+    while let Some((before, limit)) = page.wanted() {
+        let rows = sqlx::query(query)
+            .bind(property.map(|property| property.0))
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *on)
+            .await
+            .map_err(StoreError::on("read the audit log"))?;
+        page.fill("audit", &rows, read);
+    }
+    Ok(page.done())
 }
 
 fn read(row: &SqliteRow) -> Result<AuditRow, StoreError> {

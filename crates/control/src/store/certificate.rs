@@ -5,7 +5,9 @@ use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, NameErr
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, hostname::PageIds, time_from_sql, to_json};
+use super::{
+    Connection, StoreError, from_json, hostname::PageIds, readable::readable, time_from_sql, to_json,
+};
 use crate::{
     certificate::{
         CertificateIssuer, CertificateSummary, SealedCertificate, SealedKey, Sighted,
@@ -254,7 +256,7 @@ pub(crate) async fn uploaded_chains_of_page(
         let chain = split(row.get(2))?;
         Ok((HostnameId(row.get(0)), key_type_from_sql(row.get(1)), chain))
     };
-    rows.iter().map(read).collect()
+    Ok(readable("certificate", &rows, read))
 }
 
 fn split(chain: &[u8]) -> Result<Vec<Der>, StoreError> {
@@ -291,7 +293,7 @@ pub(crate) async fn summaries_of_page(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("read certificates"))?;
-    rows.iter().map(read_summary).collect()
+    Ok(readable("certificate", &rows, read_summary))
 }
 
 /// Whether a hostname has a certificate that its owner uploaded.

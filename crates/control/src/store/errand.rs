@@ -5,7 +5,7 @@ use landfall_model::{AuthorityName, Fence, Fingerprint, HostnameId, JobId, Revis
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_sql, time_from_sql};
+use super::{Connection, StoreError, from_sql, readable::readable, time_from_sql};
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub(crate) async fn due(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("look for errands"))?;
-    rows.iter().map(read).collect()
+    Ok(readable("errand", &rows, read))
 }
 
 /// Whether [`due`] may have any, whatever edges have applied.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, time_from_sql};
+use super::{Connection, StoreError, from_json, readable::Filling, time_from_sql};
 
 /// The most events that a hostname keeps: the newest.
 const KEPT: i64 = 200;
@@ -86,16 +86,6 @@ pub(crate) async fn list(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Event>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, at, kind, detail FROM event WHERE hostname_id = ? AND id < ? \
-         ORDER BY id DESC LIMIT ?",
-    )
-    .bind(hostname.0)
-    .bind(before.unwrap_or(i64::MAX))
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("list events"))?;
     let read = |row: &SqliteRow| {
         Ok(Event {
             id: row.get(0),
@@ -104,7 +94,21 @@ pub(crate) async fn list(
             detail: from_json(row.get(3), "event")?,
         })
     };
-    rows.iter().map(read).collect()
+    let mut page = Filling::new(before.unwrap_or(i64::MAX), limit);
+    while let Some((before, limit)) = page.wanted() {
+        let rows = sqlx::query(
+            "SELECT id, at, kind, detail FROM event WHERE hostname_id = ? AND id < ? \
+             ORDER BY id DESC LIMIT ?",
+        )
+        .bind(hostname.0)
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *on)
+        .await
+        .map_err(StoreError::on("list events"))?;
+        page.fill("event", &rows, read);
+    }
+    Ok(page.done())
 }
 
 /// Adds an event, and removes what is more than a hostname keeps.

@@ -3,7 +3,9 @@
 use landfall_model::{HostPattern, HostnameId, HostnameState, PropertyId, Revision};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Connection, StoreError, from_sql, hostname::PageIds, time_from_sql};
+use super::{
+    Connection, StoreError, from_sql, hostname::PageIds, readable::readable, time_from_sql,
+};
 use crate::hostname::{Placement, deployment::Publication, parent_of};
 
 /// What stands against giving a name to a property.
@@ -127,7 +129,7 @@ pub(crate) async fn publications_of_page(
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read hostnames' records"))?;
-    rows.iter().map(read_publication).collect()
+    Ok(readable("feed_record", &rows, read_publication))
 }
 
 fn read_publication(row: &SqliteRow) -> Result<(HostnameId, Publication), StoreError> {

@@ -7,7 +7,11 @@ use landfall_model::{HostPattern, Hostname, HostnameId, PropertyId, TlsPolicy};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, from_sql, time_from_sql, to_json};
+use super::{
+    Connection, StoreError, from_json, from_sql,
+    readable::{Filling, readable},
+    time_from_sql, to_json,
+};
 use crate::hostname::{
     HostnameOrigin, HostnameSpec, HostnameStatus, Issuance, ManagedHostname, Title,
 };
@@ -120,8 +124,7 @@ pub(crate) async fn find_all(
         .await
         .map_err(StoreError::on("read hostnames"))?;
     let mut found = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        let hostname = read(row)?;
+    for hostname in readable("hostname", &rows, read) {
         found.insert(hostname.id, hostname);
     }
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
@@ -150,15 +153,19 @@ pub(crate) async fn list(
         "SELECT {COLUMNS} FROM hostname WHERE property_id = ?1 AND {order} > ?2{names}{statuses} \
          ORDER BY {order} LIMIT ?4"
     );
-    let rows = sqlx::query(AssertSqlSafe(query))
-        .bind(property.0)
-        .bind(after)
-        .bind(filter.prefix.as_deref())
-        .bind(i64::from(limit))
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("list hostnames"))?;
-    rows.iter().map(read).collect()
+    let mut page = Filling::new(after, limit);
+    while let Some((after, limit)) = page.wanted() {
+        let rows = sqlx::query(AssertSqlSafe(query.as_str()))
+            .bind(property.0)
+            .bind(after)
+            .bind(filter.prefix.as_deref())
+            .bind(i64::from(limit))
+            .fetch_all(&mut *on)
+            .await
+            .map_err(StoreError::on("list hostnames"))?;
+        page.fill("hostname", &rows, read);
+    }
+    Ok(page.done())
 }
 
 /// The hostname of a property with this name.

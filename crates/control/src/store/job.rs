@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     Change, Connection, StoreError, event::EventKind, from_json, from_sql, lease::Cause,
-    time_from_sql,
+    readable::readable, time_from_sql,
 };
 
 /// The most ended jobs that a hostname keeps: the newest.
@@ -308,7 +308,7 @@ pub(crate) async fn newest_of_page(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("read jobs"))?;
-    rows.iter().map(read).collect()
+    Ok(readable("job", &rows, read))
 }
 
 /// At most `limit` open jobs of the internal CA that are due at `now`, the longest due first.
@@ -328,7 +328,7 @@ pub(crate) async fn due(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("look for jobs"))?;
-    rows.iter().map(read).collect()
+    Ok(readable("job", &rows, read))
 }
 
 /// At most `limit` open jobs of one issuer that are due after `latest`.

@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     Connection, StoreError, from_json, from_sql,
     job::{JobId, OwnersRecords, Wait},
+    readable::readable,
     time_from_sql, to_json,
 };
 use crate::hostname::wish::CertificateWish;
@@ -190,7 +191,7 @@ pub(crate) async fn open(on: &mut Connection, limit: u32) -> Result<Vec<OpenJob>
             deadline: row.get::<Option<i64>, _>("own_deadline").map(time_from_sql).transpose()?,
         })
     };
-    rows.iter().map(read).collect()
+    Ok(readable("job", &rows, read))
 }
 
 /// A job of agents, whatever its state.

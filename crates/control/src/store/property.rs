@@ -4,7 +4,7 @@ use landfall_model::{AuthorityName, PropertyId};
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_json, time_from_sql, to_json};
+use super::{Connection, StoreError, from_json, readable::Filling, time_from_sql, to_json};
 use crate::property::{FallbackOrigin, Property, PropertyName, PropertySpec};
 
 /// A property that is about to be.
@@ -94,17 +94,21 @@ pub(crate) async fn list(
     after: i64,
     limit: u32,
 ) -> Result<Vec<Property>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, name, zone_id, pool, version, created_at, fallback, authority FROM property \
-         WHERE id > ?1 AND (?2 IS NULL OR id = ?2) ORDER BY id LIMIT ?3",
-    )
-    .bind(after)
-    .bind(only.map(|property| property.0))
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::on("list properties"))?;
-    rows.iter().map(read).collect()
+    let mut page = Filling::new(after, limit);
+    while let Some((after, limit)) = page.wanted() {
+        let rows = sqlx::query(
+            "SELECT id, name, zone_id, pool, version, created_at, fallback, authority FROM property \
+             WHERE id > ?1 AND (?2 IS NULL OR id = ?2) ORDER BY id LIMIT ?3",
+        )
+        .bind(after)
+        .bind(only.map(|property| property.0))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *on)
+        .await
+        .map_err(StoreError::on("list properties"))?;
+        page.fill("property", &rows, read);
+    }
+    Ok(page.done())
 }
 
 /// Deletes a property that has no hostname, and the API keys that are for it alone.

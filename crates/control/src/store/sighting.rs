@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use super::{
     Connection, StoreError,
     certificate::{key_type_from_sql, key_type_to_sql},
-    from_sql, time_from_sql, to_json, to_sql,
+    from_sql,
+    readable::readable,
+    time_from_sql, to_json, to_sql,
 };
 use crate::watch::{Finding, pop_set::PopSet};
 
@@ -78,7 +80,7 @@ pub(crate) async fn due(
         .fetch_all(on)
         .await
         .map_err(StoreError::on("look for certificates to be seen"))?;
-    rows.iter().map(read).collect()
+    Ok(readable("certificate", &rows, read))
 }
 
 pub(super) const FIRST_DUE: &str =

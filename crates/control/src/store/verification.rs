@@ -7,7 +7,9 @@ use landfall_model::HostnameId;
 use sqlx::{Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_sql, hostname::PageIds, time_from_sql};
+use super::{
+    Connection, StoreError, from_sql, hostname::PageIds, readable::readable, time_from_sql,
+};
 use crate::verification::{Lane, Progress};
 
 /// Where a hostname's verification stands.
@@ -120,7 +122,8 @@ pub(crate) async fn of_page(
     .fetch_all(on)
     .await
     .map_err(StoreError::on("read verifications"))?;
-    rows.iter().map(|row| Ok((HostnameId(row.get(0)), read(row)?))).collect()
+    let read = |row: &SqliteRow| Ok((HostnameId(row.get(0)), read(row)?));
+    Ok(readable("verification", &rows, read))
 }
 
 /// Keeps a check's result, and says whether it did: a series that began anew meanwhile goes on as if

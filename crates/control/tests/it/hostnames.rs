@@ -5,7 +5,50 @@ use landfall_model::{CipherSuite, TlsVersion};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{Plane, hostname_record};
+use crate::{
+    agents::execute,
+    support::{Plane, hostname_record},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cant_be_read_keeps_no_other_from_being_listed() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    for index in 0..4 {
+        plane.hostname(&property, &format!("h{index}.customer.test")).await;
+    }
+    let broken = [
+        "UPDATE hostname SET tls = '{' WHERE name = 'h0.customer.test'",
+        "UPDATE hostname SET route = '' WHERE name = 'h2.customer.test'",
+        "UPDATE verification SET evidence = '[' WHERE hostname_id = \
+         (SELECT id FROM hostname WHERE name = 'h3.customer.test')",
+        "UPDATE event SET detail = '' WHERE hostname_id = \
+         (SELECT id FROM hostname WHERE name = 'h3.customer.test')",
+    ];
+    for statement in broken {
+        execute(&plane, statement).await;
+    }
+    let (mut names, mut next) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = plane.get(&format!("{property}/hostname?limit=1{next}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        let item = &page["items"][0];
+        names.push(item["name"].as_str().unwrap().to_owned());
+        match page["nextCursor"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(names[1..], ["h1.customer.test", "h3.customer.test"], "{names:?}");
+    let (_, found) = plane.get(&property).await;
+    let zone = found["zoneId"].as_str().unwrap();
+    let (status, listed) = plane.get(&format!("/client/v4/zones/{zone}/custom_hostnames")).await;
+    assert_eq!((status, listed["result"].as_array().unwrap().len()), (StatusCode::OK, 2));
+    execute(&plane, "UPDATE property SET pool = '{'").await;
+    let (status, page) = plane.get("/api/Property").await;
+    assert_eq!((status, &page["items"]), (StatusCode::OK, &json!([])));
+    plane.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_property_comes_with_a_system_hostname_that_is_active_and_stays() {
