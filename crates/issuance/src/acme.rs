@@ -30,7 +30,7 @@ pub use authorization::{
 pub use connection::{Connection, Connector};
 pub use error::AcmeError;
 pub use http::TransportError;
-pub use key::{AccountKey, Binding, KeyError};
+pub use key::{AccountKey, Binding, KeyError, OwnKey};
 pub use protocol::{Order, Session};
 pub use renewal::{CertificateId, CertificateIdError};
 pub use request::{CertificateKey, NewOrder, RequestError, RevocationReason};

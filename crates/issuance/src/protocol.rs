@@ -10,7 +10,7 @@ use landfall_model::{
     AuthorityName, ChallengeMethod, Fence, HostnameId, JobId, Thumbprint,
     issuance::{
         Account, Assignment, Authority, IssuedCertificate, OpenOrder, PublishedChallenge,
-        RenewalAdvice, TxtRecord,
+        RenewalAdvice, SealedName, TxtRecord,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,10 @@ pub struct Revocation {
     pub certificate: Vec<u8>,
     /// Why (RFC 5280 section 5.3.1).
     pub reason: u8,
+    /// Its private key, where that is still there: with it, it is revoked without an account (RFC 8555
+    /// section 7.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SealedName>,
 }
 
 /// An account that is to be changed at its CA.

@@ -69,6 +69,7 @@ pub(crate) async fn revoke(
             certificate: chain.into_iter().next().map(|leaf| leaf.0).unwrap_or_default(),
             reason,
             not_after: own.not_after,
+            key: store::certificate::sealed_key(change.on(), id, own.key_type).await?.map(Box::new),
         };
         store::errand::revoke(change.on(), &own.authority, &revoked, (now, at)).await?;
         tell(change, hostname, &own.authority, &revoked).await?;

@@ -1,7 +1,9 @@
 //! Certificates and sealed keys.
 
 use landfall_feed::record::CertificateRecord;
-use landfall_model::{Der, Fingerprint, HostPattern, HostnameId, KeyType, NameError, Sealed};
+use landfall_model::{
+    Der, Fingerprint, HostPattern, HostnameId, KeyType, NameError, Sealed, issuance::SealedName,
+};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
@@ -236,6 +238,31 @@ pub(crate) async fn chain(
         .await
         .map_err(StoreError::on("read a certificate"))?;
     split(&chain.unwrap_or_default())
+}
+
+/// A sealed key of a hostname's certificate with this type of key.
+pub(crate) async fn sealed_key(
+    on: &mut Connection,
+    hostname: HostnameId,
+    key_type: KeyType,
+) -> Result<Option<SealedName>, StoreError> {
+    let row = sqlx::query(
+        "SELECT name, seal_key_id, seal_enc, seal_cipher FROM certificate_key \
+         WHERE hostname_id = ? AND key_type = ? ORDER BY name LIMIT 1",
+    )
+    .bind(hostname.0)
+    .bind(key_type_to_sql(key_type))
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::on("read a certificate's key"))?;
+    let read = |row: SqliteRow| {
+        let name: &str = row.get(0);
+        Ok(SealedName {
+            name: name.parse().map_err(|_| StoreError::Corrupt("certificate's name"))?,
+            key: Sealed { key_id: row.get(1), enc: row.get(2), ciphertext: row.get(3) },
+        })
+    };
+    row.map(read).transpose()
 }
 
 /// The chains that the owners of the hostnames of a page have uploaded.

@@ -1,11 +1,15 @@
 //! What agents do at CAs besides issuing: revocations, and changes of accounts.
 
 use landfall_issuance::acme::RevocationReason;
-use landfall_model::{AuthorityName, Fence, Fingerprint, HostnameId, JobId, Revision};
+use landfall_model::{
+    AuthorityName, Fence, Fingerprint, HostnameId, JobId, Revision, issuance::SealedName,
+};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use super::{Connection, StoreError, from_sql, readable::readable, time_from_sql};
+use super::{
+    Connection, StoreError, from_json, from_sql, readable::readable, time_from_sql, to_json,
+};
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(crate) struct Revoked {
     pub(crate) certificate: Vec<u8>,
     pub(crate) reason: RevocationReason,
     pub(crate) not_after: OffsetDateTime,
+    /// Its sealed key, where it was still there and as long as the errand is open.
+    pub(crate) key: Option<Box<SealedName>>,
 }
 
 /// Where an errand stands.
@@ -65,7 +71,7 @@ pub(crate) struct Errand {
 }
 
 const COLUMNS: &str = "id, kind, authority, state, next_at, created_at, ended_at, attempts, error, \
-     fence, leased_until, hostname_id, hostname, fingerprint, certificate, reason, not_after, pop";
+     fence, leased_until, hostname_id, hostname, fingerprint, certificate, reason, not_after, pop, seal";
 
 /// Asks for a certificate to be revoked, at `at` or when it is replaced, whatever is first. What was asked
 /// for before is hastened by a more urgent reason, begins anew where it ended without being done, and
@@ -78,11 +84,11 @@ pub(crate) async fn revoke(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO errand (kind, authority, next_at, created_at, hostname_id, hostname, \
-             fingerprint, certificate, reason, not_after) \
-         VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+             fingerprint, certificate, reason, not_after, seal) \
+         VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
          ON CONFLICT (fingerprint) WHERE fingerprint IS NOT NULL DO UPDATE SET \
              next_at = iif(state = 2, ?2, min(ifnull(next_at, ?2), ?2)), reason = ?8, state = 0, \
-             ended_at = NULL, attempts = 0, error = NULL \
+             ended_at = NULL, attempts = 0, error = NULL, seal = ifnull(?10, seal) \
          WHERE state = 2 OR (state = 0 AND ?2 IS NOT NULL)",
     )
     .bind(authority.as_str())
@@ -94,6 +100,7 @@ pub(crate) async fn revoke(
     .bind(&revoked.certificate)
     .bind(i64::from(revoked.reason.code()))
     .bind(revoked.not_after.unix_timestamp())
+    .bind(revoked.key.as_ref().map(to_json).transpose()?)
     .execute(on)
     .await
     .map_err(StoreError::on("ask for a revocation"))?;
@@ -393,6 +400,7 @@ fn read_revoked(row: &SqliteRow) -> Result<Revoked, StoreError> {
         certificate: row.get(14),
         reason: RevocationReason::from_code(reason),
         not_after: time_from_sql(row.get(16))?,
+        key: row.get::<Option<&str>, _>(18).map(|key| from_json(key, "sealed key")).transpose()?,
     })
 }
 

@@ -1,7 +1,9 @@
 //! Accounts. Every call here is made with a key that was kept before, so that a reply that is lost
 //! loses no account.
 
+use data_encoding::BASE64URL_NOPAD;
 use http::{Method, Request, header::CONTENT_TYPE};
+use landfall_model::Der;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -9,9 +11,10 @@ use super::{
     connection::Connection,
     error::AcmeError,
     http::Reply,
-    key::{AccountKey, Binding, Signer, replacement},
+    key::{AccountKey, Binding, OwnKey, Signer, replacement},
     nonces::NONCE_ATTEMPTS,
     refusal::{Document, nonsense, refusal},
+    request::RevocationReason,
 };
 use crate::failure::{Problem, ProblemKind, Step};
 
@@ -109,6 +112,30 @@ impl Connection {
         let signer = Signer::Account(key, account);
         let ended = self.post(Step::Account, signer, account, r#"{"status":"deactivated"}"#);
         ended.await.map(drop)
+    }
+
+    /// Revokes a certificate with its own key, for which no account is needed (RFC 8555 section 7.6). One that
+    /// is revoked already stays so.
+    ///
+    /// # Errors
+    /// [`AcmeError`]; [`AcmeError::BadDirectory`] where the CA does not offer it.
+    pub async fn revoke_by_key(
+        &self,
+        certificate: &Der,
+        key: &OwnKey,
+        reason: RevocationReason,
+    ) -> Result<(), AcmeError> {
+        let Some(url) = &self.directory().revoke_cert else {
+            return Err(AcmeError::BadDirectory { detail: "it has no revokeCert".into() });
+        };
+        let certificate = BASE64URL_NOPAD.encode(&certificate.0);
+        let payload = json!({"certificate": certificate, "reason": reason.code()}).to_string();
+        match self.post(Step::Revocation, Signer::Certificate(key), url, &payload).await {
+            Err(AcmeError::Refused(problem)) if problem.kind == ProblemKind::AlreadyRevoked => {
+                Ok(())
+            }
+            done => done.map(drop),
+        }
     }
 
     async fn new_account(&self, key: &AccountKey, payload: &str) -> Result<String, AcmeError> {

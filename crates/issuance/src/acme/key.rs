@@ -6,10 +6,13 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
     hmac,
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    },
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, public_key::PublicKey};
 use zeroize::Zeroizing;
 
 /// Why a key can't be used.
@@ -22,6 +25,9 @@ pub enum KeyError {
     /// It is not PKCS#8 of a P-256 key.
     #[error("the account's key is no P-256 key in PKCS#8")]
     NotP256,
+    /// It is not the key of the certificate, or of a kind that signs no requests.
+    #[error("the certificate's key can't sign requests")]
+    NotTheCertificates,
     /// It is empty.
     #[error("the key of the external account binding is empty")]
     EmptyBinding,
@@ -96,6 +102,82 @@ impl fmt::Debug for AccountKey {
     }
 }
 
+/// The key of a certificate, which may ask for its revocation (RFC 8555 section 7.6). It never shows itself.
+pub struct OwnKey {
+    jwk: Value,
+    pair: OwnPair,
+}
+
+enum OwnPair {
+    P256(AccountKey),
+    Rsa(RsaKeyPair),
+}
+
+impl OwnKey {
+    /// The key of a certificate (DER) as PKCS#8: P-256 or RSA.
+    ///
+    /// # Errors
+    /// [`KeyError::NotTheCertificates`].
+    pub fn new(certificate: &[u8], pkcs8: &[u8]) -> Result<Self, KeyError> {
+        let (_, parsed) =
+            X509Certificate::from_der(certificate).map_err(|_| KeyError::NotTheCertificates)?;
+        let public = parsed.public_key();
+        if let Ok(key) = AccountKey::from_pkcs8(pkcs8) {
+            return match *public.subject_public_key.data == *key.pair.public_key().as_ref() {
+                true => Ok(Self { jwk: key.jwk(), pair: OwnPair::P256(key) }),
+                false => Err(KeyError::NotTheCertificates),
+            };
+        }
+        let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::NotTheCertificates)?;
+        match public.parsed() {
+            Ok(PublicKey::RSA(rsa))
+                if *public.subject_public_key.data == *pair.public_key().as_ref() =>
+            {
+                let encode = |number: &[u8]| {
+                    let first = number.iter().position(|byte| *byte != 0).unwrap_or(0);
+                    BASE64URL_NOPAD.encode(number.get(first..).unwrap_or_default())
+                };
+                let jwk =
+                    json!({"kty": "RSA", "n": encode(rsa.modulus), "e": encode(rsa.exponent)});
+                Ok(Self { jwk, pair: OwnPair::Rsa(pair) })
+            }
+            Ok(_) | Err(_) => Err(KeyError::NotTheCertificates),
+        }
+    }
+
+    /// The SHA-256 of the public key (SubjectPublicKeyInfo) of a certificate (DER): what its key is sealed for.
+    pub fn spki_sha256(certificate: &[u8]) -> Option<[u8; 32]> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        digest(&SHA256, parsed.public_key().raw).as_ref().try_into().ok()
+    }
+
+    /// As JSON Web Algorithms have it (RFC 7518 section 3.1).
+    fn algorithm(&self) -> &'static str {
+        match self.pair {
+            OwnPair::P256(_) => "ES256",
+            OwnPair::Rsa(_) => "RS256",
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match &self.pair {
+            OwnPair::P256(key) => key.sign(message),
+            OwnPair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(|_| KeyError::Cryptography)?;
+                Ok(signature)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for OwnKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnKey").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+    }
+}
+
 /// What ties an account to a customer of the CA (RFC 8555 section 7.3.4).
 pub struct Binding {
     key_id: String,
@@ -136,6 +218,8 @@ pub(crate) enum Signer<'a> {
     Key(&'a AccountKey),
     /// An account, by its URL.
     Account(&'a AccountKey, &'a str),
+    /// Whoever has a certificate's key.
+    Certificate(&'a OwnKey),
 }
 
 impl Signer<'_> {
@@ -147,15 +231,20 @@ impl Signer<'_> {
         nonce: Option<&str>,
         payload: &str,
     ) -> Result<Value, KeyError> {
-        let (key, mut header) = match self {
-            Self::Key(key) => (key, json!({"alg": "ES256", "jwk": key.jwk(), "url": url})),
-            Self::Account(key, id) => (key, json!({"alg": "ES256", "kid": id, "url": url})),
+        let mut header = match self {
+            Self::Key(key) => json!({"alg": "ES256", "jwk": key.jwk(), "url": url}),
+            Self::Account(_, id) => json!({"alg": "ES256", "kid": id, "url": url}),
+            Self::Certificate(key) => json!({"alg": key.algorithm(), "jwk": key.jwk, "url": url}),
         };
         if let (Some(nonce), Some(header)) = (nonce, header.as_object_mut()) {
             header.insert("nonce".to_owned(), nonce.into());
         }
         let parts = Parts::new(&header, payload);
-        let signature = key.sign(parts.signed().as_bytes())?;
+        let message = parts.signed();
+        let signature = match self {
+            Self::Key(key) | Self::Account(key, _) => key.sign(message.as_bytes())?,
+            Self::Certificate(key) => key.sign(message.as_bytes())?,
+        };
         Ok(parts.with_signature(&signature))
     }
 }

@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use landfall_model::{
-    AuthorityName, Der, Fence, JobId,
-    issuance::{Account, Authority},
+    AuthorityName, Der, Fence, JobId, SealContext,
+    issuance::{Account, Authority, SealedName},
 };
 use tokio::time::Instant;
 
@@ -16,8 +16,8 @@ use super::{
     surroundings::{ControlPlane, Vault},
 };
 use crate::{
-    acme::RevocationReason,
-    failure::Trouble,
+    acme::{OwnKey, RevocationReason},
+    failure::{ProblemKind, Trouble},
     protocol::{AccountErrand, News, Revocation, Work},
 };
 
@@ -73,10 +73,33 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
 
     async fn try_revoke(&self, errand: &Revocation, lease: &Lease<'_, C>) -> Result<News, Stop> {
         let connection = self.connector.connect(&errand.authority).await?;
-        let session = account::known(&errand.authority, &connection, lease, &self.vault).await?;
         let certificate = Der(errand.certificate.clone());
-        session.revoke(&certificate, RevocationReason::from_code(errand.reason)).await?;
+        let reason = RevocationReason::from_code(errand.reason);
+        let by_account = async {
+            let session =
+                account::known(&errand.authority, &connection, lease, &self.vault).await?;
+            Ok::<_, Stop>(session.revoke(&certificate, reason).await?)
+        };
+        let stopped = match by_account.await {
+            Ok(()) => return Ok(News::Revoked),
+            Err(stopped) => stopped,
+        };
+        let sealed = match (&stopped, &errand.key) {
+            (Stop::Trouble(trouble), Some(sealed)) if is_of_account(trouble) => sealed,
+            (Stop::Trouble(_) | Stop::Lost | Stop::Rests, _) => return Err(stopped),
+        };
+        // What becomes of the account is not this errand's affair, unless its key can't be used either.
+        let Some(key) = self.own_key(&certificate, sealed) else { return Err(stopped) };
+        connection.revoke_by_key(&certificate, &key, reason).await?;
+        tracing::info!(authority = %errand.authority.name, "revoked by the certificate's own key");
         Ok(News::Revoked)
+    }
+
+    fn own_key(&self, certificate: &Der, sealed: &SealedName) -> Option<OwnKey> {
+        let spki_sha256 = OwnKey::spki_sha256(&certificate.0)?;
+        let context = SealContext::PrivateKey { hostname: &sealed.name, spki_sha256: &spki_sha256 };
+        let opened = self.vault.open(&sealed.key, context).ok()?;
+        OwnKey::new(&certificate.0, &opened).ok()
     }
 
     /// The new key is kept by the control plane before the CA hears of it, beside the old one: whoever
@@ -118,5 +141,33 @@ impl<C: ControlPlane, V: Vault> Shop<C, V> {
         let key = account::usable(authority, account, lease, &self.vault).await?;
         connection.update_contact(url, &key, &authority.contact).await?;
         Ok(News::AccountUpdated { contact: authority.contact.clone() })
+    }
+}
+
+/// Whether it is for the account that a CA is not asked, or refuses: whoever has the certificate's key needs
+/// none.
+fn is_of_account(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Problem(problem) => {
+            matches!(problem.kind, ProblemKind::AccountDoesNotExist | ProblemKind::Unauthorized)
+                || matches!(problem.status, Some(401 | 403))
+        }
+        // There is none.
+        Trouble::Unknown => true,
+        Trouble::AccountUnusable { .. } | Trouble::AccountSealed { .. } => true,
+        Trouble::Precheck(_)
+        | Trouble::NoConnection { .. }
+        | Trouble::Slow { .. }
+        | Trouble::Nonsense { .. }
+        | Trouble::BadDirectory { .. }
+        | Trouble::OrderInvalid { .. }
+        | Trouble::OrderExpired
+        | Trouble::BadChain { .. }
+        | Trouble::ClockOff { .. }
+        | Trouble::ControlClockOff { .. }
+        | Trouble::NoGroupKey { .. }
+        | Trouble::Disk { .. }
+        | Trouble::Upload { .. }
+        | Trouble::LeaseLost => false,
     }
 }

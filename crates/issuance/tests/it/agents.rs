@@ -13,7 +13,7 @@ use landfall_issuance::{
 use landfall_model::{
     ChallengeMethod::{self, Http01, TlsAlpn01},
     Fence, HostnameId, JobId, KeyType, SealContext,
-    issuance::{Assignment, IssuedCertificate, PopTarget, TxtRecords},
+    issuance::{Account, Assignment, IssuedCertificate, PopTarget, TxtRecords},
 };
 use landfall_tests::{Authority, DEADLINE, acme::Pebble, wait_until};
 use prometheus::Registry;
@@ -342,8 +342,42 @@ async fn revokes_and_asks_when_to_renew() {
         authority,
         certificate: certificate.0,
         reason: 4,
+        key: None,
     })));
     shop.script.hear("a revocation", |news| matches!(news, News::Revoked)).await;
+}
+
+#[tokio::test]
+async fn revokes_by_the_certificates_own_key_where_the_account_is_lost_or_refused() {
+    let shop = Shop::open(AT_POPS).await;
+    let _agent = shop.agent();
+    let mut job = shop.job(Http01, &["www.shop.test"]);
+    job.key_types = vec![KeyType::Ecdsa, KeyType::Rsa];
+    shop.script.give(job);
+    let issued = shop.issued().await;
+    let known = shop.script.account().unwrap();
+    let url = known.url.as_ref().map(|url| format!("{url}0"));
+    let unknown = Account { url, ..known };
+    for (number, (account, issued)) in [None, Some(unknown)].into_iter().zip(&issued).enumerate() {
+        let mut authority = shop.pebble.authority();
+        authority.account = account;
+        let revocation = |key| Revocation {
+            job: JobId(8 + number as i64),
+            fence: Fence(1),
+            lease_seconds: 30,
+            authority: authority.clone(),
+            certificate: issued.chain[0].0.clone(),
+            reason: 1,
+            key,
+        };
+        shop.script.forget();
+        shop.script.give_task(Task::Revoke(Box::new(revocation(None))));
+        shop.failed().await;
+        shop.script.forget();
+        let key = issued.keys.first().cloned();
+        shop.script.give_task(Task::Revoke(Box::new(revocation(key))));
+        shop.script.hear("a revocation", |news| matches!(news, News::Revoked)).await;
+    }
 }
 
 #[tokio::test]

@@ -75,10 +75,12 @@ impl Service {
         let directory = &authority.config.directory;
         let account = store::account::find(change.on(), name, directory).await?;
         let account = account.filter(|own| own.url.is_some());
-        let Some(account) = account else {
+        let needs_none =
+            matches!(&errand.purpose, Purpose::Revocation(revoked) if revoked.key.is_some());
+        if account.is_none() && !needs_none {
             return self.end(change, &errand, "there is no account at the CA").await;
-        };
-        let authority = authority.described(name, Some(account));
+        }
+        let authority = authority.described(name, account);
         let successor = store::account::successor(change.on(), name, directory).await?;
         let fence =
             store::errand::begin(change.on(), &errand, round.pop, now + self.agents.lease).await?;
@@ -95,6 +97,7 @@ impl Service {
                 authority,
                 certificate: revoked.certificate,
                 reason: revoked.reason.code(),
+                key: revoked.key.map(|key| *key),
             })),
         }))
     }

@@ -467,6 +467,8 @@ CREATE TABLE errand (
     certificate  BLOB,
     reason       INTEGER,
     not_after    INTEGER,
+    -- JSON: its sealed key, with which it can be revoked where the account is lost. While this is open.
+    seal         TEXT,
     -- The feed's revision from which on edges don't serve it; null: they may.
     replaced_at  INTEGER,
     -- Counts leases.
@@ -475,6 +477,8 @@ CREATE TABLE errand (
     leased_until INTEGER,
     pop          TEXT
 ) STRICT;
+CREATE TRIGGER errand_ended AFTER UPDATE OF state ON errand WHEN NEW.state <> 0 AND NEW.seal IS NOT NULL
+BEGIN UPDATE errand SET seal = NULL WHERE id = NEW.id; END;
 CREATE UNIQUE INDEX errand_certificate ON errand (fingerprint) WHERE fingerprint IS NOT NULL;
 CREATE UNIQUE INDEX errand_account ON errand (authority, kind) WHERE state = 0 AND kind > 0;
 CREATE INDEX errand_open ON errand (next_at) WHERE state = 0;
