@@ -112,6 +112,7 @@ impl Recorder {
                 key,
                 standby: false,
             }],
+            predecessors: Vec::new(),
         }
     }
 }

@@ -156,6 +156,8 @@ impl Control {
         let retention = self.config.feed.tombstone_retention;
         spawn(&mut background, "prune tombstones", tasks::prune(store.clone(), retention));
         spawn(&mut background, "renew certificates", tasks::renew(self.app.service.clone()));
+        let service = self.app.service.clone();
+        spawn(&mut background, "forget predecessors", tasks::forget_predecessors(service));
         spawn(&mut background, "do jobs", tasks::jobs::work(Arc::clone(&self.app)));
         let service = self.app.service.clone();
         spawn(&mut background, "take back leases", tasks::leases::take_back(service));

@@ -14,6 +14,7 @@ mod import;
 mod jobs;
 pub(crate) mod keys;
 mod ownership;
+mod predecessors;
 mod properties;
 pub(crate) mod revocation;
 mod sightings;
@@ -116,6 +117,7 @@ async fn check_share(
         route: spec.route.clone(),
         tls: spec.tls.clone(),
         certificates: Vec::new(),
+        predecessors: Vec::new(),
     };
     let len = encode_record(&WireRecord::hostname(Revision(0), &record)).len();
     if len > MAX_SETTINGS_LEN {
@@ -133,14 +135,21 @@ async fn publish(change: &mut Change, id: HostnameId) -> Result<(), ServiceError
     let hostname = found.ok_or(ServiceError::Missing(Missing::Hostname))?;
     for (name, state) in store::held_name::states(change.on(), id).await? {
         let certificates = store::certificate::records(change.on(), id, &name).await?;
-        let record = HostnameRecord {
+        let predecessors = store::predecessor::records(change.on(), id, &name).await?;
+        let mut record = HostnameRecord {
             name,
             hostname_id: id,
             state,
             route: hostname.route.clone(),
             tls: hostname.tls.clone(),
             certificates,
+            predecessors,
         };
+        // Chains of the largest keys may leave no room for what they took the place of.
+        let len = encode_record(&WireRecord::hostname(Revision(u64::MAX), &record)).len();
+        if len > MAX_RECORD_LEN {
+            record.predecessors.clear();
+        }
         change.publish_hostname(&record).await?;
     }
     Ok(())

@@ -28,6 +28,7 @@ pub(crate) mod ownership;
 #[cfg(test)]
 mod plans;
 pub(crate) mod pop;
+pub(crate) mod predecessor;
 pub(crate) mod property;
 pub(crate) mod readable;
 pub(crate) mod renewal;

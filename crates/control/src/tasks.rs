@@ -10,6 +10,7 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
+use landfall_model::HostnameId;
 use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
 
@@ -33,6 +34,8 @@ const TICKETS_EVERY: Duration = Duration::from_secs(60);
 const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 /// How often certificates are looked for that are to be renewed, or are missing.
 const RENEWALS_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether certificates are seen to be served that took the place of others.
+const PREDECESSORS_EVERY: Duration = Duration::from_secs(5);
 const ROUND_EVERY: Duration = Duration::from_secs(3_600);
 /// The most certificates that one transaction asks for: others change things between. What is left comes next,
 /// the most urgent first.
@@ -147,6 +150,23 @@ async fn request_due(service: &Service) -> Asked {
         Err(error) => {
             tracing::warn!(error = %chain(&error), "cannot look for certificates that are due");
             Asked::Last
+        }
+    }
+}
+
+/// Forgets what certificates took the place of, once these are seen to be served. Never ends.
+pub(crate) async fn forget_predecessors(service: Service) {
+    let mut ticks = every(PREDECESSORS_EVERY);
+    let mut after = None;
+    loop {
+        ticks.tick().await;
+        let from = after.unwrap_or(HostnameId(0));
+        match service.forget_predecessors(from, OffsetDateTime::now_utc()).await {
+            Ok(next) => after = next,
+            Err(error) => {
+                after = None;
+                tracing::warn!(error = %chain(&error), "cannot forget replaced certificates");
+            }
         }
     }
 }

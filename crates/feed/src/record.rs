@@ -88,6 +88,10 @@ pub struct HostnameRecord {
     /// At most one for each type of key. Empty while nothing is issued.
     #[serde(default)]
     pub certificates: Vec<CertificateRecord>,
+    /// What `certificates` took the place of and that PoPs have not yet been seen to serve: for an edge
+    /// that can't use one of them. At most one for each type of key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predecessors: Vec<CertificateRecord>,
 }
 
 /// A certificate and its sealed private key.

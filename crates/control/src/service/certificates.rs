@@ -153,6 +153,7 @@ pub(super) async fn keep_uploaded(
         return Err(VerificationError::Changed.into());
     }
     let now = change.now();
+    store::predecessor::retire(change.on(), hostname.id, now).await?;
     for issuer in [CertificateIssuer::Internal, CertificateIssuer::Authority] {
         store::certificate::remove(change.on(), hostname.id, issuer).await?;
     }

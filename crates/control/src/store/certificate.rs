@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
 use super::{
-    Connection, StoreError, from_json, hostname::PageIds, readable::readable, time_from_sql, to_json,
+    Connection, StoreError, from_json, hostname::PageIds, predecessor, readable::readable,
+    time_from_sql, to_json,
 };
 use crate::{
     certificate::{
@@ -106,17 +107,17 @@ pub(crate) async fn remove(
     Ok(done.rows_affected())
 }
 
-/// Removes all certificates of a hostname.
+/// Removes all certificates of a hostname, and those that they took the place of.
 pub(crate) async fn remove_all(
     on: &mut Connection,
     hostname: HostnameId,
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM certificate WHERE hostname_id = ?")
         .bind(hostname.0)
-        .execute(on)
+        .execute(&mut *on)
         .await
         .map_err(StoreError::on("remove certificates"))?;
-    Ok(())
+    predecessor::forget(on, hostname).await
 }
 
 /// Lets a hostname that has no certificate have the ones that another is served with for `names`.
@@ -172,6 +173,7 @@ pub(crate) async fn leave_names(
     hostname: HostnameId,
     names: &[HostPattern],
 ) -> Result<(), StoreError> {
+    predecessor::leave_names(on, hostname, names).await?;
     let names = to_json(&names)?;
     sqlx::query(
         "DELETE FROM certificate_key WHERE hostname_id = ? \
@@ -356,7 +358,7 @@ pub(crate) async fn due_for_renewal(
     Ok(ids.into_iter().map(HostnameId).collect())
 }
 
-fn read_record(row: &SqliteRow) -> Result<CertificateRecord, StoreError> {
+pub(super) fn read_record(row: &SqliteRow) -> Result<CertificateRecord, StoreError> {
     let chain: &[u8] = row.get(0);
     let chain = split_der(chain).ok_or(StoreError::Corrupt("certificate chain"))?;
     Ok(CertificateRecord {

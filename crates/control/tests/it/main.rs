@@ -54,6 +54,8 @@ mod ownership;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod predecessors;
+#[cfg(test)]
 mod proofs;
 #[cfg(test)]
 mod renewal;

@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use landfall_certstore::{GroupKeys, Publisher};
 use landfall_feed::{
     lkg::{
-        Applied, Change, FileState, LkgError, Opened, Position, Reader, SnapshotOutcome, Writer,
+        Applied, Change, FileState, LkgError, Opened, Position, Quarantined, Reader,
+        SnapshotOutcome, Writer,
     },
     page::{Header, PageError, VerifiedPage},
     protocol::{Ack, MAX_ACK_REJECTED, Rejected},
@@ -184,17 +185,18 @@ impl Applier {
     pub(super) fn page(&mut self, page: &VerifiedPage) -> Result<(), ApplyError> {
         let header = page.header();
         page.follows(self.position().epoch, self.position().cursor)?;
-        let mut changes = Vec::new();
+        let (mut changes, mut records) = (Vec::new(), 0);
         for wire in page.records()? {
-            changes.extend(self.change(wire, header, KeyCheck::Open));
+            records += 1;
+            changes.extend(self.checker().changes(wire, header, KeyCheck::Open));
         }
         let applied = self.writer.apply(header.to, &changes, unix_seconds())?;
         for done in applied {
             self.publish(done, header.to);
         }
-        self.metrics.records_applied(changes.len());
+        self.metrics.records_applied(records);
         self.metrics.applied(self.position(), self.reader.count_quarantined()?);
-        tracing::info!(revision = header.to.0, records = changes.len(), "page applied");
+        tracing::info!(revision = header.to.0, records, "page applied");
         Ok(())
     }
 
@@ -293,7 +295,7 @@ impl Applier {
             let records = segment.records()?;
             count += records.len() as u64;
             let changes = records.into_iter();
-            let changes = changes.filter_map(|wire| checker.change(wire, segment.header(), check));
+            let changes = changes.flat_map(|wire| checker.changes(wire, segment.header(), check));
             snapshot.add(&changes.collect::<Vec<_>>())?;
         }
         if count != manifest.count {
@@ -318,8 +320,7 @@ impl Applier {
         let cursor = self.position().cursor;
         let mut changes = Vec::new();
         for record in self.reader.quarantined(AT_MOST)? {
-            let usable = self.checker().check(&record.wire, None, KeyCheck::Open);
-            changes.extend(usable.ok().filter(|change| !matches!(change, Change::Remove { .. })));
+            changes.extend(self.checker().retried(record));
         }
         if changes.is_empty() {
             return Ok(());
@@ -360,14 +361,16 @@ impl Applier {
         })
     }
 
-    fn change(&self, wire: Vec<u8>, header: &Header, check: KeyCheck) -> Option<Change> {
-        self.checker().change(wire, header, check)
-    }
-
     fn checker(&self) -> Checker<'_> {
         let Self { keys, metrics, reader, publisher, .. } = self;
         Checker { keys, metrics, reader, publisher }
     }
+}
+
+/// The effect of a record, and why a part of it has none.
+struct Checked {
+    change: Change,
+    set_aside: Option<Rejection>,
 }
 
 /// Turns an encoded record into its effect.
@@ -380,22 +383,52 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     /// The effect of a record: a rejected one goes into quarantine, unless not even its id can
-    /// be read.
-    fn change(&self, wire: Vec<u8>, header: &Header, check: KeyCheck) -> Option<Change> {
-        let rejection = match self.check(&wire, Some(header), check) {
-            Ok(change) => return Some(change),
-            Err(rejection) => rejection,
+    /// be read. So does one of which a certificate is set aside, beside what of it is served.
+    fn changes(&self, wire: Vec<u8>, header: &Header, check: KeyCheck) -> Vec<Change> {
+        let (usable, rejection) = match self.check(&wire, Some(header), check) {
+            Ok(Checked { change, set_aside: None }) => return vec![change],
+            Ok(Checked { change, set_aside: Some(rejection) }) => (Some(change), rejection),
+            Err(rejection) => (None, rejection),
         };
         let head = WireRecord::read(&wire).ok();
         let id = head.as_ref().map_or("unreadable", |head| head.id.as_str());
-        let mut reason = describe(&rejection);
-        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        let reason = reason_of(&rejection);
         self.metrics.record_rejected(rejection.reason());
-        tracing::warn!(record = id, revision = header.to.0, reason, "record rejected");
-        let head = head?;
-        // One outside of its page may be past what the database can hold.
-        let revision = head.revision.min(header.to);
-        Some(Change::Quarantine { id: head.id, revision, reason, wire })
+        let revision = header.to.0;
+        match usable {
+            Some(_) => tracing::warn!(record = id, revision, reason, "certificate set aside"),
+            None => tracing::warn!(record = id, revision, reason, "record rejected"),
+        }
+        let quarantine = head.map(|head| {
+            // One outside of its page may be past what the database can hold.
+            let revision = head.revision.min(header.to);
+            Change::Quarantine { id: head.id, revision, reason, wire }
+        });
+        usable.into_iter().chain(quarantine).collect()
+    }
+
+    /// What is to be done with a record in quarantine: nothing, unless more of it can be used than before.
+    fn retried(&self, record: Quarantined) -> Vec<Change> {
+        let Quarantined { id, revision, wire, .. } = record;
+        match self.check(&wire, None, KeyCheck::Open) {
+            Err(_) | Ok(Checked { change: Change::Remove { .. }, .. }) => Vec::new(),
+            Ok(Checked { change, set_aside: None }) => vec![change],
+            Ok(Checked { change, set_aside: Some(rejection) }) => {
+                let is_more = match &change {
+                    Change::Hostname(new) => {
+                        let standing = self.reader.standing(&new.record.name).ok().flatten();
+                        let offered = (new.revision, new.certificates.len() as u64);
+                        standing.is_none_or(|standing| standing < offered)
+                    }
+                    Change::Other { .. } | Change::Remove { .. } | Change::Quarantine { .. } => {
+                        false
+                    }
+                };
+                let reason = reason_of(&rejection);
+                let rest = Change::Quarantine { id, revision, reason, wire };
+                if is_more { vec![change, rest] } else { Vec::new() }
+            }
+        }
     }
 
     fn check(
@@ -403,20 +436,21 @@ impl Checker<'_> {
         wire: &[u8],
         header: Option<&Header>,
         check: KeyCheck,
-    ) -> Result<Change, Rejection> {
+    ) -> Result<Checked, Rejection> {
+        let whole = |change| Ok(Checked { change, set_aside: None });
         let head = WireRecord::read(wire)?;
         let revision = head.revision;
         if let Some(Header { after, to, .. }) = header.filter(|h| !h.covers(revision)) {
             return Err(Rejection::Revision { revision, after: *after, to: *to });
         }
         let record = match head.decode()?.body {
-            Body::Tombstone => return Ok(Change::Remove { id: head.id, revision }),
+            Body::Tombstone => return whole(Change::Remove { id: head.id, revision }),
             Body::Tickets(record) => {
                 check::ticket_secret(&record, self.keys)?;
-                return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
+                return whole(Change::Other { id: head.id, revision, wire: wire.to_vec() });
             }
             Body::Property(_) | Body::Pop(_) | Body::Validation(_) | Body::Unknown => {
-                return Ok(Change::Other { id: head.id, revision, wire: wire.to_vec() });
+                return whole(Change::Other { id: head.id, revision, wire: wire.to_vec() });
             }
             Body::Hostname(record) => record,
         };
@@ -427,8 +461,9 @@ impl Checker<'_> {
             }
             KeyCheck::Open | KeyCheck::Defer => check,
         };
-        let new = check::hostname(record, revision, now_signed(), (self.keys, check))?;
-        Ok(Change::Hostname(Box::new(new)))
+        let usable = check::hostname(record, revision, now_signed(), (self.keys, check))?;
+        let change = Change::Hostname(Box::new(usable.hostname));
+        Ok(Checked { change, set_aside: usable.set_aside })
     }
 }
 
@@ -453,6 +488,13 @@ fn check_shrink(
         true => Ok(()),
         false => Err(ApplyError::Shrink { current, new, dropped }),
     }
+}
+
+/// Why something is set aside, in words that are kept and acknowledged.
+fn reason_of(rejection: &Rejection) -> String {
+    let mut reason = describe(rejection);
+    reason.truncate(reason.floor_char_boundary(MAX_REASON));
+    reason
 }
 
 /// An error and its causes in one line.

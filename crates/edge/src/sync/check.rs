@@ -79,33 +79,58 @@ pub(super) enum KeyCheck {
     Defer,
 }
 
-/// Checks a hostname's record at `now`, in seconds since 1970. A certificate that has expired is
-/// left out where another has not: it must not keep the other one's successor away.
+/// A hostname's record that can be used.
+#[derive(Debug)]
+pub(super) struct Usable {
+    pub(super) hostname: NewHostname,
+    /// Why one of its certificates is set aside while the others are served.
+    pub(super) set_aside: Option<Rejection>,
+}
+
+/// Checks a hostname's record at `now`, in seconds since 1970. A certificate that can't be used is set
+/// aside where another can: it must not keep that one away. Its predecessor then takes its place again.
 pub(super) fn hostname(
     record: HostnameRecord,
     revision: Revision,
     now: i64,
-    keys: (&GroupKeys, KeyCheck),
-) -> Result<NewHostname, Rejection> {
-    let mut certificates = Vec::with_capacity(record.certificates.len());
-    let mut expired = None;
+    (keys, check): (&GroupKeys, KeyCheck),
+) -> Result<Usable, Rejection> {
+    // Where there is something else to serve, it is not left to a handshake to find a key unusable.
+    let check = if record.predecessors.is_empty() { check } else { KeyCheck::Open };
+    let mut certificates: Vec<NewCertificate> = Vec::with_capacity(record.certificates.len());
+    let (mut set_aside, mut expired) = (None, None);
     for own in &record.certificates {
-        match certificate(&record.name, own, now, keys) {
+        match certificate(&record.name, own, now, (keys, check)) {
+            Ok(checked) if has_type_of(&certificates, &checked) => {
+                set_aside = set_aside.or(Some(Rejection::SameKeyType));
+            }
             Ok(checked) => certificates.push(checked),
             Err(rejection @ Rejection::Expired(_)) => expired = Some(rejection),
-            Err(rejection) => return Err(rejection),
+            Err(rejection) => set_aside = set_aside.or(Some(rejection)),
         }
     }
-    if let Some(rejection) = expired.filter(|_| certificates.is_empty()) {
-        return Err(rejection);
-    }
-    for (index, one) in certificates.iter().enumerate() {
-        let same = |other: &NewCertificate| other.key.key_type == one.key.key_type;
-        if certificates.iter().skip(index + 1).any(same) {
-            return Err(Rejection::SameKeyType);
+    if set_aside.is_some() || expired.is_some() {
+        for own in &record.predecessors {
+            match certificate(&record.name, own, now, (keys, check)) {
+                Ok(checked) if !has_type_of(&certificates, &checked) => {
+                    set_aside = set_aside.or(expired.take());
+                    certificates.push(checked);
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
     }
-    Ok(NewHostname { revision, record, certificates })
+    match set_aside.take().or(expired.filter(|_| certificates.is_empty())) {
+        Some(rejection) if certificates.is_empty() => Err(rejection),
+        set_aside => {
+            let hostname = NewHostname { revision, record, certificates };
+            Ok(Usable { hostname, set_aside })
+        }
+    }
+}
+
+fn has_type_of(certificates: &[NewCertificate], one: &NewCertificate) -> bool {
+    certificates.iter().any(|other| other.key.key_type == one.key.key_type)
 }
 
 /// Opens the secret of a record.

@@ -52,7 +52,7 @@ impl SyncMetrics {
             revision: gauge("landfall_feed_revision", "Revision of the applied state.")?,
             quarantined: gauge(
                 "landfall_feed_quarantined_records",
-                "Records that can't be used; their hostnames keep what they had.",
+                "Records that can't be used, whole or for one certificate; their hostnames keep what they had.",
             )?,
             state_writable: gauge(
                 "landfall_state_writable",

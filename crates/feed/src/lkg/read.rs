@@ -138,6 +138,21 @@ impl Reader {
         })
     }
 
+    /// The revision of the record of this very name or wildcard, and with how many certificates it is
+    /// served.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn standing(&self, name: &HostPattern) -> Result<Option<(Revision, u64)>, LkgError> {
+        self.with(|connection| {
+            let query = "SELECT revision, (SELECT count(*) FROM certificate
+                         WHERE certificate.hostname = name) FROM hostname WHERE name = ?1";
+            let mut statement = connection.prepare_cached(query)?;
+            let row = |row: &rusqlite::Row<'_>| Ok((Revision(row.get(0)?), row.get(1)?));
+            statement.query_row([name.to_string()], row).optional()
+        })
+    }
+
     /// The certificate of row `id`.
     ///
     /// # Errors

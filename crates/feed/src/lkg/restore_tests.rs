@@ -16,6 +16,7 @@ fn hostname(name: &str, revision: u64) -> Change {
             route: Route::to(PropertyId(1)),
             tls: TlsPolicy::default(),
             certificates: vec![],
+            predecessors: vec![],
         },
         certificates: vec![NewCertificate {
             key: KeyDescription { key_type: KeyType::Ecdsa, bits: 256 },

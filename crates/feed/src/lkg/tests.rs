@@ -21,6 +21,7 @@ fn new_hostname(name: &str, revision: u64, seed: u8) -> NewHostname {
             route: Route::to(PropertyId(1)),
             tls: TlsPolicy::default(),
             certificates: vec![],
+            predecessors: vec![],
         },
         certificates: vec![NewCertificate {
             key: KeyDescription { key_type: KeyType::Ecdsa, bits: 256 },

@@ -16,6 +16,7 @@ pub(crate) fn sample(name: &str) -> HostnameRecord {
             key: Sealed { key_id: "k".into(), enc: vec![5; 32], ciphertext: vec![6; 48] },
             standby: false,
         }],
+        predecessors: Vec::new(),
     }
 }
 

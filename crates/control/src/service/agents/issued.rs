@@ -133,6 +133,7 @@ impl Service {
         certificates: &[SealedCertificate],
     ) -> Result<(), ServiceError> {
         let now = change.now();
+        store::predecessor::retire(change.on(), hostname.id, now).await?;
         for issuer in [CertificateIssuer::Inherited, CertificateIssuer::Authority] {
             store::certificate::remove(change.on(), hostname.id, issuer).await?;
         }

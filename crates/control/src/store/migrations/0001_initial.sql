@@ -691,6 +691,21 @@ CREATE TABLE certificate_key (
         REFERENCES certificate (hostname_id, key_type) ON DELETE CASCADE
 ) STRICT;
 
+-- What certificates took the place of, as edges get it: one that can't use the new one goes on with it. It is
+-- gone once every active PoP has the new ones and they were seen. At most one of each type of key.
+CREATE TABLE predecessor (
+    hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
+    key_type    INTEGER NOT NULL,
+    name        TEXT    NOT NULL,
+    not_after   INTEGER NOT NULL,
+    chain       BLOB    NOT NULL,
+    spki_sha256 BLOB    NOT NULL,
+    seal_key_id TEXT    NOT NULL,
+    seal_enc    BLOB    NOT NULL,
+    seal_cipher BLOB    NOT NULL,
+    PRIMARY KEY (hostname_id, key_type, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE pop (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     name        TEXT    NOT NULL UNIQUE,

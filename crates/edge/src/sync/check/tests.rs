@@ -60,6 +60,12 @@ impl Fleet {
     }
 
     fn check(&self, record: HostnameRecord) -> Result<NewHostname, Rejection> {
+        let usable = self.usable(record)?;
+        assert!(usable.set_aside.is_none(), "{:?}", usable.set_aside);
+        Ok(usable.hostname)
+    }
+
+    fn usable(&self, record: HostnameRecord) -> Result<Usable, Rejection> {
         hostname(record, Revision(1), now(), (&self.keys, KeyCheck::Open))
     }
 
@@ -80,6 +86,7 @@ fn record(name: &str, certificates: Vec<CertificateRecord>) -> HostnameRecord {
         route: Route::to(PropertyId(1)),
         tls: TlsPolicy::default(),
         certificates,
+        predecessors: vec![],
     }
 }
 
@@ -122,8 +129,6 @@ fn rejects_each_fault_with_its_reason() {
     assert_eq!(reason(CertificateRecord { spki_sha256: vec![0; 32], ..good() }), "public_key");
     assert_eq!(reason(CertificateRecord { key: good().key, ..good() }), "unseal");
     assert_eq!(Fleet::new().reason(record("a.example.com", vec![good()])), "unknown_group_key");
-    let twice = record("a.example.com", vec![good(), good()]);
-    assert_eq!(fleet.reason(twice), "same_key_type");
     let wildcard = record("*.example.com", vec![make("*.example.com", "a.example.com")]);
     assert_eq!(fleet.reason(wildcard), "certificate_name");
 }
@@ -171,4 +176,64 @@ fn a_key_of_another_certificate_is_found_even_if_it_is_sealed_right() {
     assert_eq!(fleet.reason(record("a.example.com", vec![own])), "key_mismatch");
     let keys = (&fleet.keys, KeyCheck::Defer);
     assert!(super::hostname(deferred, Revision(1), now(), keys).is_ok());
+}
+
+#[test]
+fn a_certificate_that_cant_be_used_keeps_no_good_one_away() {
+    let fleet = Fleet::new();
+    let name = "a.example.com";
+    let ecdsa = || fleet.certificate(name, name, &PKCS_ECDSA_P256_SHA256);
+    let rsa = fleet.certificate(name, name, &rcgen::PKCS_RSA_SHA256);
+    let others = Fleet::new().certificate(name, name, &PKCS_ECDSA_P256_SHA256);
+    let unparsable = CertificateRecord { chain: vec![Der(vec![1, 2])], ..ecdsa() };
+    let mismatched = CertificateRecord { key: ecdsa().key, ..ecdsa() };
+    let table = [
+        (others, "unknown_group_key"),
+        (unparsable, "certificate_unparsable"),
+        (mismatched, "unseal"),
+    ];
+    for (bad, reason) in table {
+        let usable = fleet.usable(record(name, vec![bad.clone(), rsa.clone()])).unwrap();
+        let kinds: Vec<_> =
+            usable.hostname.certificates.iter().map(|own| own.key.key_type).collect();
+        assert_eq!(kinds, [KeyType::Rsa]);
+        assert_eq!(usable.set_aside.unwrap().reason(), reason);
+        assert_eq!(fleet.reason(record(name, vec![bad])), reason);
+    }
+    let (first, second) = (ecdsa(), ecdsa());
+    let newest = Fingerprint(sha256(&first.chain[0].0));
+    let usable = fleet.usable(record(name, vec![first, second])).unwrap();
+    assert_eq!(usable.hostname.certificates.len(), 1);
+    assert_eq!(usable.hostname.certificates[0].fingerprint, newest);
+    assert_eq!(usable.set_aside.unwrap().reason(), "same_key_type");
+}
+
+#[test]
+fn what_a_bad_certificate_replaced_is_served_again_and_never_in_a_good_ones_place() {
+    let fleet = Fleet::new();
+    let name = "a.example.com";
+    let ecdsa = || fleet.certificate(name, name, &PKCS_ECDSA_P256_SHA256);
+    let fingerprint = |own: &CertificateRecord| Fingerprint(sha256(&own.chain[0].0));
+    let shown = |certificates, predecessors| {
+        let record = HostnameRecord { predecessors, ..record(name, certificates) };
+        let deferred = hostname(record, Revision(1), now(), (&fleet.keys, KeyCheck::Defer));
+        let usable = deferred.unwrap();
+        let served = usable.hostname.certificates.iter().map(|own| own.fingerprint);
+        (served.collect::<Vec<_>>(), usable.set_aside.map(|rejection| rejection.reason()))
+    };
+    let (good, before) = (ecdsa(), ecdsa());
+    let rsa = fleet.certificate(name, name, &rcgen::PKCS_RSA_SHA256);
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let expired = fleet.certificate_of(name, params, &PKCS_ECDSA_P256_SHA256);
+    let bad = CertificateRecord { key: ecdsa().key, ..ecdsa() };
+    let both = || vec![before.clone(), rsa.clone()];
+    let (own, replaced, other) = (fingerprint(&good), fingerprint(&before), fingerprint(&rsa));
+    assert_eq!(shown(vec![good.clone()], both()), (vec![own], None));
+    assert_eq!(shown(vec![bad.clone()], both()), (vec![replaced, other], Some("unseal")));
+    assert_eq!(shown(vec![good, bad.clone()], both()), (vec![own, other], Some("unseal")));
+    let aside = Some("certificate_expired");
+    assert_eq!(shown(vec![expired.clone()], vec![before.clone()]), (vec![replaced], aside));
+    let left = HostnameRecord { predecessors: vec![expired], ..record(name, vec![bad]) };
+    assert_eq!(fleet.reason(left), "unseal");
 }

@@ -1,0 +1,102 @@
+//! Certificates that others took the place of, for as long as these have not been seen to be served.
+
+use landfall_feed::record::CertificateRecord;
+use landfall_model::{HostPattern, HostnameId};
+use time::OffsetDateTime;
+
+use super::{Connection, StoreError, certificate::read_record, to_json};
+
+/// Sets the certificates of a hostname aside that others are about to take the place of. Where one of the
+/// same type of key is set aside already, what came after it was never known to be served: the older one
+/// stays.
+pub(crate) async fn retire(
+    on: &mut Connection,
+    hostname: HostnameId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM predecessor WHERE hostname_id = ? AND not_after <= ?")
+        .bind(hostname.0)
+        .bind(now.unix_timestamp())
+        .execute(&mut *on)
+        .await
+        .map_err(StoreError::on("forget replaced certificates"))?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO predecessor (hostname_id, key_type, name, not_after, chain, \
+             spki_sha256, seal_key_id, seal_enc, seal_cipher) \
+         SELECT hostname_id, key_type, name, not_after, chain, spki_sha256, seal_key_id, seal_enc, \
+             seal_cipher FROM certificate JOIN certificate_key USING (hostname_id, key_type) \
+         WHERE hostname_id = ? AND not_after > ?",
+    )
+    .bind(hostname.0)
+    .bind(now.unix_timestamp())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("keep replaced certificates"))?;
+    Ok(())
+}
+
+/// What edges go on with for one of a hostname's names where they can't use its certificates, ECDSA first.
+pub(crate) async fn records(
+    on: &mut Connection,
+    hostname: HostnameId,
+    name: &HostPattern,
+) -> Result<Vec<CertificateRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT chain, spki_sha256, seal_key_id, seal_enc, seal_cipher, 0 FROM predecessor \
+         WHERE hostname_id = ? AND name = ? ORDER BY key_type",
+    )
+    .bind(hostname.0)
+    .bind(name.to_string())
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read replaced certificates"))?;
+    rows.iter().map(read_record).collect()
+}
+
+/// At most `limit` hostnames after `after`, in their order, that have replaced certificates; and whether all of a
+/// hostname's have come to their end.
+pub(crate) async fn hostnames(
+    on: &mut Connection,
+    (after, now): (HostnameId, OffsetDateTime),
+    limit: u32,
+) -> Result<Vec<(HostnameId, bool)>, StoreError> {
+    let found = sqlx::query_as::<_, (i64, bool)>(
+        "SELECT hostname_id, max(not_after) <= ? FROM predecessor WHERE hostname_id > ? \
+         GROUP BY hostname_id ORDER BY hostname_id LIMIT ?",
+    )
+    .bind(now.unix_timestamp())
+    .bind(after.0)
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("look for replaced certificates"))?;
+    Ok(found.into_iter().map(|(id, is_over)| (HostnameId(id), is_over)).collect())
+}
+
+/// Forgets a hostname's replaced certificates.
+pub(crate) async fn forget(on: &mut Connection, hostname: HostnameId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM predecessor WHERE hostname_id = ?")
+        .bind(hostname.0)
+        .execute(on)
+        .await
+        .map_err(StoreError::on("forget replaced certificates"))?;
+    Ok(())
+}
+
+/// Forgets them for names that a hostname has no more.
+pub(super) async fn leave_names(
+    on: &mut Connection,
+    hostname: HostnameId,
+    names: &[HostPattern],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM predecessor WHERE hostname_id = ? \
+         AND name IN (SELECT value FROM json_each(?))",
+    )
+    .bind(hostname.0)
+    .bind(to_json(&names)?)
+    .execute(on)
+    .await
+    .map_err(StoreError::on("forget replaced certificates"))?;
+    Ok(())
+}
