@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{EdgeConfig, Issuance},
+    readiness::Readiness,
     sync::{self, SyncError},
 };
 
@@ -61,6 +62,7 @@ pub enum IssuanceError {
 pub struct IssuanceService {
     settings: Issuance,
     control: Arc<FeedClient>,
+    readiness: Arc<Readiness>,
     vault: Arc<FleetVault>,
     metrics: Arc<AgentMetrics>,
 }
@@ -73,7 +75,7 @@ impl IssuanceService {
     pub fn new(
         config: &EdgeConfig,
         settings: &Issuance,
-        keys: Arc<GroupKeys>,
+        (keys, readiness): (Arc<GroupKeys>, Arc<Readiness>),
         registry: &Registry,
     ) -> Result<Self, IssuanceError> {
         let mut sealing = Vec::with_capacity(config.group_key_files.len());
@@ -88,6 +90,7 @@ impl IssuanceService {
         Ok(Self {
             settings: settings.clone(),
             control: Arc::new(control),
+            readiness,
             vault: Arc::new(FleetVault { keys, sealing }),
             metrics: Arc::new(AgentMetrics::new(registry)?),
         })
@@ -103,7 +106,7 @@ impl IssuanceService {
             }
         };
         let agent = Agent::new(
-            Control(Arc::clone(&self.control)),
+            Control { client: Arc::clone(&self.control), readiness: Arc::clone(&self.readiness) },
             Arc::clone(&self.vault),
             verifier,
             self.settings.agent.clone(),
@@ -134,7 +137,10 @@ impl BackgroundService for IssuanceService {
 }
 
 /// The control plane by the PoP API.
-struct Control(Arc<FeedClient>);
+struct Control {
+    client: Arc<FeedClient>,
+    readiness: Arc<Readiness>,
+}
 
 impl Control {
     async fn post<T: DeserializeOwned>(
@@ -143,7 +149,7 @@ impl Control {
         message: &(impl Serialize + Sync),
         wait: Duration,
     ) -> Result<T, ControlError> {
-        self.0.post(path, message, wait, MAX_REPLY).await.map_err(|error| {
+        self.client.post(path, message, wait, MAX_REPLY).await.map_err(|error| {
             if is_passing(&error) {
                 ControlError::Unreachable(Box::new(error))
             } else {
@@ -177,6 +183,11 @@ impl ControlPlane for Control {
     async fn renewal(&self, report: &RenewalReport) -> Result<(), ControlError> {
         let RenewalReply {} = self.post(RENEWAL_PATH, report, Duration::ZERO).await?;
         Ok(())
+    }
+
+    fn disk_trouble(&self) -> Option<String> {
+        let reason = self.readiness.state().not_written?;
+        Some(format!("the edge's state can't be written: {reason}"))
     }
 }
 

@@ -76,11 +76,12 @@ pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
     let Started { resolver, properties, challenges, poller, keys } =
         sync::start(config, Arc::clone(&readiness), &metrics).map_err(EdgeError::Sync)?;
     let registry = metrics.registry().clone();
+    let known = Arc::clone(&readiness);
     let parts = Parts { resolver, properties, challenges, readiness, metrics };
     let mut server = server::build(config, parts)?;
     server.add_background("feed", poller);
     if let Some(settings) = &config.issuance {
-        add_issuance(&mut server, config, settings, keys, &registry);
+        add_issuance(&mut server, config, settings, (keys, known), &registry);
     }
     server.run()
 }
@@ -90,10 +91,10 @@ fn add_issuance(
     server: &mut EdgeServer,
     config: &EdgeConfig,
     settings: &Issuance,
-    keys: Arc<GroupKeys>,
+    shared: (Arc<GroupKeys>, Arc<Readiness>),
     registry: &Registry,
 ) {
-    match IssuanceService::new(config, settings, keys, registry) {
+    match IssuanceService::new(config, settings, shared, registry) {
         Ok(service) => server.add_background("issuance", service),
         Err(error) => {
             let source = std::error::Error::source(&error).map(ToString::to_string);

@@ -38,6 +38,8 @@ pub struct FeedState {
     pub confirmed: Option<SystemTime>,
     /// Why the last attempt to reach the control plane or to apply what it sent failed.
     pub last_error: Option<String>,
+    /// Why what came last could not be written, in a word, until something is.
+    pub not_written: Option<&'static str>,
 }
 
 /// The shared value: the feed's poller fills it, the admin listener shows it. Never waits.

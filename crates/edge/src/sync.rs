@@ -109,6 +109,9 @@ pub fn start(
     let not_writable = opened.not_writable.as_ref().map(|error| apply::describe(error));
     let sync_metrics = SyncMetrics::new(metrics.registry(), Arc::clone(&readiness));
     let sync_metrics = Arc::new(sync_metrics.map_err(SyncError::Metrics)?);
+    if let Some(error) = &opened.not_writable {
+        readiness.update(|state| state.not_written = Some(error.reason()));
+    }
     if let Some(error) = not_writable {
         tracing::error!(error, "the state can be read and not written; serving what it holds");
         sync_metrics.state_not_written();

@@ -270,6 +270,7 @@ impl Shared {
             state.applied = Some((position.epoch, position.cursor));
             state.confirmed = Some(at);
             state.last_error = None;
+            state.not_written = None;
         });
         self.metrics.state_written();
         self.note_recovery();
@@ -291,12 +292,19 @@ impl Shared {
         if let Some(reason) = error.refusal() {
             self.metrics.page_rejected(reason);
         }
-        if let StepError::Apply(ApplyError::State(_) | ApplyError::File { .. }) = error {
+        let is_of_disk =
+            matches!(error, StepError::Apply(ApplyError::State(_) | ApplyError::File { .. }));
+        if is_of_disk {
             self.metrics.state_not_written();
         }
         let words = error.words();
         self.warn(&words);
-        self.readiness.update(|state| state.last_error = Some(words.clone()));
+        self.readiness.update(|state| {
+            state.last_error = Some(words.clone());
+            if is_of_disk {
+                state.not_written = Some(error.reason());
+            }
+        });
     }
 
     /// Logs a failure, and the same one once a minute.

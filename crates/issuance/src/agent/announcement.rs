@@ -55,7 +55,10 @@ impl Announcement<'_> {
                 return Ok(());
             }
             if Instant::now() + pause > deadline {
-                return Err(self.missed(missing, limit).into());
+                // With this edge's own disk full, it is among those that are missing.
+                let disk =
+                    lease.disk_trouble().map(|detail| Trouble::Disk { detail: detail.into() });
+                return Err(disk.unwrap_or_else(|| self.missed(missing, limit)).into());
             }
             sleep(pause.mul_f64(0.75 + chance().fraction() / 2.0)).await;
             pause = pause.mul_f32(1.5).min(LONGEST);

@@ -80,6 +80,11 @@ impl<'a, C: ControlPlane> Lease<'a, C> {
         }
     }
 
+    /// As [`ControlPlane::disk_trouble`].
+    pub(super) fn disk_trouble(&self) -> Option<String> {
+        self.control.disk_trouble()
+    }
+
     /// Reports, again and again until the lease ends where the control plane does not answer.
     pub(super) async fn report(&self, news: News) -> Result<ReportReply, Stop> {
         self.report_until(news, || self.until()).await

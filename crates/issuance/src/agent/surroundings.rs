@@ -26,6 +26,10 @@ pub trait ControlPlane: Send + Sync + 'static {
         &self,
         report: &RenewalReport,
     ) -> impl Future<Output = Result<(), ControlError>> + Send;
+
+    /// Why what it sends can't be written to this machine's disk, where it can't: nothing is taken up here
+    /// meanwhile.
+    fn disk_trouble(&self) -> Option<String>;
 }
 
 /// Why the control plane has not taken something.

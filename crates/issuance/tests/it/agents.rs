@@ -321,6 +321,26 @@ async fn hands_a_certificate_over_once_the_control_plane_is_back() {
 }
 
 #[tokio::test]
+async fn an_edge_whose_disk_is_full_says_so_where_pops_take_nothing_up() {
+    const WORDS: &str = "the database or disk is full";
+    let mut shop = Shop::open(AT_POPS).await;
+    shop.settings.propagation = Duration::from_millis(300);
+    let _agent = shop.agent();
+    for is_full in [false, true] {
+        if is_full {
+            shop.script.fill_disk(WORDS);
+        }
+        shop.script.forget();
+        shop.script.be_late(u32::MAX);
+        shop.script.give(shop.job(Http01, &["www.shop.test"]));
+        let trouble = shop.failed().await;
+        let is_of_disk = matches!(&trouble, Trouble::Disk { detail } if detail.as_str() == WORDS);
+        assert_eq!(is_of_disk, is_full, "{trouble:?}");
+    }
+    assert_eq!(shop.orders(), 0);
+}
+
+#[tokio::test]
 async fn revokes_and_asks_when_to_renew() {
     let shop = Shop::open(AT_POPS).await;
     let _agent = shop.agent();

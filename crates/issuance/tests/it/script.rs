@@ -44,6 +44,8 @@ struct State {
     unheard: u32,
     /// How far the clock is ahead.
     ahead: time::Duration,
+    /// Why the edge can't write to its disk.
+    disk: Option<String>,
 }
 
 impl Script {
@@ -74,6 +76,11 @@ impl Script {
 
     pub(crate) fn give_task(&self, task: Task) {
         self.state.lock().unwrap().tasks.push_back(task);
+    }
+
+    /// The edge's disk is full from now on.
+    pub(crate) fn fill_disk(&self, words: &str) {
+        self.state.lock().unwrap().disk = Some(words.to_owned());
     }
 
     /// PoPs don't know of a validation until it was said so often.
@@ -211,6 +218,10 @@ impl ControlPlane for Script {
         }
         state.news.push(report.news.clone());
         Ok(reply)
+    }
+
+    fn disk_trouble(&self) -> Option<String> {
+        self.state.lock().unwrap().disk.clone()
     }
 
     async fn renewal(&self, report: &RenewalReport) -> Result<(), ControlError> {
