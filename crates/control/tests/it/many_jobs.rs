@@ -115,7 +115,7 @@ pub(crate) async fn fill(directory: &Path, jobs: u32) {
              renew_at, authority, ari_id, poll_at, chain, spki_sha256, created_at) \
          SELECT id, 0, 3, randomblob(32), unixepoch() - 5000000, \
              unixepoch() + iif(name LIKE '%0.renewal.%', 3600, 864000) + id % 3000, unixepoch() - 9000, \
-             'own', 'ari' || id, unixepoch() + 9000 + id, ?, x'00', 0 \
+             'own', 'ari' || id, unixepoch() + 9000 + id % 9000, ?, x'00', 0 \
          FROM hostname WHERE name LIKE '%.renewal.%'"
             .to_owned(),
         "INSERT INTO job (hostname_id, issuer, property_id, lane, deadline, choice, state, next_at, \
