@@ -117,6 +117,19 @@ pub enum ControlError {
         /// The name.
         name: String,
     },
+    /// No CA has the name.
+    #[error(
+        "there is no {what} named `{name}`; there is {}",
+        if .known.is_empty() { "none".to_owned() } else { .known.join(", ") }
+    )]
+    UnknownAuthority {
+        /// What of a CA is meant.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names that would do.
+        known: Vec<String>,
+    },
     /// What was asked for could not be done.
     #[error("it can't be done")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -89,7 +89,7 @@ pub async fn roll_over(
         own.authority == *authority && own.directory == *directory && own.url.is_some()
     };
     if !accounts.iter().any(is_own) {
-        return Err(no_account(authority));
+        return Err(no_account(authority, &accounts));
     }
     let now = change.now();
     let asked = store::errand::change_account(change.on(), authority, &Purpose::NewKey, now).await;
@@ -111,7 +111,8 @@ pub async fn forget_account(
     let before = change.now() + Duration::DAY;
     let forgotten = store::account::forget(change.on(), authority, before).await;
     if !forgotten.map_err(ControlError::Store)? {
-        return Err(no_account(authority));
+        let accounts = store::account::list(change.on()).await.map_err(ControlError::Store)?;
+        return Err(no_account(authority, &accounts));
     }
     audit(&mut change, "issuance.forget", authority).await?;
     finish(change, &store).await
@@ -248,9 +249,12 @@ fn configured<'a>(
     config: &'a ControlConfig,
     authority: &AuthorityName,
 ) -> Result<&'a AuthorityConfig, ControlError> {
-    let found = config.agents.authorities.get(authority);
-    found
-        .ok_or_else(|| ControlError::Unknown { what: "configured CA", name: authority.to_string() })
+    let all = &config.agents.authorities;
+    all.get(authority).ok_or_else(|| ControlError::UnknownAuthority {
+        what: "configured CA",
+        name: authority.to_string(),
+        known: all.keys().map(AuthorityName::to_string).collect(),
+    })
 }
 
 async fn audit(
@@ -263,8 +267,12 @@ async fn audit(
     change.audit(&entry).await.map_err(ControlError::Store)
 }
 
-fn no_account(authority: &AuthorityName) -> ControlError {
-    ControlError::Unknown { what: "account at a CA", name: authority.to_string() }
+fn no_account(authority: &AuthorityName, accounts: &[AccountState]) -> ControlError {
+    ControlError::UnknownAuthority {
+        what: "account at a CA",
+        name: authority.to_string(),
+        known: accounts.iter().map(|account| account.authority.to_string()).collect(),
+    }
 }
 
 fn failed(error: ServiceError) -> ControlError {

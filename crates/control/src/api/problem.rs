@@ -318,7 +318,7 @@ impl Problem {
 
     fn authority(field: &str, wanted: &str, configured: &[String]) -> Self {
         let detail = format!(
-            "The operator has not configured the certificate authority {wanted}. Expected one of: {}.",
+            "The operator has not configured the certificate authority {wanted}. Configured are: {}.",
             configured.join(", ")
         );
         Self::unprocessable("authority_not_configured", detail).at(field)

@@ -10,13 +10,14 @@ use landfall_model::{
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
+use super::ssl::official;
 use crate::{
     certificate::{CertificateIssuer, CertificateSummary, pem},
     hostname::{
         HostnameStatus, ManagedHostname, Title,
         delegation::DelegationRecord,
         ownership::OwnershipTokens,
-        wish::{BundleMethod, CertificateAuthority, Coverage, ValidationMethod},
+        wish::{BundleMethod, Coverage, ValidationMethod},
     },
     service::{CustomHostname, HostnameView},
     store::job::JobStage,
@@ -170,7 +171,7 @@ fn ssl(custom: &CustomHostname, evidence: Option<&Evidence>) -> SslAnswer {
             BundleMethod::Optimal => "optimal",
             BundleMethod::Force => "force",
         },
-        certificate_authority: wish.authority.map(CertificateAuthority::name),
+        certificate_authority: wish.authority.as_ref().and_then(official),
         custom_csr_id: wish.labels.csr_id.clone(),
         dcv_delegation_records: delegations(&custom.view, evidence),
         method: match wish.method {

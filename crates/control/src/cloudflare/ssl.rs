@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use landfall_model::{CipherSuite, TlsVersion};
+use landfall_model::{AuthorityName, CipherSuite, TlsVersion};
 
 use super::{
     body::{PairBody, SettingsBody, SslBody},
@@ -12,7 +12,7 @@ use crate::{
     api::body::SecretText,
     hostname::{
         HostnameSpec,
-        wish::{BundleMethod, CertificateAuthority, Coverage, ValidationMethod},
+        wish::{BundleMethod, Coverage, ValidationMethod},
     },
     service::Upload,
     settings::SettingsError,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct SslEdit {
     pub(super) method: Option<ValidationMethod>,
-    authority: Option<CertificateAuthority>,
+    authority: Option<AuthorityName>,
     coverage: Option<Coverage>,
     bundle: Option<BundleMethod>,
     /// Which request an upload was made from, if its owner says so.
@@ -102,7 +102,9 @@ impl SslEdit {
     /// Sets what is named.
     pub(super) fn apply(&self, spec: &mut HostnameSpec) -> Result<(), SettingsError> {
         set(&mut spec.wish.method, self.method);
-        spec.wish.authority = self.authority.or(spec.wish.authority);
+        if self.authority.is_some() {
+            spec.wish.authority.clone_from(&self.authority);
+        }
         set(&mut spec.wish.coverage, self.coverage);
         set(&mut spec.wish.labels.bundle, self.bundle);
         if let Some(csr_id) = &self.csr_id {
@@ -136,19 +138,26 @@ fn method(text: &str) -> Result<ValidationMethod, Failure> {
     }
 }
 
-/// Reads a CA by the name that the API calls it.
-pub(super) fn authority(text: &str) -> Result<CertificateAuthority, Failure> {
-    match text {
-        "digicert" => Ok(CertificateAuthority::Digicert),
-        "google" => Ok(CertificateAuthority::Google),
-        "lets_encrypt" => Ok(CertificateAuthority::LetsEncrypt),
-        "ssl_com" => Ok(CertificateAuthority::SslCom),
-        _ => {
-            let message = "The certificate authority must be one of: digicert, google, \
-                           lets_encrypt, ssl_com.";
-            Err(Failure::field(1434, "ssl.certificate_authority", message))
-        }
-    }
+/// The CAs that Cloudflare's API names. Its clients know no others.
+const OFFICIAL: [&str; 4] = ["digicert", "google", "lets_encrypt", "ssl_com"];
+
+/// Reads a CA's name. Whether the operator has configured it is checked with everything else.
+pub(super) fn authority(text: &str) -> Result<AuthorityName, Failure> {
+    let named = OFFICIAL.contains(&text).then(|| text.parse().ok()).flatten();
+    named.ok_or_else(|| {
+        let message = format!(
+            "The certificate authority must be one of: {}. Another one that the operator has \
+             configured is chosen by the native API, as a hostname's `managedCertificate.authority` or \
+             a property's `certificateAuthority`.",
+            OFFICIAL.join(", ")
+        );
+        Failure::field(1434, "ssl.certificate_authority", message)
+    })
+}
+
+/// A CA as Cloudflare's API names it, if it does.
+pub(super) fn official(authority: &AuthorityName) -> Option<&'static str> {
+    OFFICIAL.into_iter().find(|own| *own == authority.as_str())
 }
 
 /// Reads which names a certificate is for.
@@ -255,5 +264,23 @@ fn csr_id(id: Option<String>, uploads: &[Upload]) -> Result<Option<String>, Fail
                            kept with a `custom_certificate` that comes with its `custom_key`.";
             Err(Failure::field(1430, "ssl.custom_csr_id", message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_is_read_and_shown_by_the_names_that_cloudflares_clients_know() {
+        for name in OFFICIAL {
+            let read = authority(name).unwrap();
+            assert_eq!(official(&read), Some(name));
+        }
+        let own: AuthorityName = "own".parse().unwrap();
+        assert_eq!(official(&own), None);
+        let refused = authority("own").unwrap_err().shown();
+        assert_eq!(refused["source"]["pointer"], "/ssl/certificate_authority");
+        assert!(refused["message"].as_str().unwrap().contains("managedCertificate.authority"));
     }
 }

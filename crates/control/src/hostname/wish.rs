@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use landfall_model::KeyType;
+use landfall_model::{AuthorityName, KeyType};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ pub(crate) struct CertificateWish {
     /// How the CA is shown that the name is its owner's.
     pub(crate) method: ValidationMethod,
     /// Which CA issues; `None` leaves the choice to the property.
-    pub(crate) authority: Option<CertificateAuthority>,
+    pub(crate) authority: Option<AuthorityName>,
     /// Which names it is for.
     pub(crate) coverage: Coverage,
     /// One certificate is issued for each; never empty.
@@ -69,46 +69,6 @@ pub(crate) enum ValidationMethod {
     Txt,
 }
 
-/// A public CA, by the name that the API calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CertificateAuthority {
-    /// DigiCert.
-    Digicert,
-    /// Google Trust Services.
-    Google,
-    /// Let's Encrypt.
-    LetsEncrypt,
-    /// SSL.com.
-    SslCom,
-    /// ZeroSSL, which Sectigo issues for.
-    Zerossl,
-}
-
-impl CertificateAuthority {
-    /// Every one that is known.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Digicert, Self::Google, Self::LetsEncrypt, Self::SslCom, Self::Zerossl];
-
-    /// The one that the API calls so.
-    #[cfg(test)]
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|authority| authority.name() == name)
-    }
-
-    /// As APIs, the configuration and the database have it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Digicert => "digicert",
-            Self::Google => "google",
-            Self::LetsEncrypt => "lets_encrypt",
-            Self::SslCom => "ssl_com",
-            Self::Zerossl => "zerossl",
-        }
-    }
-}
-
 /// Which names a certificate is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,19 +78,4 @@ pub(crate) enum Coverage {
     Name,
     /// The hostname and everything one label below it.
     NameAndWildcard,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_authority_is_stored_under_the_name_that_the_api_calls_it() {
-        for authority in CertificateAuthority::ALL {
-            let name = authority.name();
-            assert_eq!(serde_json::to_value(authority).unwrap(), name);
-            assert_eq!(CertificateAuthority::named(name), Some(authority));
-        }
-        assert_eq!(CertificateAuthority::named("acme"), None);
-    }
 }

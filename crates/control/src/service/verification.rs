@@ -31,10 +31,7 @@ use crate::{
     call::Call,
     certificate::CertificateIssuer,
     config::{IssuanceConfig, IssuanceScope, Schedule, VerificationConfig},
-    hostname::{
-        HostnameStatus, ManagedHostname, Title,
-        wish::{CertificateAuthority, CertificateWish},
-    },
+    hostname::{HostnameStatus, ManagedHostname, Title, wish::CertificateWish},
     metrics::verification::{Asker, VerificationMetrics},
     rate::{Buckets, Quota},
     store::{
@@ -120,7 +117,7 @@ impl Verification {
 
     /// Refuses a hostname's CA that the operator has not configured.
     pub(super) fn check_wish(&self, wish: &CertificateWish) -> Result<(), ServiceError> {
-        let chosen = wish.authority.map(CertificateAuthority::name);
+        let chosen = wish.authority.as_ref().map(AuthorityName::as_str);
         self.check_authority(chosen, "managedCertificate.authority")
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use landfall_model::{
-    CipherSuite, ClientAuth, CustomOrigin, Der, FieldName, FieldValue, HeaderEdit, Hsts,
-    HttpPolicy, KeyType, Origin, OriginName, PathPrefix, PathRoute, PropertyId, Route, TlsPolicy,
-    TlsVersion, WeightedOrigin,
+    AuthorityName, CipherSuite, ClientAuth, CustomOrigin, Der, FieldName, FieldValue, HeaderEdit,
+    Hsts, HttpPolicy, KeyType, Origin, OriginName, PathPrefix, PathRoute, PropertyId, Route,
+    TlsPolicy, TlsVersion, WeightedOrigin,
     tls::{ClientAuthMode, MAX_CLIENT_ROOTS},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -18,9 +18,7 @@ use crate::{
     certificate::{pem, roots},
     hostname::{
         HostnameSpec, Metadata,
-        wish::{
-            CertificateAuthority, CertificateLabels, CertificateWish, Coverage, ValidationMethod,
-        },
+        wish::{CertificateLabels, CertificateWish, Coverage, ValidationMethod},
     },
     schema,
 };
@@ -60,8 +58,10 @@ pub(crate) struct HostnameSettings {
 struct WishSettings {
     /// How the CA is shown that the name is its owner's. Default: `http`.
     method: Option<ValidationMethod>,
-    /// Which CA issues. Default: the property's `certificateAuthority`, else the operator's choice.
-    authority: Option<CertificateAuthority>,
+    /// Which CA issues: one that the operator has configured, by the name that the configuration calls it.
+    /// Default: the property's `certificateAuthority`, else the operator's choice.
+    #[schema(value_type = Option<schema::AuthorityName>)]
+    authority: Option<AuthorityName>,
     /// Whether it is also for everything one label below the hostname. Default: false.
     wildcard: Option<bool>,
     /// The types of key: one certificate is issued for each, and each client is served the one that it can
@@ -217,7 +217,7 @@ impl HostnameSettings {
             metadata: Some(metadata.clone()),
             managed_certificate: Some(WishSettings {
                 method: Some(wish.method),
-                authority: wish.authority,
+                authority: wish.authority.clone(),
                 wildcard: Some(wish.coverage == Coverage::NameAndWildcard),
                 key_types: Some(wish.key_types.clone()),
             }),

@@ -50,8 +50,9 @@ pub(crate) struct PropertySettings {
     timeouts: Option<TimeoutSettings>,
     /// Requests that tell whether an origin works. Default: none are made.
     health_check: Option<HealthCheckSettings>,
-    /// Which CA issues the managed certificates of its hostnames that don't choose one themselves. What is
-    /// served stays until it is renewed. Default: the operator's choice.
+    /// Which CA issues the managed certificates of its hostnames that don't choose one themselves: one that
+    /// the operator has configured, by the name that the configuration calls it. What is served stays until
+    /// it is renewed. Default: the operator's choice.
     #[schema(value_type = Option<schema::AuthorityName>)]
     certificate_authority: Option<AuthorityName>,
 }

@@ -2,11 +2,11 @@
 
 mod state;
 
-use landfall_model::{HostnameId, Origin, PropertyId};
+use landfall_model::{AuthorityName, HostnameId, Origin, PropertyId};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{Connection, StoreError, from_sql};
-use crate::hostname::{deployment::Fleet, wish::CertificateAuthority};
+use crate::hostname::deployment::Fleet;
 
 /// Which hostnames are wanted: those that all of it fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) struct Selection {
     pub(crate) name: Option<NameFilter>,
     pub(crate) kind: Option<NameKind>,
     pub(crate) custom_origin: Option<Origin>,
-    pub(crate) authority: Option<CertificateAuthority>,
+    pub(crate) authority: Option<AuthorityName>,
     /// By its name in the API.
     pub(crate) status: Option<&'static str>,
     pub(crate) certificate: Option<CertificateFilter>,
@@ -155,8 +155,10 @@ fn narrow(query: &mut QueryBuilder<Sqlite>, property: PropertyId, selection: &Se
         query.push(" AND json_extract(route, '$.customOrigin.server') = ");
         query.push_bind(origin.to_string());
     }
-    if let Some(authority) = selection.authority {
-        query.push(" AND json_extract(wish, '$.authority') = ").push_bind(authority.name());
+    if let Some(authority) = &selection.authority {
+        query
+            .push(" AND json_extract(wish, '$.authority') = ")
+            .push_bind(authority.as_str().to_owned());
     }
     if let Some(status) = selection.status {
         query.push(" AND ").push(state::HOSTNAME).push(" = ").push_bind(status);

@@ -59,6 +59,7 @@ async fn a_hostnames_ca_goes_before_its_propertys_and_that_before_the_operators(
         (&hostname, of_hostname(json!("lets_encrypt")), "lets_encrypt"),
         (&path, of_property(json!("own")), "lets_encrypt"),
         (&path, of_property(json!("other")), "lets_encrypt"),
+        (&hostname, of_hostname(json!("own")), "own"),
         (&hostname, of_hostname(null.clone()), "other"),
         (&path, of_property(null), "own"),
     ];

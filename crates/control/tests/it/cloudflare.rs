@@ -365,7 +365,9 @@ async fn a_change_with_the_same_ssl_checks_at_once_and_says_what_was_found() {
     assert!(active.get("ownership_verification").is_none(), "{active}");
     let listed = zone.must(Method::GET, "?hostname_status=active", Value::Null).await;
     assert_eq!(listed[0]["id"], created["id"]);
-    let body = json!({"ssl": {"certificate_authority": "digicert"}});
-    assert_eq!(zone.refused(Method::PATCH, &path, body).await, (400, 1434));
+    for unknown in ["digicert", "zerossl", "own"] {
+        let body = json!({"ssl": {"certificate_authority": unknown}});
+        assert_eq!(zone.refused(Method::PATCH, &path, body).await, (400, 1434), "{unknown}");
+    }
     zone.plane.stop().await;
 }

@@ -225,6 +225,7 @@ async fn a_certificate_authority_that_is_not_configured_is_refused() {
     let (status, problem) = plane.post(&format!("{property}/hostname"), &body).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(problem["code"], "authority_not_configured");
+    assert_eq!(problem["field"], "/managedCertificate/authority");
     assert!(problem["detail"].as_str().unwrap().contains("lets_encrypt"), "{problem}");
     plane.stop().await;
 }

@@ -99,10 +99,22 @@ fn asks_for_nothing_of_cas_that_it_does_not_know() {
     site.must(&["issuance", "retry", "lets_encrypt"]);
     let revoke = ["certificate", "revoke", "www.customer.test", "--reason", "superseded"];
     let table: [(&[&str], &str); 5] = [
-        (&["issuance", "retry", "zerossl"], "no configured CA named `zerossl`"),
-        (&["issuance", "rollover", "zerossl"], "no configured CA named `zerossl`"),
-        (&["issuance", "rollover", "lets_encrypt"], "no account at a CA named `lets_encrypt`"),
-        (&["issuance", "forget", "lets_encrypt"], "no account at a CA named `lets_encrypt`"),
+        (
+            &["issuance", "retry", "zerossl"],
+            "no configured CA named `zerossl`; there is lets_encrypt, lets_encrypt_staging",
+        ),
+        (
+            &["issuance", "rollover", "zerossl"],
+            "no configured CA named `zerossl`; there is lets_encrypt, lets_encrypt_staging",
+        ),
+        (
+            &["issuance", "rollover", "lets_encrypt"],
+            "no account at a CA named `lets_encrypt`; there is none",
+        ),
+        (
+            &["issuance", "forget", "lets_encrypt"],
+            "no account at a CA named `lets_encrypt`; there is none",
+        ),
         (&revoke, "no hostname named `www.customer.test`"),
     ];
     for (args, said) in table {
