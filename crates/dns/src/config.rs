@@ -52,6 +52,23 @@ impl DnsConfig {
     }
 }
 
+/// The port of DNS servers (RFC 1035 section 4.2).
+const PORT: u16 = 53;
+
+/// A text that names no DNS server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\", got {0:?}")]
+pub struct ServerAddressError(String);
+
+/// Reads where a DNS server is: an address, with or without a port.
+///
+/// # Errors
+/// Where it is none.
+pub fn server_address(text: &str) -> Result<SocketAddr, ServerAddressError> {
+    let alone = || text.parse().map(|address: IpAddr| SocketAddr::new(address, PORT));
+    text.parse().or_else(|_| alone()).map_err(|_| ServerAddressError(text.to_owned()))
+}
+
 /// A resolver's one form: an IPv4 address in its IPv6 form is the same resolver.
 pub fn canonical_resolver(resolver: SocketAddr) -> SocketAddr {
     match (resolver.ip().to_canonical(), resolver) {

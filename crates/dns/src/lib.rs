@@ -26,7 +26,9 @@ mod walk;
 mod zone;
 
 pub use caa::{CaaAnswer, Issuer};
-pub use config::{DnsConfig, DnsError, ZoneServers, canonical_resolver};
+pub use config::{
+    DnsConfig, DnsError, ServerAddressError, ZoneServers, canonical_resolver, server_address,
+};
 pub use delegation::{Delegation, DelegationEvidence, challenge_name};
 pub use evidence::{
     AddressEvidence, AddressOwner, CaaEvidence, CaaVerdict, Conflict, DomainValidation, Evidence,

@@ -144,7 +144,7 @@ async fn set_up(
     // Not before an edge serves: hostnames are verified against the PoPs that are healthy.
     customer::move_in(api, &property, hostname, &dns).await?;
     wait_until_served(&customer::SITE, files, ports).await?;
-    customer::tell_issuer(api, &property).await?;
+    customer::tell_issuer(api, &property, issuer).await?;
     Ok(dns)
 }
 

@@ -1,18 +1,18 @@
 //! `[challenge_zone]`: the zone that `_acme-challenge` of customers' names leads to.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use hickory_proto::rr::{Name, rdata::tsig::TsigAlgorithm};
+use landfall_dns::server_address;
 use landfall_model::{Hostname, config::Problem};
 use serde::Deserialize;
 
 use crate::rate::Quota;
 
-const DNS_PORT: u16 = 53;
 /// The most addresses that it is served at, and the most name servers.
 const MOST: usize = 16;
 
@@ -286,16 +286,8 @@ fn name(key: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Zone> {
 }
 
 fn address(key: &str, text: &str, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
-    let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
-    let parsed = text.parse::<SocketAddr>().or_else(|_| alone());
-    parsed
-        .map_err(|_| {
-            let message = format!(
-                "expected an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\", got {text:?}"
-            );
-            problems.push(Problem::new(key, message));
-        })
-        .ok()
+    let parsed = server_address(text);
+    parsed.map_err(|error| problems.push(Problem::new(key, error.to_string()))).ok()
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! `[dns]`, `[verification]` and `[pops]`: how it is told whether hostnames lead here.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use landfall_dns::{DnsConfig, ZoneServers, canonical_resolver};
+use landfall_dns::{DnsConfig, ZoneServers, canonical_resolver, server_address};
 use landfall_model::{Hostname, Network, config::Problem};
 use serde::Deserialize;
 
@@ -201,8 +198,7 @@ fn check_resolvers(texts: &[String], problems: &mut Vec<Problem>) -> Vec<SocketA
     let mut resolvers = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         let key = format!("dns.resolvers[{index}]");
-        let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
-        match text.parse().or_else(|_| alone()).map(canonical_resolver) {
+        match server_address(text).map(canonical_resolver) {
             Ok(resolver) if resolvers.contains(&resolver) => {
                 let message = format!(
                     "expected each resolver once, got {text:?} again: it is no second witness"
@@ -210,12 +206,7 @@ fn check_resolvers(texts: &[String], problems: &mut Vec<Problem>) -> Vec<SocketA
                 problems.push(Problem::new(&key, message));
             }
             Ok(resolver) => resolvers.push(resolver),
-            Err(_) => {
-                let message = format!(
-                    "expected an address such as \"192.0.2.53\" or \"[2001:db8::53]:53\", got {text:?}"
-                );
-                problems.push(Problem::new(&key, message));
-            }
+            Err(error) => problems.push(Problem::new(&key, error.to_string())),
         }
     }
     resolvers

@@ -15,6 +15,7 @@ use std::{
 
 use bytesize::ByteSize;
 use http::Uri;
+use landfall_dns::server_address;
 use landfall_feed::sign::VerifyingKey;
 use landfall_model::{Hostname, Network, config::Problem};
 
@@ -177,6 +178,18 @@ impl Checker<'_> {
 
     fn addresses(&mut self, key: &str, texts: &[String]) -> Vec<SocketAddr> {
         texts.iter().filter_map(|text| self.address(key, text)).collect()
+    }
+
+    /// Addresses of DNS servers, with or without a port.
+    fn resolvers(&mut self, key: &str, texts: &[String]) -> Vec<SocketAddr> {
+        let mut found = Vec::with_capacity(texts.len());
+        for text in texts {
+            match server_address(text) {
+                Ok(address) => found.push(address),
+                Err(error) => self.problem(key, error.to_string()),
+            }
+        }
+        found
     }
 
     fn networks(&mut self, key: &str, texts: &[String]) -> Vec<Network> {

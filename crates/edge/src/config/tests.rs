@@ -69,6 +69,24 @@ fn an_empty_file_says_all_that_is_missing() {
 }
 
 #[test]
+fn resolvers_are_addresses_with_or_without_a_port() {
+    for section in ["issuance", "upstream"] {
+        let file = |text: &str| format!("{}\n[{section}]\nresolvers = [\"{text}\"]", least());
+        let problems = check(&file("dns.example")).unwrap_err();
+        assert_eq!(problems[0].key, format!("{section}.resolvers"));
+        assert!(problems[0].message.contains("\"192.0.2.53\""), "{}", problems[0].message);
+        for (text, port) in [("9.9.9.9", 53), ("9.9.9.9:5353", 5353), ("2620:fe::fe", 53)] {
+            let config = check(&file(text)).unwrap();
+            let found = match section {
+                "issuance" => config.issuance.unwrap().dns.resolvers,
+                _ => config.upstream.resolvers,
+            };
+            assert_eq!(found[0].port(), port, "{section} {text}");
+        }
+    }
+}
+
+#[test]
 fn every_wrong_value_is_said_at_once() {
     let text = r#"
         [listen]

@@ -54,6 +54,8 @@ pub(super) struct Hostname {
 #[derive(Deserialize)]
 pub(super) struct Certificate {
     pub(super) issuer: String,
+    /// `internal` or `authority`, as far as the demo makes any.
+    pub(super) source: String,
 }
 
 /// Where a hostname stands.

@@ -9,6 +9,7 @@ use super::{
     DemoError, Site,
     api::{Api, CertificateRequest, Hostname, HostnameStatus, Property},
     dns::{CustomerRecord, Dns},
+    issuer::Issuer,
     say,
 };
 
@@ -61,14 +62,25 @@ pub(super) async fn move_in(
     Ok(())
 }
 
-/// Says who signed the hostname's certificate.
+/// Says who signed the hostname's certificate, and where that is not who would sign it today, how to come to
+/// that: who issues for a hostname is settled when it is added.
 ///
 /// # Errors
 /// Those of the API.
-pub(super) async fn tell_issuer(api: &Api, property: &Property) -> Result<(), DemoError> {
+pub(super) async fn tell_issuer(
+    api: &Api,
+    property: &Property,
+    issuer: &Issuer,
+) -> Result<(), DemoError> {
     let hostname = api.find_hostname(property, SITE.pattern).await?;
     if let Some(certificate) = hostname.iter().flat_map(|known| &known.certificates).next() {
         say(&format!("  its certificate is of {}", certificate.issuer));
+        if certificate.source != issuer.source() {
+            say(
+                "  It was added when another CA issued, which goes on to renew it. Delete it and add it again, or \
+                 start anew with `rm -r demo`, and it is issued by the one above.",
+            );
+        }
     }
     Ok(())
 }

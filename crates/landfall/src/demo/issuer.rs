@@ -16,6 +16,14 @@ impl Issuer {
         Pebble::find().await.map_or(Self::Internal, Self::Pebble)
     }
 
+    /// What a certificate of it has as its `source`.
+    pub(super) fn source(&self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Pebble(_) => "authority",
+        }
+    }
+
     /// What scripts know it by.
     pub(super) fn name(&self) -> &'static str {
         match self {

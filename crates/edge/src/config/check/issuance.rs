@@ -40,7 +40,7 @@ impl Checker<'_> {
         let validation = limit("issuance.validation_timeout", raw.validation_timeout);
         let issuing = limit("issuance.issuing_timeout", raw.issuing_timeout);
         let dns = DnsConfig {
-            resolvers: self.addresses("issuance.resolvers", &raw.resolvers),
+            resolvers: self.resolvers("issuance.resolvers", &raw.resolvers),
             zone_servers: match raw.zone_servers {
                 true => ZoneServers::Asked,
                 false => ZoneServers::NotAsked,

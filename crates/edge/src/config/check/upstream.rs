@@ -36,7 +36,7 @@ impl Checker<'_> {
             let message = format!("expected at least upstream.eject_time, {:?}", raw.eject_time);
             self.problem("upstream.eject_max", message);
         }
-        let resolvers = self.addresses("upstream.resolvers", &raw.resolvers);
+        let resolvers = self.resolvers("upstream.resolvers", &raw.resolvers);
         Upstream {
             allow_networks: self.networks("upstream.allow_networks", &raw.allow_networks),
             connect_timeout: self.timeout("upstream.connect_timeout", raw.connect_timeout),
