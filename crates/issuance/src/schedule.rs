@@ -26,6 +26,8 @@ const SOON_MAX: Duration = Duration::minutes(30);
 pub const LONGEST: Duration = Duration::hours(31);
 /// How much times are spread, to either side.
 const SPREAD: f64 = 0.25;
+/// While this part of the time is left until what is served has to be replaced, it is tried once more.
+const OF_WHAT_IS_LEFT: i32 = 2;
 /// For how long a name isn't tried again with a CA that refuses it.
 const REFUSED: Duration = Duration::days(30);
 /// A CA that fails whatever it is asked for is left alone from this failure in a row on, for a time that
@@ -56,6 +58,19 @@ pub struct Alternatives {
     pub authorities: u32,
     /// Methods that may be used and have not failed since the last success.
     pub methods: u32,
+    /// Until when what is served has to be replaced; none where nothing is.
+    pub until: Option<OffsetDateTime>,
+}
+
+impl Alternatives {
+    /// The latest time of the next attempt: with half of what is left, so that there are more of them
+    /// the less that is. Once it is over there is no haste: nothing is served any more.
+    fn bound(&self, now: OffsetDateTime, at: OffsetDateTime) -> OffsetDateTime {
+        match self.until.filter(|until| *until > now) {
+            Some(until) => at.min(latest(now, ((until - now) / OF_WHAT_IS_LEFT).max(ASKED_APART))),
+            None => at,
+        }
+    }
 }
 
 /// What comes after a failure.
@@ -133,8 +148,8 @@ pub fn next(
     left: Alternatives,
     jitter: Jitter,
 ) -> Next {
-    let backoff = latest(now, backoff(history.failures, jitter));
-    let soon = latest(now, soon(history.hitches, jitter));
+    let backoff = left.bound(now, latest(now, backoff(history.failures, jitter)));
+    let soon = left.bound(now, latest(now, soon(history.hitches, jitter)));
     let other = left.authorities > 0;
     let plain = |when| Next { when, change: Change::Nothing, hold: None };
     match failure.remedy {

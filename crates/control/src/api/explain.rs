@@ -29,6 +29,7 @@ use crate::{
         event::Event,
         job::{JobStage, JobState},
         pop::{Pop, PopActivity},
+        renewal::PlannedRenewal,
     },
     watch::Finding,
 };
@@ -56,6 +57,8 @@ pub(super) struct ExplanationBody {
     jobs: Vec<JobBody>,
     /// What attempts at CAs came to, the newest first.
     attempts: Vec<AttemptBody>,
+    /// When its certificates are renewed by themselves, the first one first.
+    renewals: Vec<RenewalBody>,
     /// Certificates that were asked to be revoked, the newest first.
     revocations: Vec<RevocationBody>,
     /// How far it has got at each PoP.
@@ -170,6 +173,50 @@ impl From<Attempt> for AttemptBody {
     }
 }
 
+/// When a certificate is renewed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Renewal)]
+#[serde(rename_all = "camelCase")]
+struct RenewalBody {
+    /// The SHA-256 of its DER.
+    #[schema(value_type = schema::FingerprintHex)]
+    fingerprint: String,
+    /// From when on it is renewed; the time chosen in the CA's window, where there is one.
+    #[serde(with = "time::serde::rfc3339")]
+    renew_at: OffsetDateTime,
+    /// When the CA wants it renewed (RFC 9773), where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<WindowBody>,
+}
+
+/// When a CA wants a certificate renewed (RFC 9773 section 4.2).
+#[derive(Serialize, ToSchema)]
+#[schema(as = RenewalWindow)]
+#[serde(rename_all = "camelCase")]
+struct WindowBody {
+    /// Its start.
+    #[serde(with = "time::serde::rfc3339")]
+    start: OffsetDateTime,
+    /// Its end.
+    #[serde(with = "time::serde::rfc3339")]
+    end: OffsetDateTime,
+    /// Where the CA explains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<String>,
+}
+
+impl From<PlannedRenewal> for RenewalBody {
+    fn from(planned: PlannedRenewal) -> Self {
+        let window = planned.advice.map(|advice| WindowBody {
+            start: advice.start,
+            end: advice.end,
+            explanation: advice.explanation,
+        });
+        let fingerprint = planned.fingerprint.to_string();
+        Self { fingerprint, renew_at: planned.renew_at, window }
+    }
+}
+
 /// A certificate that was asked to be revoked.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Revocation)]
@@ -272,8 +319,16 @@ pub(super) struct EventBody {
 
 impl From<Explanation> for ExplanationBody {
     fn from(explanation: Explanation) -> Self {
-        let Explanation { view, summary, next_attempt_at, ownership, jobs, attempts, revocations } =
-            explanation;
+        let Explanation {
+            view,
+            summary,
+            next_attempt_at,
+            ownership,
+            jobs,
+            attempts,
+            renewals,
+            revocations,
+        } = explanation;
         let now = view.published.fleet.at;
         Self {
             summary,
@@ -284,6 +339,7 @@ impl From<Explanation> for ExplanationBody {
             ownership_evidence: ownership,
             jobs: jobs.into_iter().map(|job| JobBody::of(job, now)).collect(),
             attempts: attempts.into_iter().map(AttemptBody::from).collect(),
+            renewals: renewals.into_iter().map(RenewalBody::from).collect(),
             revocations: revocations.into_iter().filter_map(RevocationBody::of).collect(),
         }
     }

@@ -26,7 +26,8 @@ use std::{
 };
 
 use landfall_issuance::{
-    hold::Held,
+    failure::FailureClass,
+    hold::{Held, Hold},
     ledger::{Bucket, Ledger, NameSet},
     plan::{Budgets, Rules, Standing},
     protocol::AgentId,
@@ -37,11 +38,15 @@ use time::OffsetDateTime;
 use super::{Service, ServiceError};
 use crate::{
     authority::Authorities,
+    call::Call,
     config::IssuanceConfig,
     hostname::ManagedHostname,
     metrics::issuance::IssuanceMetrics,
     rate::{Buckets, Quota},
-    store::{self, Change, Connection, job::Wait},
+    store::{
+        self, Change, Connection,
+        job::{JobStage, Wait},
+    },
     token::PopId,
 };
 
@@ -161,6 +166,32 @@ impl Service {
         let names = Held::Names(NameSet::new(&hostname.names()));
         store::budget::lift_refusals(change.on(), &names, now).await?;
         Ok(())
+    }
+
+    /// Lets CAs be asked again for a hostname's names, and at once, that CAA records kept from it until
+    /// now. Says whether there was one.
+    pub(crate) async fn caa_is_mended(
+        &self,
+        call: Call,
+        hostname: &ManagedHostname,
+    ) -> Result<bool, ServiceError> {
+        let names = Held::Names(NameSet::new(&hostname.names()));
+        let subject = [names.subject()];
+        let holds = store::budget::holds(&mut *self.store.read_at_once().await?, &subject).await?;
+        let is_held =
+            |hold: &Hold| hold.class == FailureClass::CaaForbids && hold.is_in_force(call.now);
+        if !holds.iter().any(is_held) {
+            return Ok(false);
+        }
+        let mut change = self.store.change(call).await?;
+        let lifted = store::budget::lift_caa(change.on(), &names, call.now).await?;
+        let newest = store::job::newest(change.on(), hostname.id).await?;
+        if let Some(job) = newest.filter(|job| job.stage == JobStage::Open) {
+            store::job::hasten(change.on(), job.id, job.soonest(call.now)).await?;
+            change.wake_jobs();
+        }
+        change.commit().await?;
+        Ok(lifted > 0)
     }
 
     /// What a job waits for while every CA that may do it is on hold for all names.

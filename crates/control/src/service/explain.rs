@@ -3,7 +3,10 @@
 use landfall_model::{HostnameId, PropertyId};
 use time::OffsetDateTime;
 
-use super::{HostnameView, Service, ServiceError, owned, summary::summary};
+use super::{
+    HostnameView, Service, ServiceError, owned,
+    summary::{Course, summary},
+};
 use crate::{
     hostname::{HostnameStatus, ownership::OwnershipEvidence},
     store::{
@@ -12,6 +15,7 @@ use crate::{
         errand::Errand,
         event::Event,
         job::{JobIssuer, JobStage, JobState},
+        renewal::PlannedRenewal,
     },
 };
 
@@ -29,6 +33,8 @@ pub(crate) struct Explanation {
     pub(crate) jobs: Vec<JobState>,
     /// The newest first.
     pub(crate) attempts: Vec<Attempt>,
+    /// When its certificates are renewed, the first one first.
+    pub(crate) renewals: Vec<PlannedRenewal>,
     /// Of its certificates, the newest first.
     pub(crate) revocations: Vec<Errand>,
 }
@@ -63,10 +69,21 @@ impl Service {
             let shown = view.job.as_ref().filter(|shown| shown.id == job.id);
             job.waits_for = shown.map_or(job.waits_for.take(), |shown| shown.waits_for.clone());
         }
-        let (summary, next_attempt_at) = (summary(&view), next_attempt(&view, now));
         let attempts = store::attempt::history(&mut connection, id).await?;
         let revocations = store::errand::of(&mut connection, id).await?;
-        Ok(Explanation { view, summary, next_attempt_at, ownership, jobs, attempts, revocations })
+        let renewals = store::renewal::planned(&mut connection, id).await?;
+        let course = Course::of(&view, &attempts, &revocations);
+        let (summary, next_attempt_at) = (summary(&view, course), next_attempt(&view, now));
+        Ok(Explanation {
+            view,
+            summary,
+            next_attempt_at,
+            ownership,
+            jobs,
+            attempts,
+            renewals,
+            revocations,
+        })
     }
 
     /// At most `limit` events of a hostname, the newest first; of those before the one with the id

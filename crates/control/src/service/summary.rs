@@ -13,11 +13,39 @@ use crate::{
         HostnameStatus, Title, certificate_state::CertificateState, deployment::Extent,
         ownership::OwnershipTokens,
     },
-    store::job::{JobStage, JobState, OwnersRecords},
+    store::{
+        attempt::Attempt,
+        errand::{Errand, Purpose, Stage},
+        job::{JobStage, JobState, OwnersRecords},
+    },
 };
 
+/// What is known beside a hostname of the issuance that is to be done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Course<'a> {
+    /// The last attempt, where it failed.
+    pub(crate) failed: Option<&'a Attempt>,
+    /// What is to be revoked once another certificate is there.
+    pub(crate) revocation: Option<&'a Errand>,
+}
+
+impl<'a> Course<'a> {
+    /// Of a hostname's open job. Attempts and errands are the newest first.
+    pub(crate) fn of(view: &HostnameView, attempts: &'a [Attempt], errands: &'a [Errand]) -> Self {
+        let open = view.job.as_ref().filter(|job| job.stage == JobStage::Open);
+        let last = attempts.first().filter(|last| open.is_some_and(|job| job.id == last.job));
+        let is_open = |errand: &&Errand| {
+            errand.stage == Stage::Open && matches!(errand.purpose, Purpose::Revocation(_))
+        };
+        Self {
+            failed: last.filter(|last| last.class.is_some()),
+            revocation: errands.iter().find(is_open),
+        }
+    }
+}
+
 /// One sentence about a hostname: where it stands, and what its owner does next.
-pub(crate) fn summary(view: &HostnameView) -> String {
+pub(crate) fn summary(view: &HostnameView, course: Course<'_>) -> String {
     let advice = advice(view);
     match (view.hostname.status, view.hostname.title, view.left_at()) {
         (HostnameStatus::TakenOver, _, _) => {
@@ -39,7 +67,7 @@ pub(crate) fn summary(view: &HostnameView) -> String {
             "It is served, but its DNS left at {}, so that its certificate is not renewed: {advice}",
             at(left)
         ),
-        (HostnameStatus::Active, _, None) => active(view),
+        (HostnameStatus::Active, _, None) => active(view, course),
     }
 }
 
@@ -63,7 +91,7 @@ fn claimed(OwnershipTokens { token, txt_name, file }: &OwnershipTokens) -> Strin
 }
 
 /// Of a hostname that is active and whose DNS leads here.
-fn active(view: &HostnameView) -> String {
+fn active(view: &HostnameView, course: Course<'_>) -> String {
     let deployment = view.deployment();
     let reach = format!("{} of {} PoPs", deployment.live, deployment.total);
     let open = view.job.as_ref().filter(|job| job.stage == JobStage::Open);
@@ -75,7 +103,9 @@ fn active(view: &HostnameView) -> String {
             "It is active, and its certificate is asked for within the hour: nothing is to be done."
                 .to_owned()
         }
-        CertificateState::PendingIssuance | CertificateState::IssuanceTimedOut => missing(open),
+        CertificateState::PendingIssuance | CertificateState::IssuanceTimedOut => {
+            missing(open, course)
+        }
         CertificateState::PendingDeployment if deployment.extent == Extent::NoActivePop => {
             "Its certificate is there, and no PoP is active: its operator has to look at the PoPs."
                 .to_owned()
@@ -100,7 +130,7 @@ fn active(view: &HostnameView) -> String {
             )
         }
         CertificateState::Active => {
-            format!("It is served with a certificate until {end}, which {}", renewed(open))
+            format!("It is served with a certificate until {end}, {}", renewed(open, course))
         }
         CertificateState::PendingExpiration => {
             format!(
@@ -111,7 +141,7 @@ fn active(view: &HostnameView) -> String {
             "Its uploaded certificate ended at {end}: upload a valid one, or remove it for a managed one."
         ),
         CertificateState::Expired | CertificateState::Inactive => {
-            format!("Its certificate ended at {end}. {}", missing(open))
+            format!("Its certificate ended at {end}. {}", missing(open, course))
         }
     }
 }
@@ -144,29 +174,73 @@ fn refused(view: &HostnameView, reach: &str) -> String {
         true => "upload another one",
         false => "request another one",
     };
-    format!("Its certificate is live on {reach}, and PoPs refuse it ({reason}): {next}.")
+    format!("Its certificate is live on {reach}, and PoPs refuse it ({}): {next}.", clause(reason))
 }
 
-/// How a certificate that is served is renewed.
-fn renewed(open: Option<&JobState>) -> String {
+/// How a certificate that is served is renewed, or replaced before it is revoked.
+fn renewed(open: Option<&JobState>, course: Course<'_>) -> String {
+    let (turn, turned) = match course.revocation {
+        Some(_) => ("replacement", "replaced"),
+        None => ("renewal", "renewed"),
+    };
+    let fails = |job: &JobState, error: &str| {
+        format!(
+            "and its {turn} fails: {}. Attempts so far: {}; the next one is at {}{}.",
+            why(error, course),
+            job.attempts,
+            at(job.due_at()),
+            revoked_at(course)
+        )
+    };
     match open {
         Some(JobState { waits_for: Some(wait), .. }) if wait.reason == "no_authority" => {
-            "no CA is configured to renew: upload one, or ask the operator.".to_owned()
+            format!("which no CA is configured to have {turned}: upload one, or ask the operator.")
         }
         Some(JobState { waits_for: Some(wait), .. }) if wait.reason == NO_AGENT => {
-            "is to be renewed, and no edge obtains any at the moment: its operator has to look at the \
-             edges."
-                .to_owned()
+            format!(
+                "which is to be {turned}, and no edge obtains any at the moment: its operator has to look \
+                 at the edges."
+            )
         }
         Some(JobState { txt, .. }) if !txt.records.is_empty() => {
-            format!("is to be renewed. {}", records(txt))
+            format!("which is to be {turned}. {}", records(txt))
         }
-        Some(job @ JobState { attempts, error: Some(error), .. }) => format!(
-            "could not be renewed in {attempts} attempts, and is attempted again at {}: {error}.",
+        Some(job @ JobState { error: Some(error), .. }) => fails(job, error),
+        Some(job @ JobState { waits_for: Some(wait), .. }) if wait.reason == HELD => format!(
+            "and its {turn} waits: the CA {} is not asked before {}; its operator can let it be asked \
+             sooner.",
+            wait.authority.as_ref().map_or("", AuthorityName::as_str),
             at(job.due_at())
         ),
-        _ => "is renewed by itself.".to_owned(),
+        Some(_) if course.revocation.is_some() => {
+            format!("which is being replaced{}: nothing is to be done.", revoked_at(course))
+        }
+        _ => "which is renewed by itself.".to_owned(),
     }
+}
+
+/// When a certificate is revoked, whether or not there is another one.
+fn revoked_at(course: Course<'_>) -> String {
+    let next_at = course.revocation.and_then(|errand| errand.next_at);
+    next_at.map_or_else(String::new, |next_at| format!(", and it is revoked at {}", at(next_at)))
+}
+
+/// Why an attempt failed, for the hostname's owner: a CA's own words stay with the attempt.
+fn why(error: &str, course: Course<'_>) -> String {
+    match course.failed {
+        Some(Attempt { owner: Some(owner), .. }) => clause(owner).to_owned(),
+        Some(Attempt { operator: Some(_), .. }) => {
+            "its operator has to see to it, and knows of it".to_owned()
+        }
+        Some(_) => "a PoP or the CA was not able to, which passes by itself".to_owned(),
+        // The internal CA's, which are ours.
+        None => clause(error).to_owned(),
+    }
+}
+
+/// A sentence, to be followed by what ends another.
+fn clause(sentence: &str) -> &str {
+    sentence.trim_end().trim_end_matches('.')
 }
 
 /// What PoPs showed in its place, in brackets.
@@ -185,7 +259,7 @@ fn is_uploaded(view: &HostnameView) -> bool {
 }
 
 /// Of a hostname whose certificate is still to be issued.
-fn missing(open: Option<&JobState>) -> String {
+fn missing(open: Option<&JobState>, course: Course<'_>) -> String {
     match open {
         None => "A new one is asked for within the hour: nothing is to be done.".to_owned(),
         Some(JobState { txt, .. }) if !txt.records.is_empty() => records(txt),
@@ -196,7 +270,8 @@ fn missing(open: Option<&JobState>) -> String {
         }
         Some(job @ JobState { waits_for: Some(wait), error, .. }) if wait.reason == HELD => {
             let authority = wait.authority.as_ref().map_or("", AuthorityName::as_str);
-            let error = error.as_ref().map_or_else(String::new, |error| format!(" ({error})"));
+            let error = error.as_ref().map(|error| format!(" ({})", why(error, course)));
+            let error = error.unwrap_or_default();
             format!(
                 "It waits for its certificate: the CA {authority} is not asked again before {}{error}; \
                  its operator can let it be asked sooner.",
@@ -214,9 +289,9 @@ fn missing(open: Option<&JobState>) -> String {
                 .to_owned()
         }
         Some(job @ JobState { attempts, error: Some(error), .. }) => format!(
-            "Its certificate could not be issued in {attempts} attempts and is attempted again at {}: \
-             {error}.",
-            at(job.due_at())
+            "Its certificate could not be issued in {attempts} attempts and is attempted again at {}: {}.",
+            at(job.due_at()),
+            why(error, course)
         ),
         Some(_) => "Its certificate is being issued: nothing is to be done.".to_owned(),
     }

@@ -14,7 +14,7 @@ mod subject;
 
 use std::sync::Arc;
 
-use landfall_dns::{CaIdentity, DnsConfig, DnsError, Evidence, Verdict, Verifier};
+use landfall_dns::{CaIdentity, CaaVerdict, DnsConfig, DnsError, Evidence, Verdict, Verifier};
 use landfall_model::{AuthorityName, Hostname, HostnameId, PropertyId};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -345,6 +345,10 @@ impl Service {
         };
         if kept && delegation::is_new(subject, evidence) {
             self.go_on(call, subject.hostname.id).await?;
+        }
+        let permits = matches!(evidence.caa.verdict, CaaVerdict::Permitted | CaaVerdict::NotJudged);
+        if kept && verdict == Verdict::Passed && permits {
+            self.caa_is_mended(call, &subject.hostname).await?;
         }
         if !kept {
             let hostname = &subject.hostname.name;

@@ -126,6 +126,26 @@ pub(crate) async fn keep_outages(
     Ok(())
 }
 
+/// Ends what CAs are not asked for these names because CAA records forbade it, and says how much that was.
+pub(crate) async fn lift_caa(
+    on: &mut Connection,
+    names: &Held,
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE hold SET until = ?1 \
+         WHERE subject = ?2 AND scope = ?3 AND class = ?4 AND until > ?1",
+    )
+    .bind(now.unix_timestamp())
+    .bind(names.subject())
+    .bind(to_json(&names.scope())?)
+    .bind(FailureClass::CaaForbids.name())
+    .execute(on)
+    .await
+    .map_err(StoreError::on("lift holds of names"))?;
+    Ok(done.rows_affected())
+}
+
 /// Ends what CAs are not asked for these names because they refused them: where CAA records forbade it at
 /// once, for these may be mended; where the CA's policy did, a day after it did.
 pub(crate) async fn lift_refusals(

@@ -3,7 +3,10 @@
 use landfall_model::{AuthorityName, HostnameId, PropertyId};
 use sqlx::AssertSqlSafe;
 
-use super::{Change, Connection, StoreError, job::APART};
+use super::{
+    Change, Connection, StoreError,
+    job::{APART, UNASKED_APART},
+};
 
 /// How many jobs follow in one transaction: others change things between.
 pub(crate) const FOLLOWED_AT_ONCE: u64 = 2_000;
@@ -66,10 +69,11 @@ const CHOSEN: &str =
 
 /// What waited for one CA is due, since another one is to do it: as where its owner asks for an attempt.
 fn follow(jobs: &str) -> String {
-    let apart = APART.whole_seconds();
+    let (apart, unasked) = (APART.whole_seconds(), UNASKED_APART.whole_seconds());
     format!(
         "UPDATE job SET choice = {CHOSEN}, waits_for = NULL, \
-             next_at = min(next_at, max(?1, ifnull(attempted_at + {apart}, 0))) \
+             next_at = min(next_at, max(?1, ifnull(asked_at + {apart}, 0), \
+             ifnull(attempted_at + {unasked}, 0))) \
          WHERE issuer = 0 AND id IN ({jobs}) AND choice <> {CHOSEN}"
     )
 }

@@ -14,8 +14,10 @@ use super::{
 
 /// The most ended jobs that a hostname keeps: the newest.
 const KEPT: i64 = 20;
-/// How far apart attempts are, whoever asks for another one: a CA counts them.
+/// How far apart attempts at a CA are, whoever asks for another one: a CA counts them.
 pub(super) const APART: Duration = Duration::minutes(12);
+/// How far apart those are that ended before a CA was asked.
+pub(super) const UNASKED_APART: Duration = Duration::minutes(1);
 
 // Ids grow: of two jobs of a hostname, the higher is the newer.
 pub(crate) use landfall_model::JobId;
@@ -77,6 +79,8 @@ pub(crate) struct JobState {
     pub(crate) attempts: u32,
     /// When the last attempt failed.
     pub(crate) attempted_at: Option<OffsetDateTime>,
+    /// When the last one failed that asked a CA for anything.
+    pub(crate) asked_at: Option<OffsetDateTime>,
     /// Not before then is it attempted next.
     pub(crate) next_at: OffsetDateTime,
     pub(crate) created_at: OffsetDateTime,
@@ -110,6 +114,12 @@ impl JobState {
         let wait = self.waits_for.as_ref().filter(|_| self.leased_until.is_none());
         let until = wait.and_then(|wait| OffsetDateTime::from_unix_timestamp(wait.until).ok());
         until.map_or(self.next_at, |until| until.max(self.next_at))
+    }
+
+    /// When it may be attempted where somebody asks for that.
+    pub(crate) fn soonest(&self, now: OffsetDateTime) -> OffsetDateTime {
+        let after = |last: Option<OffsetDateTime>, apart| last.map_or(now, |last| last + apart);
+        now.max(after(self.asked_at, APART)).max(after(self.attempted_at, UNASKED_APART))
     }
 
     /// What an open job waits for.
@@ -175,8 +185,7 @@ pub(crate) async fn enqueue(
     let now = change.now();
     let enqueued = match newest(change.on(), hostname).await? {
         Some(job) if job.stage == JobStage::Open => {
-            let soonest = job.attempted_at.map_or(now, |attempted| now.max(attempted + APART));
-            hasten(change.on(), job.id, soonest).await?;
+            hasten(change.on(), job.id, job.soonest(now)).await?;
             keep_cause(change.on(), job.id, Cause::Asked).await?;
             Enqueued::Open(job.id)
         }
@@ -470,7 +479,7 @@ pub(crate) async fn hasten(
 
 /// The columns that [`read`] reads.
 const COLUMNS: &str = "id, hostname_id, issuer, state, attempts, attempted_at, next_at, \
-     created_at, ended_at, error, waits_for, authority, leased_until, txt";
+     created_at, ended_at, error, waits_for, authority, leased_until, txt, asked_at";
 
 fn read(row: &SqliteRow) -> Result<JobState, StoreError> {
     let time = |seconds: Option<i64>| seconds.map(time_from_sql).transpose();
@@ -496,6 +505,7 @@ fn read(row: &SqliteRow) -> Result<JobState, StoreError> {
         authority: row.get(11),
         leased_until: time(row.get(12))?,
         txt: optional(row.get(13), "TXT records")?.unwrap_or_default(),
+        asked_at: time(row.get(14))?,
     })
 }
 

@@ -257,6 +257,8 @@ pub(crate) struct Release<'a> {
     pub(crate) next_at: OffsetDateTime,
     /// When the attempt failed, and what is shown of it; none where it did not fail.
     pub(crate) failed: Option<(OffsetDateTime, &'a str)>,
+    /// When a CA was asked for anything in an attempt that failed.
+    pub(crate) asked_at: Option<OffsetDateTime>,
     /// What the agent may still say of it.
     pub(crate) hearing: Hearing,
 }
@@ -282,7 +284,8 @@ pub(crate) async fn release(
          lane = iif(deadline IS NOT NULL, 0, iif(?1 > forgiven, 2, 1)), failed_methods = ?4, \
          without_replaces = ?5, open_order = ?6, next_at = ?7, txt = iif(?6 IS NULL, NULL, txt), \
          attempted_at = ifnull(?8, attempted_at), attempts = attempts + iif(?8 IS NULL, 0, 1), \
-         error = ifnull(?9, error), fence = fence + ?10, waits_for = NULL WHERE id = ?11",
+         error = ifnull(?9, error), fence = fence + ?10, waits_for = NULL, \
+         asked_at = ifnull(?12, asked_at) WHERE id = ?11",
     )
     .bind(i64::from(release.history.failures))
     .bind(i64::from(release.history.hitches))
@@ -295,6 +298,7 @@ pub(crate) async fn release(
     .bind(words)
     .bind(i64::from(release.hearing == Hearing::Never))
     .bind(job.0)
+    .bind(release.asked_at.map(OffsetDateTime::unix_timestamp))
     .execute(on)
     .await
     .map_err(StoreError::on("end a lease"))?;

@@ -43,6 +43,62 @@ impl Renewable {
     }
 }
 
+/// When a certificate is to be renewed.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedRenewal {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) renew_at: OffsetDateTime,
+    /// What its CA has said last, where it says anything.
+    pub(crate) advice: Option<RenewalAdvice>,
+}
+
+/// When a hostname's certificates are renewed by themselves, the first one first.
+pub(crate) async fn planned(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<PlannedRenewal>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT fingerprint, renew_at, advice FROM certificate \
+         WHERE hostname_id = ? AND renew_at IS NOT NULL ORDER BY renew_at",
+    )
+    .bind(hostname.0)
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::on("read when certificates are renewed"))?;
+    let read = |row: &SqliteRow| {
+        let (fingerprint, advice): (&[u8], Option<&str>) = (row.get(0), row.get(2));
+        let corrupt = |_| StoreError::Corrupt("fingerprint");
+        Ok(PlannedRenewal {
+            fingerprint: Fingerprint(fingerprint.try_into().map_err(corrupt)?),
+            renew_at: time_from_sql(row.get(1))?,
+            advice: advice.map(|text| from_json(text, "advice")).transpose()?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Until when a certificate that an agent obtained has to be replaced: it ends then, or is revoked. None where
+/// none is served.
+pub(crate) async fn replace_by(
+    on: &mut Connection,
+    hostname: HostnameId,
+    now: OffsetDateTime,
+) -> Result<Option<OffsetDateTime>, StoreError> {
+    let until = sqlx::query_scalar::<_, Option<i64>>(
+        "SELECT min(until) FROM ( \
+             SELECT not_after AS until FROM certificate WHERE hostname_id = ?1 AND issuer = 3 \
+             UNION ALL \
+             SELECT next_at FROM errand WHERE hostname_id = ?1 AND kind = 0 AND state = 0) \
+         WHERE until > ?2",
+    )
+    .bind(hostname.0)
+    .bind(now.unix_timestamp())
+    .fetch_one(on)
+    .await
+    .map_err(StoreError::on("read until when certificates are good"))?;
+    until.map(time_from_sql).transpose()
+}
+
 const COLUMNS: &str = "hostname_id, authority, ari_id, fingerprint, not_before, not_after, \
      created_at, advice, polled_at, key_type, asked_pop, poll_at, renew_at";
 

@@ -30,7 +30,8 @@ pub(crate) struct Scene {
     pub(crate) plane: Plane,
     pub(crate) pop: Pop,
     pub(crate) hostname: String,
-    _dns: Responder,
+    /// It answers until it is dropped.
+    pub(crate) _dns: Responder,
 }
 
 /// A control plane with two CAs, and a hostname that is active.

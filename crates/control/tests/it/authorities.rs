@@ -135,7 +135,12 @@ async fn what_waits_for_a_ca_is_done_by_the_one_that_is_chosen_then() {
     plane.patch(property, &json!({"certificateAuthority": "own"})).await;
     let task = lease_one(&pop).await;
     assert_eq!(report(&pop, &task, too_many(86_400)).await["lease"], "ended");
-    execute(&plane, "UPDATE job SET next_at = 0, attempted_at = attempted_at - 720").await;
+    execute(
+        &plane,
+        "UPDATE job SET next_at = 0, attempted_at = attempted_at - 720, \
+         asked_at = asked_at - 720",
+    )
+    .await;
     waits_for(&plane, &pop, &hostname, "hold").await;
     execute(&plane, "UPDATE job SET next_at = unixepoch() + 86400").await;
     plane.patch(property, &json!({"certificateAuthority": "other"})).await;
@@ -255,4 +260,98 @@ async fn when_a_ca_is_to_be_asked_again_is_kept_over_a_restart() {
     execute(&plane, "UPDATE hold SET until = unixepoch() - 1").await;
     assert_eq!(lease_one(&pop).await["authority"]["name"], "own");
     plane.stop().await;
+}
+
+/// What an agent found itself, before it asked a CA.
+fn caa_forbids() -> Value {
+    json!({"news": "failed", "trouble": {"trouble": "precheck", "precheck": "caa", "at": "shop.test",
+        "identity": "ca.test"}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_caa_records_forbade_is_asked_for_again_once_a_verification_finds_them_mended() {
+    let Scene { plane, pop, hostname, _dns: dns } =
+        scene(json!({"certificate_authorities": ["own"]})).await;
+    let task = lease_one(&pop).await;
+    assert_eq!(report(&pop, &task, caa_forbids()).await["lease"], "ended");
+    let body = explain(&plane, &hostname).await;
+    assert_eq!(body["attempts"][0]["class"], "caa_forbids");
+    let advice = body["attempts"][0]["advice"].as_str().unwrap();
+    assert!(advice.contains("add `CAA 0 issue \"ca.test\"` at shop.test"), "{advice}");
+    let summary = body["summary"].as_str().unwrap();
+    assert!(summary.ends_with("\"ca.test\"` at shop.test."), "{summary}");
+
+    // As after many failures, and a minute later: no CA was asked.
+    execute(&plane, "UPDATE hold SET until = unixepoch() + 86400").await;
+    let later = "UPDATE job SET next_at = unixepoch() + 86400, attempted_at = attempted_at - 60";
+    execute(&plane, later).await;
+    assert!(lease(&pop, "agent-1", 0).await.is_empty());
+    execute(&plane, "UPDATE verification SET next_at = unixepoch() - 1").await;
+    assert_eq!(lease_one(&pop).await["job"], task["job"]);
+    plane.stop().await;
+    drop(dns);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_who_mended_something_waits_a_minute_where_no_ca_was_asked_and_else_twelve() {
+    let Scene { plane, pop, hostname, _dns: dns } =
+        scene(json!({"certificate_authorities": ["own"]})).await;
+    let ask = format!("{hostname}/request-certificate");
+    let tasks = [(caa_forbids(), 60), (failed("caa", "forbidden", "order"), 720)];
+    for (failure, apart) in tasks {
+        execute(&plane, "UPDATE job SET next_at = 0").await;
+        let task = lease_one(&pop).await;
+        assert_eq!(report(&pop, &task, failure).await["lease"], "ended");
+        execute(&plane, "UPDATE hold SET until = unixepoch() + 86400").await;
+        execute(&plane, "UPDATE job SET next_at = unixepoch() + 86400").await;
+        let (status, body) = plane.post(&ask, &json!({})).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let mut rows = database(plane.dir.path()).await;
+        let query = "SELECT next_at - attempted_at FROM job";
+        let waits: i64 = sqlx::query_scalar(query).fetch_one(&mut rows).await.unwrap();
+        assert_eq!(waits, apart);
+        let query = "SELECT count(*) FROM hold WHERE until > unixepoch() + 5";
+        let held: i64 = sqlx::query_scalar(query).fetch_one(&mut rows).await.unwrap();
+        assert_eq!(held, 0);
+    }
+    plane.stop().await;
+    drop(dns);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_fails_is_tried_again_while_there_is_time() {
+    let Scene { plane, pop, hostname, _dns: dns } =
+        scene(json!({"certificate_authorities": ["own"]})).await;
+    let task = lease_one(&pop).await;
+    assert_eq!(report(&pop, &task, issued(&group(&plane), NAME)).await["lease"], "ended");
+    let body = explain(&plane, &hostname).await;
+    let certificate = &body["hostname"]["certificates"][0];
+    assert_eq!(body["renewals"][0]["fingerprint"], certificate["fingerprint"], "{body}");
+    assert!(body["renewals"][0]["renewAt"].as_str() < certificate["notAfter"].as_str(), "{body}");
+    execute(
+        &plane,
+        "UPDATE certificate SET poll_at = NULL, renew_at = unixepoch() - 1, \
+        advice = json_object('start', 1, 'end', 4000000000, 'ask_again_at', 4000000000)",
+    )
+    .await;
+    let plane = plane.restart(async |_| {}).await;
+    let pop = pop.at(&plane);
+    let task = lease_one(&pop).await;
+    execute(&plane, "UPDATE job SET failures = 8").await;
+    execute(&plane, "UPDATE certificate SET not_after = unixepoch() + 7200 WHERE issuer = 3").await;
+    let refused = json!({"news": "failed", "trouble": {"trouble": "problem", "step": "validation",
+        "kind": "unauthorized", "method": "http-01", "detail": "192.0.2.1: 404 :: urn:x"}});
+    assert_eq!(report(&pop, &task, refused).await["lease"], "ended");
+
+    let body = explain(&plane, &hostname).await;
+    let attempt = &body["attempts"][0];
+    assert!(attempt["advice"].as_str().unwrap().starts_with("Another server"), "{body}");
+    assert_eq!(attempt["error"], "192.0.2.1: 404 :: urn:x");
+    assert_eq!(body["renewals"][0]["window"]["start"], "1970-01-01T00:00:01Z", "{body}");
+    let mut rows = database(plane.dir.path()).await;
+    let query = "SELECT next_at <= unixepoch() + 3600 FROM job WHERE state = 0";
+    let is_in_time: bool = sqlx::query_scalar(query).fetch_one(&mut rows).await.unwrap();
+    assert!(is_in_time);
+    plane.stop().await;
+    drop(dns);
 }

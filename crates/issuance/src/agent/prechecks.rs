@@ -117,7 +117,10 @@ pub(super) async fn method(
         let issuer = Issuer { domains, account, methods: &methods };
         methods = match verifier.may_issue(name, issuer).await {
             CaaAnswer::Permitted(methods) => methods,
-            CaaAnswer::Forbidden { at } => return Err(Precheck::Caa { at: at.into() }.into()),
+            CaaAnswer::Forbidden { at } => {
+                let identity = domains.first().map(|own| own.as_str().into()).unwrap_or_default();
+                return Err(Precheck::Caa { at: at.into(), identity }.into());
+            }
             CaaAnswer::Failed { at } => return Err(Precheck::CaaLookup { at: at.into() }.into()),
         };
     }

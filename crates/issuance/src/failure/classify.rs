@@ -102,6 +102,11 @@ fn judge_problem(problem: &Problem, setting: &Setting<'_>) -> (FailureClass, Rem
     let (kind, detail) = problem.heart();
     match kind {
         K::RateLimited => judge_limit(problem, detail, setting),
+        K::Unauthorized | K::Malformed | K::Compound | K::Unlisted
+            if refuses_binding(problem) && problem.status.is_none_or(|status| status < 500) =>
+        {
+            (C::AccountRefused, account)
+        }
         _ if problem.status == Some(429) => judge_limit(problem, detail, setting),
         K::Caa => (C::CaaForbids, Remedy::OtherAuthority),
         K::Connection | K::Dns | K::IncorrectResponse | K::Tls => {
@@ -130,6 +135,14 @@ fn judge_problem(problem: &Problem, setting: &Setting<'_>) -> (FailureClass, Rem
         }
         K::Malformed | K::Compound | K::Unlisted => judge_rest(problem, detail, setting),
     }
+}
+
+/// Whether a CA refuses the external account that an account is to be registered with (RFC 8555 section
+/// 7.3.4): that has no kind of its own, so that some call it unauthorized and some malformed.
+pub(super) fn refuses_binding(problem: &Problem) -> bool {
+    let (_, detail) = problem.heart();
+    let names = ["external account", "externalaccount", "eab"];
+    problem.step == Step::Account && names.iter().any(|name| detail.mention(name))
 }
 
 /// A challenge that did not pass.

@@ -192,7 +192,7 @@ fn classes_what_no_ca_said() {
     let cases = [
         (Trouble::Precheck(Precheck::Dns { advice: "x".into() }), C::DnsNotHere, Remedy::DnsLoop),
         (
-            Trouble::Precheck(Precheck::Caa { at: "x".into() }),
+            Trouble::Precheck(Precheck::Caa { at: "x".into(), identity: "".into() }),
             C::CaaForbids,
             Remedy::OtherAuthority,
         ),
@@ -243,7 +243,10 @@ fn tells_the_owner_facts() {
         (ca("dns", Http01, "SERVFAIL"), "DNSSEC"),
         (ca("caa", Http01, "no"), "`CAA 0 issue \"letsencrypt.org\"` at www.shop.test"),
         (
-            Trouble::Precheck(Precheck::Caa { at: "shop.test".into() }),
+            Trouble::Precheck(Precheck::Caa {
+                at: "shop.test".into(),
+                identity: "own.test".into(),
+            }),
             "`CAA 0 issue \"letsencrypt.org\"` at shop.test",
         ),
         (Trouble::Precheck(Precheck::Dns { advice: "Make a CNAME.".into() }), "Make a CNAME."),

@@ -6,6 +6,7 @@ use landfall_model::{AuthorityName, ChallengeMethod, HostPattern};
 
 use super::{
     FailureClass, Precheck, ProblemKind, Remedy, Setting, Trouble, Words, address::address_in,
+    classify::refuses_binding,
 };
 
 /// One sentence for the hostname's owner.
@@ -91,19 +92,29 @@ fn caa(trouble: &Trouble, setting: &Setting<'_>) -> String {
             "The CAA records of {at} can't be looked up, so no CA may issue: mend its name servers."
         );
     }
-    let found = if let Trouble::Precheck(Precheck::Caa { at }) = trouble { Some(at) } else { None };
-    let place = found.map_or_else(|| setting.name.base().to_string(), Words::to_string);
+    let found = if let Trouble::Precheck(Precheck::Caa { at, identity }) = trouble {
+        Some((at, identity))
+    } else {
+        None
+    };
+    let place = found.map_or_else(|| setting.name.base().to_string(), |(at, _)| at.to_string());
+    // The operator's configuration goes before what the CA's directory says of itself.
+    let told = found.map(|(_, identity)| identity.as_str()).filter(|own| !own.is_empty());
     let property = match setting.name {
         HostPattern::Exact(_) => "issue",
         HostPattern::Wildcard(_) => "issuewild",
     };
-    match setting.caa_identity {
+    match setting.caa_identity.or(told) {
         Some(ca) => {
             format!(
                 "CAA records forbid the certificate: add `CAA 0 {property} \"{ca}\"` at {place}."
             )
         }
-        None => format!("CAA records at {place} forbid the certificate: permit this CA there."),
+        None => format!(
+            "CAA records forbid the certificate: add a record `CAA 0 {property}` at {place} for the CA {}, \
+             which does not say by what name; its documentation does, or remove the records.",
+            setting.authority
+        ),
     }
 }
 
@@ -163,6 +174,15 @@ fn account(trouble: &Trouble, setting: &Setting<'_>) -> String {
     let ca = setting.authority;
     let problem =
         if let Trouble::Problem(problem) = trouble { Some(problem.heart().0) } else { None };
+    if let Trouble::Problem(problem) = trouble
+        && refuses_binding(problem)
+    {
+        return format!(
+            "{ca} refuses the external account: `key_id` of `issuance.authority.{ca}.external_account` is not \
+             one of its, was used up, or does not belong to the HMAC key in `hmac_key_file`; seal what the CA \
+             shows anew with `landfall keys seal-external-account`, and run `landfall issuance retry {ca}`."
+        );
+    }
     #[allow(clippy::wildcard_enum_match_arm, reason = "the kinds are an open registry")]
     match problem {
         Some(K::AccountDoesNotExist) => {

@@ -154,6 +154,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the CA may have been asked for anything before it.
+    pub fn asks_a_ca(&self) -> bool {
+        !matches!(self, Self::Precheck(_)) || self.spent() > Spent::Nothing
+    }
+
     /// Whether the CA counts it against the name as a failed authorization: one of its challenges was
     /// tried and did not pass.
     pub const fn spends_an_authorization(&self) -> bool {
@@ -204,6 +209,9 @@ pub enum Precheck {
     Caa {
         /// Where the records are.
         at: Words,
+        /// What the CA is called in such records, as far as that is known.
+        #[serde(default)]
+        identity: Words,
     },
     /// The records can't be looked up, and a CA must refuse then (RFC 8659 section 3).
     CaaLookup {
@@ -280,6 +288,8 @@ mod tests {
         ];
         for (trouble, spent) in cases {
             assert_eq!(trouble.spent(), spent, "{trouble:?}");
+            let unasked = matches!(trouble, Trouble::Precheck(Precheck::Unknown));
+            assert_eq!(trouble.asks_a_ca(), !unasked, "{trouble:?}");
         }
     }
 

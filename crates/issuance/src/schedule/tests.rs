@@ -46,11 +46,30 @@ fn what_passes_by_itself_is_tried_soon_and_less_and_less_often() {
 }
 
 #[test]
+fn a_renewal_is_tried_more_often_the_less_is_left() {
+    let refused = failure(FailureClass::WrongAnswer, Remedy::Backoff);
+    let history = History { failures: 9, ..History::default() };
+    // In minutes: what is left, and the next attempt at the latest.
+    for (left, most) in
+        [(2_880, 1_440), (180, 90), (60, 30), (20, 12), (5, 12), (0, 1_799), (-60, 1_799)]
+    {
+        let until = Some(now() + Duration::minutes(left));
+        let bounded = Alternatives { until, ..Alternatives::default() };
+        assert_eq!(minutes(&refused, history, bounded).1, most, "{left}");
+    }
+    let until = Some(now() + Duration::HOUR);
+    let bounded = Alternatives { until, ..Alternatives::default() };
+    let forbidden = failure(FailureClass::CaaForbids, Remedy::OtherAuthority);
+    let next = next(now(), &forbidden, history, bounded, Jitter::of(1));
+    assert!(next.hold.unwrap().1 <= now() + Duration::minutes(30), "{next:?}");
+}
+
+#[test]
 fn every_remedy_has_its_next_attempt() {
     use FailureClass as C;
     let until = now() + Duration::hours(5);
     let none = Alternatives::default();
-    let more = Alternatives { authorities: 1, methods: 1 };
+    let more = Alternatives { authorities: 1, methods: 1, until: None };
     let retry = Remedy::RetryAfter { scope: HoldScope::RegisteredDomain, until };
     let operator = Remedy::Operator { scope: HoldScope::Account };
     let cases = [

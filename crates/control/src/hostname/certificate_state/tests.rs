@@ -45,6 +45,7 @@ fn job(stage: JobStage, attempts: u32) -> Option<JobState> {
         stage,
         attempts,
         attempted_at: None,
+        asked_at: None,
         next_at: NOW,
         created_at: NOW,
         ended_at: None,

@@ -110,7 +110,8 @@ impl Service {
         let verification = store::verification::find(change.on(), failed.hostname.id).await?;
         let evidence = verification.and_then(|state| state.evidence);
         let means = self.means(change.on(), failed.hostname, evidence).await?;
-        let left = self.alternatives(failed, &budgets, &means);
+        let until = store::renewal::replace_by(change.on(), failed.hostname.id, now).await?;
+        let left = Alternatives { until, ..self.alternatives(failed, &budgets, &means) };
         let next = schedule::next(now, &failure, history, left, jitter);
         settle(&mut budgets, failed, (&names, &domain), now);
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
@@ -142,7 +143,11 @@ impl Service {
         let methods = self.methods(failed.hostname, means, &[]).unwrap_or_default();
         let fresh = methods.iter().filter(|method| !tried.contains(method));
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Alternatives { authorities: count(others.count()), methods: count(fresh.count()) }
+        Alternatives {
+            authorities: count(others.count()),
+            methods: count(fresh.count()),
+            until: None,
+        }
     }
 
     /// Keeps for whom the CA is not to be asked, and how often in a row it failed whatever was asked.
@@ -219,6 +224,7 @@ impl Service {
             order: failed.job.order.as_ref().filter(|_| keeps_order(failed.trouble)),
             next_at: next_at.unwrap_or(now),
             failed: Some((now, &shown)),
+            asked_at: failed.trouble.asks_a_ca().then_some(now),
             hearing: failed.hearing,
         };
         store::lease::release(change.on(), failed.job.id, &release).await?;

@@ -171,6 +171,7 @@ impl Service {
             order: None,
             next_at: change.now(),
             failed: None,
+            asked_at: None,
             hearing: Hearing::Again,
         };
         store::lease::release(change.on(), job.id, &release).await?;

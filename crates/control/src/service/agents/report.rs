@@ -237,6 +237,7 @@ impl Service {
             order: Some(&order).filter(|kept| may_be_at(&kept.order.url, &kept.directory)),
             next_at: change.now() + rest,
             failed: None,
+            asked_at: None,
             hearing: Hearing::Again,
         };
         store::lease::release(change.on(), job.id, &release).await?;

@@ -120,6 +120,7 @@ fn asked(issuer: JobIssuer, error: Option<&str>) -> HostnameView {
         stage: JobStage::Open,
         attempts: 2,
         attempted_at: None,
+        asked_at: None,
         next_at: NOW,
         created_at: NOW,
         ended_at: None,
@@ -187,8 +188,63 @@ fn says_where_a_hostname_stands_and_what_to_do() {
         (with(Internal, -1, 5), "ended at 2024-10-03T00:00:00Z. A new one is asked for"),
     ];
     for (view, expected) in table {
-        let summary = summary(&view);
+        let summary = summary(&view, Course::default());
         assert!(summary.contains(expected), "{summary}");
         assert!(summary.ends_with('.') && !summary.contains("  "), "{summary}");
     }
+}
+
+fn failed(owner: Option<&str>, operator: Option<&str>) -> Attempt {
+    Attempt {
+        job: JobId(1),
+        at: NOW,
+        authority: "own".to_owned(),
+        pop: "fra1".to_owned(),
+        method: None,
+        class: Some("wrong_answer".to_owned()),
+        words: Some("403 :: urn:x".to_owned()),
+        owner: owner.map(str::to_owned),
+        operator: operator.map(str::to_owned),
+        next_at: None,
+    }
+}
+
+#[test]
+fn says_of_a_renewal_that_fails_why_and_when_the_certificate_ends() {
+    let job = asked(JobIssuer::Agents, Some("403 :: urn:x")).job;
+    let renewal = HostnameView { job, ..with(CertificateIssuer::Authority, 20, 5) };
+    let missing = asked(JobIssuer::Agents, Some("403 :: urn:x"));
+    let table = [
+        (&renewal, Some("Remove the old record."), None, "fails: Remove the old record. Attempts"),
+        (&renewal, None, Some("Mend it."), "fails: its operator has to see to it"),
+        (
+            &renewal,
+            None,
+            None,
+            "which passes by itself. Attempts so far: 2; the next one is at 2024",
+        ),
+        (
+            &renewal,
+            None,
+            None,
+            "served with a certificate until 2024-10-24T00:00:00Z, and its renewal",
+        ),
+        (&missing, Some("Remove the old record."), None, ": Remove the old record."),
+    ];
+    for (view, owner, operator, expected) in table {
+        let attempts = [failed(owner, operator)];
+        let summary = summary(view, Course::of(view, &attempts, &[]));
+        assert!(summary.contains(expected), "{summary}");
+        assert!(!summary.contains("urn:x") && !summary.contains(".."), "{summary}");
+        assert!(!summary.contains("Mend it"), "the operator's alone: {summary}");
+    }
+}
+
+#[test]
+fn tells_another_jobs_failure_of_none() {
+    let job = asked(JobIssuer::Agents, None).job;
+    let renewal = HostnameView { job, ..with(CertificateIssuer::Authority, 20, 5) };
+    let attempts = [Attempt { job: JobId(2), ..failed(Some("Remove it."), None) }];
+    let summary = summary(&renewal, Course::of(&renewal, &attempts, &[]));
+    assert!(summary.ends_with("which is renewed by itself."), "{summary}");
 }

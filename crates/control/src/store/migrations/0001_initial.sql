@@ -282,8 +282,9 @@ CREATE TABLE job (
     cause        INTEGER NOT NULL DEFAULT 0,
     -- How many attempts failed.
     attempts     INTEGER NOT NULL DEFAULT 0,
-    -- When the last attempt failed.
+    -- When the last attempt failed, and the last one that asked a CA for anything.
     attempted_at INTEGER,
+    asked_at     INTEGER,
     -- Not before then is it attempted next.
     next_at      INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
