@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod alerts;
 mod changes;
 mod contract;
 mod crash;
