@@ -10,6 +10,7 @@
 //! do is in `account.rs`: an account with a key that was kept before, bound to an external account.
 
 mod account;
+mod answers;
 mod authorization;
 mod connection;
 mod error;

@@ -1,6 +1,6 @@
 //! The one file that knows the client library: sessions and orders, with its types turned into ours.
 
-use std::{cell::RefCell, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    answers::{self, asked, failed, observed},
     authorization::{
         Authorization, AuthorizationStatus, Challenge, ChallengeStatus, OrderStatus, expiry,
     },
@@ -21,11 +22,9 @@ use super::{
     error::AcmeError,
     http::{Reply, TransportError},
     key::{AccountKey, Signer},
-    nonces::{self, Fate, with_other_nonces},
+    nonces::{self, with_other_nonces},
     pause::Pauses,
-    refusal::{
-        Document, SubproblemDocument, combined, is_of_nonce, is_of_replaces, nonsense, refusal,
-    },
+    refusal::{Document, SubproblemDocument, combined, is_of_replaces, nonsense, refusal},
     renewal::CertificateId,
     request::{NewOrder, RevocationReason},
 };
@@ -527,45 +526,6 @@ fn problem(theirs: instant_acme::Problem, step: Step) -> Problem {
     document.into_problem(step, None)
 }
 
-tokio::task_local! {
-    /// The last answer within a call of the library, which hides most of it.
-    static LAST: RefCell<Option<Result<Reply, TransportError>>>;
-}
-
-/// Does something, and returns with it what the CA answered last.
-async fn observed<T>(call: impl Future<Output = T>) -> (T, Option<Result<Reply, TransportError>>) {
-    let watched = async {
-        let done = call.await;
-        (done, LAST.with(RefCell::take))
-    };
-    LAST.scope(RefCell::new(None), watched).await
-}
-
-/// As [`observed`], for what fails by what the CA answered.
-async fn asked<T>(
-    step: Step,
-    call: impl Future<Output = Result<T, LibraryError>>,
-) -> Result<(T, Option<Reply>), AcmeError> {
-    match observed(call).await {
-        (Ok(done), outcome) => Ok((done, outcome.and_then(Result::ok))),
-        (Err(_), outcome) => Err(failed(step, outcome)),
-    }
-}
-
-/// What became of a call that the library says failed. The answer itself tells more than the
-/// library's error does.
-fn failed(step: Step, outcome: Option<Result<Reply, TransportError>>) -> AcmeError {
-    match outcome {
-        Some(Ok(reply)) if reply.status.is_success() => nonsense(step, &reply),
-        Some(Ok(reply)) => refusal(step, &reply, None),
-        Some(Err(error)) => AcmeError::transport(step, error),
-        None if matches!(step, Step::Account | Step::Revocation) => {
-            AcmeError::BadDirectory { detail: "it lacks what is asked for".into() }
-        }
-        None => AcmeError::Untrusted { step, detail: "it lacks what is asked for".into() },
-    }
-}
-
 /// The library's way to the CA: our own client, and the directory that is known already.
 struct Wire {
     connection: Connection,
@@ -591,7 +551,7 @@ impl HttpClient for Wire {
             };
             let outcome = connection.transport().send(Request::from_parts(head, body)).await;
             if is_signed && let Ok(reply) = &outcome {
-                nonces::count(fate_of_nonce(reply));
+                nonces::count(answers::fate_of_nonce(reply));
             }
             let reply = match &outcome {
                 // What the CA said is kept; the library would try once more.
@@ -602,16 +562,10 @@ impl HttpClient for Wire {
                 }),
                 Err(_) => Err(LibraryError::Str("no answer")),
             };
-            LAST.with(|last| last.replace(Some(outcome)));
+            answers::note(outcome);
             reply
         })
     }
-}
-
-fn fate_of_nonce(reply: &Reply) -> Fate {
-    let is_refused =
-        !reply.status.is_success() && is_of_nonce(&Err::<(), _>(refusal(Step::Order, reply, None)));
-    if is_refused { Fate::Refused } else { Fate::Taken }
 }
 
 fn parts(status: StatusCode, headers: HeaderMap) -> http::response::Parts {
