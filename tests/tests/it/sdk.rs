@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path};
 
-use landfall_tests::{Authority, DEADLINE, Issued, Lab, Origin, tools, wait_until};
+use landfall_tests::{
+    Authority, CUSTOMER_ZONE, DEADLINE, Fleet, Issued, Lab, Origin, tools, wait_until,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
 
 /// The customer's DNS zone.
 const ZONE: &str = "customer.example";
@@ -79,4 +83,34 @@ async fn the_node_client_runs_a_hostnames_whole_life() {
     let folder = lab.folder().to_str().unwrap();
     let args = [script, &url, lab.api_key(), &zone, &installed, folder];
     run("node", &args, lab.folder(), dns).await;
+}
+
+#[tokio::test]
+async fn the_python_client_reads_the_records_that_a_hostnames_owner_makes_for_a_ca() {
+    let installed = install("python").await;
+    let mut fleet = Fleet::builder(1).start().await;
+    let origin = Origin::start("shop").await;
+    let pointed = "www A 127.0.0.2\n";
+    fleet.dns.set(CUSTOMER_ZONE, pointed).await;
+    let api = fleet.lab.api();
+    let id = api.create_property("shop", origin.address()).await;
+    let property = api.read(&format!("/api/Property/{id}")).await;
+    let name = format!("www.{CUSTOMER_ZONE}");
+
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/dcv_records.py");
+    let url = format!("http://{}/client/v4", fleet.lab.control_address());
+    let args = [script, &url, fleet.lab.api_key(), property["zoneId"].as_str().unwrap(), &name];
+    let printed = tools::run(&format!("{installed}/bin/python3"), &args).await.expect_success();
+    let records: Value = serde_json::from_str(&printed).unwrap();
+
+    let path = format!("/api/Property/{id}/hostname");
+    let hostname = format!("{path}/{}", api.read(&path).await["items"][1]["id"]);
+    let explained = api.read(&format!("{hostname}/explain")).await;
+    assert_eq!(records, explained["jobs"][0]["txtRecords"], "{explained}");
+    assert_eq!(records[0]["name"], format!("_acme-challenge.{name}"));
+    let value = records[0]["value"].as_str().unwrap();
+    fleet.dns.set(CUSTOMER_ZONE, &format!("{pointed}_acme-challenge.www TXT \"{value}\"")).await;
+    let request = format!("{hostname}/request-certificate");
+    api.must(Method::POST, &request, &json!({})).await;
+    fleet.wait_until_served_everywhere(&name, "shop").await;
 }
