@@ -79,6 +79,8 @@ impl Service {
         if store::certificate::remove(change.on(), id, uploaded).await? == 0 {
             return Err(ServiceError::Missing(Missing::UploadedCertificate));
         }
+        // What the owner takes back may be among what others took the place of.
+        store::predecessor::forget(change.on(), id).await?;
         match next {
             Some(next) => store::certificate::put(change.on(), id, &next, call.now).await?,
             None if hostname.status == HostnameStatus::Active => {

@@ -152,6 +152,28 @@ async fn an_upload_replaces_the_internal_certificate_and_its_removal_brings_it_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_were_replaced_go_with_the_one_that_is_removed() {
+    let plane = Plane::start().await;
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "a.shop.edge.test").await;
+    let certificate = format!("{path}/certificate");
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let predecessors = async || {
+        hostname_record(&pop.records(epoch, 0).await, "a.shop.edge.test").predecessors.len()
+    };
+    for expected in [1, 2] {
+        let (rsa, _) = upload("a.shop.edge.test", &PKCS_RSA_SHA256);
+        plane.post(&certificate, &rsa).await;
+        assert_eq!(predecessors().await, expected);
+    }
+
+    let (status, _) = plane.delete(&certificate).await;
+
+    assert_eq!((status, predecessors().await), (StatusCode::OK, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wildcard_hostname_needs_a_wildcard_certificate() {
     let plane = Plane::start().await;
     let property = plane.property("shop").await;
