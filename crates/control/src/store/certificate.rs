@@ -342,19 +342,29 @@ pub(crate) async fn any_uploaded(
 pub(super) const DUE_FOR_RENEWAL: &str = "SELECT hostname_id FROM certificate \
          WHERE renew_at <= ? AND unasked = 1 ORDER BY renew_at LIMIT ?";
 
+/// What the internal CA issued while the clock was ahead is not valid yet.
+pub(super) const POSTDATED: &str = "SELECT hostname_id FROM certificate \
+         WHERE issuer = 0 AND unasked = 1 AND not_before > ? LIMIT ?";
+
 /// At most `limit` hostnames whose managed certificate is due at `now` and not asked for, the most
-/// urgent first. Those whose DNS has left are not renewed.
+/// urgent first: before all others those of the internal CA that are not valid yet. Those whose DNS has
+/// left are not renewed.
 pub(crate) async fn due_for_renewal(
     on: &mut Connection,
     now: OffsetDateTime,
     limit: u32,
 ) -> Result<Vec<HostnameId>, StoreError> {
-    let ids = sqlx::query_scalar::<_, i64>(DUE_FOR_RENEWAL)
-        .bind(now.unix_timestamp())
-        .bind(i64::from(limit))
-        .fetch_all(on)
-        .await
-        .map_err(StoreError::on("look for certificates to renew"))?;
+    let mut ids = Vec::new();
+    for query in [POSTDATED, DUE_FOR_RENEWAL] {
+        let left = i64::from(limit).saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
+        let found = sqlx::query_scalar::<_, i64>(query)
+            .bind(now.unix_timestamp())
+            .bind(left.max(0))
+            .fetch_all(&mut *on)
+            .await
+            .map_err(StoreError::on("look for certificates to renew"))?;
+        ids.extend(found);
+    }
     Ok(ids.into_iter().map(HostnameId).collect())
 }
 

@@ -14,6 +14,7 @@ async fn nothing_that_is_asked_again_and_again_looks_at_all_rows() {
         waiting::waiting_query(),
         lease::FIRST_DUE.to_owned(),
         renewal::to_ask_query(),
+        certificate::POSTDATED.to_owned(),
         certificate::DUE_FOR_RENEWAL.to_owned(),
         hostname::WITHOUT_CERTIFICATE.to_owned(),
         sighting::DUE.to_owned(),

@@ -196,3 +196,24 @@ async fn a_job_that_always_fails_holds_up_no_other_and_one_put_off_for_a_year_is
     .await;
     plane.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_a_clock_that_was_ahead_is_issued_anew() {
+    let plane = Plane::start().await;
+    plane.property("shop").await;
+    let begins = async |plane: &Plane| {
+        let mut rows = database(plane.dir.path()).await;
+        let query = "SELECT not_before > unixepoch() FROM certificate";
+        sqlx::query_scalar::<_, bool>(query).fetch_all(&mut rows).await.unwrap()
+    };
+    eventually(async || (begins(&plane).await == [false]).then_some(())).await;
+    let plane = plane
+        .restart(async |dir| {
+            let ahead = "UPDATE certificate SET not_before = not_before + 31536000, \
+                         not_after = not_after + 31536000, renew_at = renew_at + 31536000";
+            execute(dir, &[ahead]).await;
+        })
+        .await;
+    eventually(async || (begins(&plane).await == [false]).then_some(())).await;
+    plane.stop().await;
+}

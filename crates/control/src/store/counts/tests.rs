@@ -113,6 +113,31 @@ async fn a_renewal_that_is_due_is_found_unless_it_is_asked_for_or_its_dns_has_le
 }
 
 #[tokio::test]
+async fn what_the_internal_ca_issued_while_the_clock_was_ahead_is_due_before_all_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await.unwrap();
+    let on = change.on();
+    fill(on).await;
+    execute(on, "UPDATE job SET state = 1").await;
+    let ahead = format!("UPDATE certificate SET not_before = {NOW} + 1, renew_at = {NOW} + {DAY}");
+    execute(on, &format!("{ahead} WHERE hostname_id IN (12, 13, 14, 16)")).await;
+    let ask = "INSERT INTO job (hostname_id, property_id, issuer, lane, choice, state, next_at, \
+               created_at) VALUES (16, 1, 0, 0, '', 0, 0, 0)";
+    execute(on, ask).await;
+    let now = OffsetDateTime::from_unix_timestamp(NOW).unwrap();
+
+    let due = certificate::due_for_renewal(on, now, 1_000).await.unwrap();
+    let first = certificate::due_for_renewal(on, now, 1).await.unwrap();
+    let set_right = now + time::Duration::SECOND;
+    let valid = certificate::due_for_renewal(on, set_right, 1_000).await.unwrap();
+
+    assert_eq!((due[0].0, &due[..1]), (12, &first[..]));
+    assert!(due[1..].iter().all(|id| ![12, 13, 14, 16].contains(&id.0)), "{due:?}");
+    assert!(due.len() > 1 && !valid.contains(&due[0]));
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_renewed_by_itself_says_when() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path()).await;

@@ -619,6 +619,7 @@ CREATE INDEX certificate_end ON certificate (not_after);
 CREATE INDEX certificate_look ON certificate (look_at) WHERE look_at IS NOT NULL;
 CREATE INDEX certificate_renewal ON certificate (renew_at) WHERE renew_at IS NOT NULL;
 CREATE INDEX certificate_unasked ON certificate (renew_at) WHERE renew_at IS NOT NULL AND unasked = 1;
+CREATE INDEX certificate_begin ON certificate (not_before) WHERE issuer = 0 AND unasked = 1;
 CREATE INDEX certificate_poll ON certificate (poll_at) WHERE poll_at IS NOT NULL;
 
 -- What was served to nobody for want of a name is looked for once there is one.
