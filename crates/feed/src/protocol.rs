@@ -64,7 +64,8 @@ pub struct Ack {
     pub applied: Revision,
     /// The digest of what the PoP has received up to `applied`, rejected records included.
     pub digest: StateDigest,
-    /// Records that it could not use, at most [`MAX_ACK_REJECTED`].
+    /// Records that it could not use, the newest first. Of more than [`MAX_ACK_REJECTED`] the older ones are
+    /// left out.
     #[serde(default)]
     pub rejected: Vec<Rejected>,
     /// The hostnames that had the most handshakes since they were last named, at most [`MAX_ACK_BUSIEST`], once

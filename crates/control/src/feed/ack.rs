@@ -1,5 +1,7 @@
 //! `POST /feed/v1/ack`: what a PoP has applied, and whether that is what it should have.
 
+use std::cmp::Reverse;
+
 use axum::{
     Extension, Json,
     extract::{Request, State},
@@ -75,6 +77,7 @@ fn judge(ack: &Ack, state: &FeedState) -> AckState {
 
 fn bounded(mut ack: Ack) -> Ack {
     ack.busiest.truncate(MAX_ACK_BUSIEST);
+    ack.rejected.sort_by_key(|rejected| Reverse(rejected.revision));
     ack.rejected.truncate(MAX_ACK_REJECTED);
     for rejected in &mut ack.rejected {
         rejected.id = rejected.id.chars().take(MAX_TEXT).collect();

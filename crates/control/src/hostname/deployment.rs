@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use landfall_feed::protocol::Rejected;
+use landfall_feed::protocol::{MAX_ACK_REJECTED, Rejected};
 use landfall_model::{Epoch, Revision};
 use time::OffsetDateTime;
 
-use crate::store::pop::{Pop, PopActivity};
+use crate::store::pop::{Pop, PopAck, PopActivity};
 
 /// Every PoP and what each has acknowledged.
 #[derive(Clone, Debug)]
@@ -128,6 +128,18 @@ impl Published {
         let mut current = acks.filter(|ack| ack.epoch == self.fleet.epoch);
         let refused = current.find_map(|ack| ack.rejected.iter().find(is_current));
         refused.map(|own| own.reason.as_str())
+    }
+
+    /// Whether every active PoP has it as it stands and is known to refuse none of it. A PoP names the newest
+    /// records that it refuses, [`MAX_ACK_REJECTED`] at most: of older ones it then says nothing.
+    pub(crate) fn is_taken_everywhere(&self) -> bool {
+        let oldest = self.records.iter().map(|record| record.revision).min();
+        let is_told = |ack: &PopAck| {
+            let named = ack.rejected.iter().map(|own| own.revision).min();
+            ack.rejected.len() < MAX_ACK_REJECTED || named <= oldest
+        };
+        self.deployment().extent == Extent::Everywhere
+            && self.fleet.active_pops().all(|pop| pop.ack.as_ref().is_some_and(is_told))
     }
 
     /// How far it has got.
@@ -251,6 +263,28 @@ mod tests {
                 expected,
                 "{traffic:?} {ack:?} {revisions:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pop_that_names_as_much_as_it_may_says_nothing_of_what_is_older() {
+        // How many records, from which revision on; those of the hostname; whether it is known to be taken.
+        let table = [
+            (99_u64, 50, &[9][..], true),
+            (100, 50, &[50], true),
+            (100, 50, &[60, 49], false),
+            (100, 9, &[9, 60], true),
+        ];
+        for (count, from, revisions, expected) in table {
+            let mut pop = pop(Traffic::On, Some(0), Some((3, 200, "other")));
+            let named = |index| Rejected {
+                id: format!("hostname/other-{index}"),
+                revision: Revision(from + index),
+                reason: "the key does not open".to_owned(),
+            };
+            pop.ack.as_mut().unwrap().rejected = (0..count).rev().map(named).collect();
+            let published = published(vec![pop], revisions);
+            assert_eq!(published.is_taken_everywhere(), expected, "{count} {from} {revisions:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::{Service, ServiceError, publish};
 use crate::{
     call::Call,
     certificate::CertificateSummary,
-    hostname::deployment::{Deployment, Extent, Fleet, Proof, Published},
+    hostname::deployment::{Fleet, Proof, Published},
     store::{self, Connection},
 };
 
@@ -18,13 +18,12 @@ const LOOKED_AT: u32 = 256;
 
 /// Whether what a hostname's certificates took the place of is of no more use: every active PoP has
 /// them and refuses none, and handshakes have shown them where that is asked for.
-fn is_settled(certificates: &[CertificateSummary], deployment: Deployment, proof: Proof) -> bool {
-    let is_seen = |own: &CertificateSummary| match proof {
+fn is_settled(certificates: &[CertificateSummary], published: &Published) -> bool {
+    let is_seen = |own: &CertificateSummary| match published.fleet.proof {
         Proof::Handshake => own.sighted.at.is_some(),
         Proof::Acknowledgement => true,
     };
-    certificates.is_empty()
-        || (deployment.extent == Extent::Everywhere && certificates.iter().all(is_seen))
+    certificates.is_empty() || (published.is_taken_everywhere() && certificates.iter().all(is_seen))
 }
 
 impl Service {
@@ -77,5 +76,5 @@ async fn are_settled(
     let certificates = store::certificate::summaries(on, id).await?;
     let records = store::held_name::publications(on, id).await?;
     let published = Published { fleet: Arc::clone(fleet), records };
-    Ok(is_settled(&certificates, published.deployment(), fleet.proof))
+    Ok(is_settled(&certificates, &published))
 }

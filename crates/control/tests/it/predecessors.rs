@@ -1,15 +1,17 @@
 //! What a certificate took the place of stays beside it until PoPs are seen to serve that.
 
 use landfall_feed::{
-    protocol::{Ack, Rejected},
+    protocol::{Ack, MAX_ACK_REJECTED, Rejected},
     record::HostnameRecord,
 };
 use landfall_model::{Epoch, Revision};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     agents::{NAME, Scene, execute, group, issued, lease, report, scene},
-    support::{Pop, eventually, hostname_record},
+    support::{Plane, Pop, eventually, hostname_record},
+    upload::long_chain,
 };
 
 async fn acknowledge(pop: &Pop, rejected: Vec<Rejected>) {
@@ -52,6 +54,40 @@ async fn what_a_certificate_replaced_is_published_until_pops_take_it_and_have_sh
         Some(record(&pop, epoch).await).filter(|own| own.predecessors.is_empty())
     });
     assert_eq!(settled.await.certificates, served);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_forgotten_of_what_a_pop_has_no_room_to_refuse() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let property = plane.property("shop").await;
+    let (old, new) = ("old.edge.test", "new.edge.test");
+    for name in [old, new] {
+        let certificate = format!("{}/certificate", plane.hostname(&property, name).await);
+        let (status, answer) = plane.post(&certificate, &long_chain(name)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    execute(&plane, "UPDATE certificate SET shown_at = unixepoch()").await;
+    let left = async |name| hostname_record(&pop.records(epoch, 0).await, name).predecessors.len();
+    assert_eq!((left(old).await, left(new).await), (1, 1));
+    let head = Revision(pop.head(epoch).await);
+    let refusals = |count| {
+        let refusal = |index| Rejected {
+            id: format!("hostname/{index}.customer.test"),
+            revision: head,
+            reason: "the private key can't be used".to_owned(),
+        };
+        (0..count).map(refusal).collect::<Vec<_>>()
+    };
+
+    acknowledge(&pop, refusals(MAX_ACK_REJECTED)).await;
+    eventually(async || (left(new).await == 0).then_some(())).await;
+    // The same round looked at it first.
+    assert_eq!(left(old).await, 1);
+    acknowledge(&pop, refusals(MAX_ACK_REJECTED - 1)).await;
+    eventually(async || (left(old).await == 0).then_some(())).await;
     plane.stop().await;
 }
 
