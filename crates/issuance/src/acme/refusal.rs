@@ -136,11 +136,15 @@ pub(crate) fn combined(failed: Vec<(HostPattern, Problem)>) -> Option<Problem> {
     Some(first)
 }
 
-/// Whether a CA refuses an order for what it says of the certificate that it replaces.
+/// Whether a CA may refuse an order for what it says of the certificate that it replaces (RFC 9773 section 5).
+/// CAs say so in their own ways: an issuer that is theirs no more is malformed to some, and an order that
+/// they have forgotten an error of their own. What is no reason costs one more request.
 pub(crate) fn is_of_replaces(problem: &Problem) -> bool {
+    use ProblemKind::{AlreadyReplaced, Conflict, Malformed, RateLimited};
     let said = problem.detail.as_str().to_ascii_lowercase();
-    matches!(problem.kind, ProblemKind::AlreadyReplaced | ProblemKind::Conflict)
-        || (problem.status.is_some_and(|status| status < 500) && said.contains("replace"))
+    matches!(problem.kind, AlreadyReplaced | Conflict | Malformed)
+        || (problem.kind != RateLimited
+            && (said.contains("replace") || said.contains("certificate")))
 }
 
 #[cfg(test)]
@@ -212,6 +216,30 @@ mod tests {
             let read = refusal(Step::Order, &reply(status, body, None), None);
             let AcmeError::Nonsense { status: own, excerpt, .. } = read else { panic!("{read:?}") };
             assert_eq!((own, excerpt.as_str()), (status, words), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_ca_has_many_words_for_what_it_does_not_want_replaced() {
+        let table = [
+            (409, "alreadyReplaced", "it was replaced before", true),
+            (400, "malformed", "parsing ARI CertID failed: no known issuer", true),
+            (500, "serverInternal", "could not find an order for the given certificate", true),
+            (403, "unauthorized", "it replaces what is not yours", true),
+            (429, "rateLimited", "too many certificates already issued", false),
+            (403, "rejectedIdentifier", "by policy", false),
+            (503, "serverInternal", "busy", false),
+        ];
+        for (status, kind, detail, expected) in table {
+            let document = Document {
+                kind: Some(format!("urn:ietf:params:acme:error:{kind}")),
+                title: None,
+                detail: Some(detail.to_owned()),
+                subproblems: Vec::new(),
+            };
+            let status = StatusCode::from_u16(status).unwrap();
+            let problem = document.into_problem(Step::Order, Some(status.as_u16()));
+            assert_eq!(is_of_replaces(&problem), expected, "{kind} {detail}");
         }
     }
 }

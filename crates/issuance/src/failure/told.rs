@@ -180,13 +180,17 @@ fn account(trouble: &Trouble, setting: &Setting<'_>) -> String {
         return format!(
             "{ca} refuses the external account: `key_id` of `issuance.authority.{ca}.external_account` is not \
              one of its, was used up, or does not belong to the HMAC key in `hmac_key_file`; seal what the CA \
-             shows anew with `landfall keys seal-external-account`, and run `landfall issuance retry {ca}`."
+             shows anew with `landfall keys seal-external-account`, and restart the control plane, which reads \
+             the file at its start."
         );
     }
     #[allow(clippy::wildcard_enum_match_arm, reason = "the kinds are an open registry")]
     match problem {
         Some(K::AccountDoesNotExist) => {
-            format!("{ca} no longer has our account: another one is registered.")
+            format!(
+                "{ca} says that it no longer has our account: another one is registered, unless ours was \
+                 just made; `landfall issuance forget {ca}` and `landfall issuance retry {ca}` do so now."
+            )
         }
         Some(K::Unauthorized) => format!(
             "{ca} refuses our account, or has deactivated it: nothing is issued by it until that is \
@@ -195,7 +199,7 @@ fn account(trouble: &Trouble, setting: &Setting<'_>) -> String {
         Some(K::ExternalAccountRequired) => format!(
             "{ca} takes no account without an external account: set `key_id` and `hmac_key_file` of \
              `issuance.authority.{ca}.external_account`, as `landfall keys seal-external-account` \
-             writes it."
+             writes it, and restart the control plane."
         ),
         _ => format!(
             "{ca} wants something of our account: see its words, and the external account and contact \
