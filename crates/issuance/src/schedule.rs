@@ -177,8 +177,14 @@ pub fn next(
             Next { hold: Some((scope, until)), ..plain(When::At(soon)) }
         }
         Remedy::Terminal => {
-            let when = if other { When::At(soon) } else { When::Asked };
-            Next { hold: Some((HoldScope::Name, latest(now, REFUSED))), ..plain(when) }
+            let until = left.bound(now, latest(now, REFUSED));
+            let when = match left.until {
+                _ if other => When::At(soon),
+                // What is served must not end for a word that may have been a slip.
+                Some(_) => When::At(until),
+                None => When::Asked,
+            };
+            Next { hold: Some((HoldScope::Name, until)), ..plain(when) }
         }
     }
 }

@@ -80,8 +80,43 @@ fn bounded(mut ack: Ack) -> Ack {
     ack.rejected.sort_by_key(|rejected| Reverse(rejected.revision));
     ack.rejected.truncate(MAX_ACK_REJECTED);
     for rejected in &mut ack.rejected {
-        rejected.id = rejected.id.chars().take(MAX_TEXT).collect();
-        rejected.reason = rejected.reason.chars().take(MAX_TEXT).collect();
+        rejected.id = one_line(&rejected.id);
+        rejected.reason = one_line(&rejected.reason);
     }
     ack
+}
+
+/// What a PoP says is shown to owners: one line, of what can be printed.
+fn one_line(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_feed::{digest::StateDigest, protocol::Rejected};
+    use landfall_model::{Epoch, Revision};
+
+    use super::*;
+
+    #[test]
+    fn what_a_pop_says_is_one_line_and_no_more_than_was_agreed() {
+        let ack = Ack {
+            epoch: Epoch(1),
+            applied: Revision(1),
+            digest: StateDigest::default(),
+            rejected: vec![
+                Rejected {
+                    id: "hostname/a.test".into(),
+                    revision: Revision(1),
+                    reason: format!("\u{1b}[31mcall\r\nus{}", "!".repeat(MAX_TEXT)),
+                };
+                MAX_ACK_REJECTED + 1
+            ],
+            busiest: Vec::new(),
+        };
+        let kept = bounded(ack);
+        assert_eq!(kept.rejected.len(), MAX_ACK_REJECTED);
+        assert!(kept.rejected[0].reason.starts_with(" [31mcall  us!"), "{:?}", kept.rejected[0]);
+        assert_eq!(kept.rejected[0].reason.chars().count(), MAX_TEXT);
+    }
 }

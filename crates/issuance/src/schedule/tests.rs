@@ -106,6 +106,12 @@ fn every_remedy_has_its_next_attempt() {
     let refused = failure(C::NameRefused, Remedy::Terminal);
     let next = |failure| super::next(now(), failure, History::default(), none, Jitter::of(1));
     assert_eq!(next(&refused).when, When::Asked);
+    let end = now() + time::Duration::days(28);
+    let served = Alternatives { until: Some(end), ..none };
+    let next_of_served = super::next(now(), &refused, History::default(), served, Jitter::of(1));
+    let half = now() + time::Duration::days(14);
+    assert_eq!(next_of_served.when, When::At(half), "what is served ends before a refusal does");
+    assert_eq!(next_of_served.hold, Some((HoldScope::Name, half)));
     let left = failure(C::DnsNotHere, Remedy::DnsLoop);
     assert!(matches!(next(&left).when, When::Verified(_)));
     assert_eq!(

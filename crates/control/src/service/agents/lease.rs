@@ -12,7 +12,7 @@ use landfall_issuance::{
     ledger::{Bucket, Counting},
     plan::{Action, Budgets, Inventory, Stage, WaitReason, plan},
     protocol::{MAX_TASKS, Task},
-    schedule::LONGEST,
+    schedule::{History, LONGEST},
 };
 use landfall_model::{AuthorityName, JobId, PropertyId, issuance::PopTarget};
 use time::{Duration, OffsetDateTime};
@@ -272,10 +272,10 @@ impl Service {
         if grant.drawn == Drawn::Yes && candidate.served.is_empty() {
             store::turn::count(change.on(), candidate.job.property, now).await?;
         }
-        let pops = pops.for_name(&candidate.leads_to);
+        let pops = pops.for_name(&candidate.leads_to, &candidate.job.history);
         for pop in &pops.stalled {
             let (hostname, pop) = (&candidate.hostname.name, &pop.name);
-            tracing::debug!(%hostname, pop, "a PoP that has stalled is not waited for");
+            tracing::debug!(%hostname, pop, "a PoP that has stalled, or was waited for in vain, is not waited for");
         }
         let assignment = self.assignment(change, candidate, (grant, fence), pops).await?;
         self.agents.metrics.leases.with_label_values(&[grant.authority.as_str()]).inc();
@@ -341,13 +341,13 @@ fn grant(round: &Round<'_>, authority: &AuthorityName, stage: &Stage, counting: 
 }
 
 impl Pops<'_> {
-    /// As they matter to a name that leads to these addresses.
-    fn for_name(&self, leads_to: &[IpAddr]) -> Targets {
+    /// As they matter to a job whose name leads to these addresses.
+    fn for_name(&self, leads_to: &[IpAddr], history: &History) -> Targets {
         let target = |pop: &store::pop::Pop| PopTarget {
             name: pop.name.clone(),
             addresses: pop.addresses.clone(),
         };
-        let (needed, stalled) = self.stalled.parted(leads_to);
+        let (needed, stalled) = self.stalled.parted(leads_to, history);
         let inactive = self.fleet.pops.iter().filter(|pop| !self.fleet.is_active(pop));
         Targets {
             needed: needed.into_iter().map(target).collect(),

@@ -212,7 +212,7 @@ impl Service {
         if account.is_none_or(|account| account.thumbprint != *thumbprint) {
             return Ok(reply(LeaseState::Lost));
         }
-        let subject = (told.job.id, told.hostname);
+        let subject = (told.job, told.hostname);
         let waiting_for = self.begin_validation(change, subject, thumbprint, challenges).await?;
         Ok(ReportReply { waiting_for, ..reply(LeaseState::Held) })
     }

@@ -1,8 +1,10 @@
-//! PoPs that ask for what they are to serve and don't apply it: no job waits for them for long.
+//! PoPs that ask for what they are to serve and don't apply it, or can't be reached: no job of a name that
+//! does not lead to them waits for them for long.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use landfall_dns::Evidence;
+use landfall_issuance::schedule::History;
 use landfall_model::Revision;
 use time::{Duration, OffsetDateTime};
 
@@ -19,6 +21,9 @@ use crate::{
 
 /// How long a PoP may take for what jobs wait for, before they wait for it no more.
 const PATIENCE: Duration = Duration::minutes(2);
+/// After so many attempts in a row that failed by what passes, a job needs only the PoPs that its name leads
+/// to.
+const IN_VAIN: u32 = 2;
 
 /// Which PoPs have stalled.
 #[derive(Debug)]
@@ -45,16 +50,22 @@ impl<'a> Stalled<'a> {
         (applied(self.fleet, pop) < awaited.revision).then_some(awaited)
     }
 
-    /// Whether any active PoP has stalled.
-    pub(super) fn any(&self) -> bool {
-        self.fleet.active_pops().any(|pop| self.has(pop))
+    /// Whether it matters to a job where its name leads.
+    pub(super) fn parts(&self, history: &History) -> bool {
+        history.hitches >= IN_VAIN || self.fleet.active_pops().any(|pop| self.has(pop))
     }
 
-    /// The active PoPs that must answer for a name that leads to these addresses, and those that have
-    /// stalled and that it does not lead to. Where all have, all must.
-    pub(super) fn parted(&self, leads_to: &[IpAddr]) -> (Vec<&'a Pop>, Vec<&'a Pop>) {
+    /// The active PoPs that must answer for a name that leads to these addresses, and those that it does
+    /// not lead to and that have stalled, or that its job has waited for in vain. Where that leaves none,
+    /// all must.
+    pub(super) fn parted(
+        &self,
+        leads_to: &[IpAddr],
+        history: &History,
+    ) -> (Vec<&'a Pop>, Vec<&'a Pop>) {
         let is_led_to = |pop: &Pop| pop.addresses.iter().any(|address| leads_to.contains(address));
-        let is_needed = |pop: &&Pop| is_led_to(pop) || !self.has(pop);
+        let in_vain = history.hitches >= IN_VAIN;
+        let is_needed = |pop: &&Pop| is_led_to(pop) || !(in_vain || self.has(pop));
         let (needed, others): (Vec<_>, Vec<_>) = self.fleet.active_pops().partition(is_needed);
         if needed.is_empty() { (others, needed) } else { (needed, others) }
     }
@@ -132,7 +143,12 @@ mod tests {
         }
     }
 
-    fn needed(pops: Vec<Pop>, waits: &[(i64, u64, i64)], leads_to: &[&str]) -> Vec<i64> {
+    fn needed(
+        pops: Vec<Pop>,
+        waits: &[(i64, u64, i64)],
+        leads_to: &[&str],
+        hitches: u32,
+    ) -> Vec<i64> {
         let (unhealthy_after, proof) = (std::time::Duration::from_secs(60), Proof::Acknowledgement);
         let fleet = Fleet { at: at(0), epoch: Epoch(3), pops, unhealthy_after, proof };
         let awaited = waits.iter().map(|(id, revision, since)| {
@@ -141,7 +157,8 @@ mod tests {
         });
         let stalled = Stalled { fleet: &fleet, awaited: awaited.collect() };
         let leads_to: Vec<IpAddr> = leads_to.iter().map(|text| text.parse().unwrap()).collect();
-        let (needed, others) = stalled.parted(&leads_to);
+        let (needed, others) =
+            stalled.parted(&leads_to, &History { hitches, ..History::default() });
         assert_eq!(needed.len() + others.len(), fleet.pops.len());
         needed.iter().map(|pop| pop.id.0).collect()
     }
@@ -162,7 +179,23 @@ mod tests {
             (vec![(1, 10, -999), (2, 8, -999)], vec![], vec![1, 2]),
         ];
         for (waits, leads_to, expected) in table {
-            assert_eq!(needed(pops(), &waits, &leads_to), expected, "{waits:?} {leads_to:?}");
+            assert_eq!(needed(pops(), &waits, &leads_to, 1), expected, "{waits:?} {leads_to:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_waited_in_vain_twice_needs_only_where_its_name_leads() {
+        let pops = || vec![pop(1, 9), pop(2, 9)];
+        let table = [
+            (1, vec!["192.0.2.1"], vec![1, 2]),
+            (2, vec!["192.0.2.1"], vec![1]),
+            (9, vec!["192.0.2.1"], vec![1]),
+            // It leads to none of ours, or nobody knows where.
+            (9, vec!["198.51.100.1"], vec![1, 2]),
+            (9, vec![], vec![1, 2]),
+        ];
+        for (hitches, leads_to, expected) in table {
+            assert_eq!(needed(pops(), &[], &leads_to, hitches), expected, "{hitches} {leads_to:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     challenge_zone::record::{ChallengeLabel, TxtValue},
     hostname::ManagedHostname,
     service::ServiceError,
-    store::{self, Change, validation::Published},
+    store::{self, Change, lease::AgentJob, validation::Published},
 };
 
 /// For how long edges answer, if nobody ends it before.
@@ -32,13 +32,13 @@ impl Service {
     pub(super) async fn begin_validation(
         &self,
         change: &mut Change,
-        (job, hostname): (JobId, &ManagedHostname),
+        (job, hostname): (&AgentJob, &ManagedHostname),
         thumbprint: &Thumbprint,
         challenges: &[PublishedChallenge],
     ) -> Result<Vec<String>, ServiceError> {
         let by_dns = |one: &&PublishedChallenge| one.method == ChallengeMethod::Dns01;
         if !challenges.is_empty() && challenges.iter().all(|one| by_dns(&one)) {
-            return self.publish_records(change, (job, hostname), challenges).await;
+            return self.publish_records(change, (job.id, hostname), challenges).await;
         }
         let names = hostname.names();
         let exact: BTreeSet<&Hostname> = names
@@ -53,18 +53,18 @@ impl Service {
                 .find(|one| one.method == ChallengeMethod::TlsAlpn01 && one.name.base() == name);
             let digest = digest.and_then(|one| one.digest.as_slice().try_into().ok());
             let wanted = (name, thumbprint, digest.map(AlpnDigest));
-            newest = newest.max(publish(change, job, wanted).await?);
+            newest = newest.max(publish(change, job.id, wanted).await?);
         }
         let now = change.now();
         let fleet = self.fleet(change.on(), now).await?;
         let stalled = Stalled::of(&fleet, change.on()).await?;
         let mut leads_to = Vec::new();
-        if stalled.any() {
+        if stalled.parts(&job.history) {
             let seen = store::verification::find(change.on(), hostname.id).await?;
             leads_to = addresses(seen.and_then(|seen| seen.evidence).as_ref());
         }
         let mut behind = Vec::new();
-        for pop in stalled.parted(&leads_to).0 {
+        for pop in stalled.parted(&leads_to, &job.history).0 {
             if applied(&fleet, pop) < newest {
                 stalled.wait_for(change.on(), pop, newest).await?;
                 behind.push(pop.name.clone());
