@@ -38,25 +38,24 @@ impl Service {
         now: OffsetDateTime,
     ) -> Result<Option<HostnameId>, ServiceError> {
         let mut connection = self.store.read().await?;
-        let found = store::predecessor::hostnames(&mut connection, (after, now), LOOKED_AT).await?;
+        let found = store::predecessor::hostnames(&mut connection, after, LOOKED_AT).await?;
         let fleet = match found.is_empty() {
             true => return Ok(None),
             false => self.fleet(&mut connection, now).await?,
         };
         let mut settled = Vec::new();
-        for (id, is_over) in &found {
+        for id in &found {
             // A row that can't be read holds nobody else up.
-            let is_settled = are_settled(&mut connection, *id, &fleet).await.unwrap_or(false);
-            if *is_over || is_settled {
-                settled.push((*id, *is_over));
+            if are_settled(&mut connection, *id, &fleet).await.unwrap_or(false) {
+                settled.push(*id);
             }
         }
         drop(connection);
         if !settled.is_empty() {
             let mut change = self.store.change(Call::system(now)).await?;
-            for (id, is_over) in settled {
+            for id in settled {
                 // Another certificate may have come meanwhile, whose predecessor is needed.
-                if is_over || are_settled(change.on(), id, &fleet).await? {
+                if are_settled(change.on(), id, &fleet).await? {
                     store::predecessor::forget(change.on(), id).await?;
                     publish(&mut change, id).await?;
                 }
@@ -64,7 +63,7 @@ impl Service {
             change.commit().await?;
         }
         let is_full = found.len() >= LOOKED_AT as usize;
-        Ok(found.last().filter(|_| is_full).map(|(id, _)| *id))
+        Ok(found.last().filter(|_| is_full).copied())
     }
 }
 

@@ -8,24 +8,23 @@ use super::{Connection, StoreError, certificate::read_record, to_json};
 
 /// Sets the certificates of a hostname aside that others are about to take the place of. Where one of the
 /// same type of key is set aside already, what came after it was never known to be served: the older one
-/// stays.
+/// stays, until it has ended and the newer one has not.
 pub(crate) async fn retire(
     on: &mut Connection,
     hostname: HostnameId,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM predecessor WHERE hostname_id = ? AND not_after <= ?")
-        .bind(hostname.0)
-        .bind(now.unix_timestamp())
-        .execute(&mut *on)
-        .await
-        .map_err(StoreError::on("forget replaced certificates"))?;
     sqlx::query(
-        "INSERT OR IGNORE INTO predecessor (hostname_id, key_type, name, not_after, chain, \
+        "INSERT INTO predecessor (hostname_id, key_type, name, not_after, chain, \
              spki_sha256, seal_key_id, seal_enc, seal_cipher) \
          SELECT hostname_id, key_type, name, not_after, chain, spki_sha256, seal_key_id, seal_enc, \
              seal_cipher FROM certificate JOIN certificate_key USING (hostname_id, key_type) \
-         WHERE hostname_id = ? AND not_after > ?",
+         WHERE hostname_id = ?1 \
+         ON CONFLICT (hostname_id, key_type, name) DO UPDATE SET not_after = excluded.not_after, \
+             chain = excluded.chain, spki_sha256 = excluded.spki_sha256, \
+             seal_key_id = excluded.seal_key_id, seal_enc = excluded.seal_enc, \
+             seal_cipher = excluded.seal_cipher \
+         WHERE predecessor.not_after <= ?2 AND excluded.not_after > ?2",
     )
     .bind(hostname.0)
     .bind(now.unix_timestamp())
@@ -53,24 +52,23 @@ pub(crate) async fn records(
     rows.iter().map(read_record).collect()
 }
 
-/// At most `limit` hostnames after `after`, in their order, that have replaced certificates; and whether all of a
-/// hostname's have come to their end.
+/// At most `limit` hostnames after `after`, in their order, that have replaced certificates. Whether these have
+/// come to their end is for edges to judge: the clock here may be wrong for a while.
 pub(crate) async fn hostnames(
     on: &mut Connection,
-    (after, now): (HostnameId, OffsetDateTime),
+    after: HostnameId,
     limit: u32,
-) -> Result<Vec<(HostnameId, bool)>, StoreError> {
-    let found = sqlx::query_as::<_, (i64, bool)>(
-        "SELECT hostname_id, max(not_after) <= ? FROM predecessor WHERE hostname_id > ? \
-         GROUP BY hostname_id ORDER BY hostname_id LIMIT ?",
+) -> Result<Vec<HostnameId>, StoreError> {
+    let found = sqlx::query_scalar::<_, i64>(
+        "SELECT DISTINCT hostname_id FROM predecessor WHERE hostname_id > ? \
+         ORDER BY hostname_id LIMIT ?",
     )
-    .bind(now.unix_timestamp())
     .bind(after.0)
     .bind(i64::from(limit))
     .fetch_all(on)
     .await
     .map_err(StoreError::on("look for replaced certificates"))?;
-    Ok(found.into_iter().map(|(id, is_over)| (HostnameId(id), is_over)).collect())
+    Ok(found.into_iter().map(HostnameId).collect())
 }
 
 /// Forgets a hostname's replaced certificates.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     agents::{NAME, Scene, execute, group, issued, lease, report, scene},
     support::{Plane, Pop, eventually, hostname_record},
-    upload::long_chain,
+    upload::{long_chain, padded_chain},
 };
 
 async fn acknowledge(pop: &Pop, rejected: Vec<Rejected>) {
@@ -58,7 +58,7 @@ async fn what_a_certificate_replaced_is_published_until_pops_take_it_and_have_sh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_forgotten_of_what_a_pop_has_no_room_to_refuse() {
+async fn nothing_is_forgotten_of_what_a_pop_has_no_room_to_refuse_or_by_the_clock_alone() {
     let plane = Plane::start().await;
     let pop = plane.pop("pop-1").await;
     let epoch = pop.epoch().await;
@@ -72,6 +72,8 @@ async fn nothing_is_forgotten_of_what_a_pop_has_no_room_to_refuse() {
     execute(&plane, "UPDATE certificate SET shown_at = unixepoch()").await;
     let left = async |name| hostname_record(&pop.records(epoch, 0).await, name).predecessors.len();
     assert_eq!((left(old).await, left(new).await), (1, 1));
+    // So it looks while the clock is ahead.
+    execute(&plane, "UPDATE predecessor SET not_after = 1").await;
     let head = Revision(pop.head(epoch).await);
     let refusals = |count| {
         let refusal = |index| Rejected {
@@ -91,6 +93,36 @@ async fn nothing_is_forgotten_of_what_a_pop_has_no_room_to_refuse() {
     plane.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_makes_room_for_what_has_not_and_for_nothing_else() {
+    let plane = Plane::start().await;
+    let pop = plane.pop("pop-1").await;
+    let epoch = pop.epoch().await;
+    let property = plane.property("shop").await;
+    let name = "www.edge.test";
+    let certificate = format!("{}/certificate", plane.hostname(&property, name).await);
+    let ended = "UPDATE predecessor SET not_after = 1";
+    let all_ended = "UPDATE certificate SET not_after = 1";
+    let mut shown = Vec::new();
+    for statement in [None, Some(all_ended), Some(ended)] {
+        if let Some(statement) = statement {
+            execute(&plane, ended).await;
+            execute(&plane, statement).await;
+        }
+        let (status, answer) = plane.post(&certificate, &padded_chain(name, 1)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let record = record_of(&pop, epoch, name).await;
+        shown.push((record.certificates[0].clone(), record.predecessors[0].clone()));
+    }
+    assert_eq!(shown[1].1, shown[0].1);
+    assert_eq!(shown[2].1, shown[1].0);
+    plane.stop().await;
+}
+
+async fn record_of(pop: &Pop, epoch: u64, name: &str) -> HostnameRecord {
+    hostname_record(&pop.records(epoch, 0).await, name)
+}
+
 async fn record(pop: &Pop, epoch: u64) -> HostnameRecord {
-    hostname_record(&pop.records(epoch, 0).await, NAME)
+    record_of(pop, epoch, NAME).await
 }
