@@ -24,6 +24,9 @@ const SOON: Duration = Duration::seconds(15);
 const SOON_MAX: Duration = Duration::minutes(30);
 /// The furthest off that a next attempt is. What is further off was put there by a clock that was ahead.
 pub const LONGEST: Duration = Duration::hours(31);
+/// Until so many failures in a row another PoP gets at once what one can't do. None of the others may ask
+/// for work.
+const ELSEWHERE: u32 = 10;
 /// How much times are spread, to either side.
 const SPREAD: f64 = 0.25;
 /// While this part of the time is left until what is served has to be replaced, it is tried once more.
@@ -58,6 +61,8 @@ pub struct Alternatives {
     pub authorities: u32,
     /// Methods that may be used and have not failed since the last success.
     pub methods: u32,
+    /// PoPs that may do what the one that failed can't, where that is its own fault.
+    pub pops: u32,
     /// Until when what is served has to be replaced; none where nothing is.
     pub until: Option<OffsetDateTime>,
 }
@@ -156,6 +161,7 @@ pub fn next(
         Remedy::Backoff => plain(When::At(backoff)),
         // The verification's own schedule is what waits; this keeps two that disagree apart.
         Remedy::DnsLoop => plain(When::Verified(backoff.min(latest(now, VERIFIED_MAX)))),
+        Remedy::Soon if left.pops > 0 && history.hitches <= ELSEWHERE => plain(When::At(now)),
         Remedy::Soon => plain(When::At(soon)),
         // The planner waits for the hold, or goes elsewhere.
         Remedy::RetryAfter { scope, until } => {

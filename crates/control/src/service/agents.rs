@@ -16,6 +16,7 @@ pub(crate) mod outlook;
 mod questions;
 mod records;
 mod report;
+mod resting;
 mod stalled;
 mod turns;
 mod validation;
@@ -71,6 +72,7 @@ pub(crate) struct AgentRules {
     /// Questions to CAs when they want certificates renewed.
     questions: Buckets<()>,
     lull: lease::Lull,
+    resting: resting::Resting,
     /// When an agent last asked for work, in seconds since 1970; at first when the process began.
     heard_at: AtomicI64,
     pub(crate) metrics: IssuanceMetrics,
@@ -87,6 +89,7 @@ impl AgentRules {
             rules: config.rules,
             questions: Buckets::new(quota, 1),
             lull: lease::Lull::default(),
+            resting: resting::Resting::default(),
             heard_at: AtomicI64::new(OffsetDateTime::now_utc().unix_timestamp()),
             metrics,
         }

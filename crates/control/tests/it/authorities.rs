@@ -243,6 +243,39 @@ async fn a_ca_whose_clock_is_off_is_left_for_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_pop_cannot_do_another_one_gets_at_once() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let other = plane.pop("pop-2").await;
+    other.epoch().await;
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let troubles = [
+        json!({"trouble": "no_group_key", "key_id": "lost"}),
+        json!({"trouble": "control_clock_off", "ours": now, "theirs": now + 86_400}),
+    ];
+    let put_off = async || {
+        let query = "SELECT next_at > unixepoch() FROM job WHERE state = 0";
+        let mut rows = database(plane.dir.path()).await;
+        sqlx::query_scalar::<_, bool>(query).fetch_one(&mut rows).await.unwrap()
+    };
+    for ((pop, trouble), is_put_off) in [&pop, &other].into_iter().zip(troubles).zip([false, true])
+    {
+        let task = lease_one(pop).await;
+        assert_eq!(task["authority"]["name"], "own");
+        let news = json!({"news": "failed", "trouble": trouble});
+        assert_eq!(report(pop, &task, news).await["lease"], "ended");
+        assert_eq!(put_off().await, is_put_off);
+        assert!(lease(pop, "agent-1", 1).await.is_empty());
+    }
+    execute(&plane, "UPDATE job SET next_at = unixepoch()").await;
+    assert!(lease(&pop, "agent-1", 1).await.is_empty());
+    assert!(lease(&other, "agent-1", 1).await.is_empty());
+    let body = explain(&plane, &hostname).await;
+    let class = |number: usize| body["attempts"][number]["class"].clone();
+    assert_eq!((class(0), class(1)), (json!("control_clock"), json!("group_key")));
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_a_ca_is_to_be_asked_again_is_kept_over_a_restart() {
     let Scene { plane, pop, hostname, .. } =
         scene(json!({"certificate_authorities": ["own"]})).await;

@@ -65,11 +65,22 @@ fn a_renewal_is_tried_more_often_the_less_is_left() {
 }
 
 #[test]
+fn what_one_pop_cannot_do_another_one_gets_at_once_for_some_times() {
+    let lacks = failure(FailureClass::GroupKey, Remedy::Soon);
+    let others = Alternatives { pops: 1, ..Alternatives::default() };
+    for (hitches, is_at_once) in [(1, true), (ELSEWHERE, true), (ELSEWHERE + 1, false)] {
+        let history = History { hitches, ..History::default() };
+        let next = next(now(), &lacks, history, others, Jitter::of(1));
+        assert_eq!(next.when == When::At(now()), is_at_once, "{hitches}");
+    }
+}
+
+#[test]
 fn every_remedy_has_its_next_attempt() {
     use FailureClass as C;
     let until = now() + Duration::hours(5);
     let none = Alternatives::default();
-    let more = Alternatives { authorities: 1, methods: 1, until: None };
+    let more = Alternatives { authorities: 1, methods: 1, ..none };
     let retry = Remedy::RetryAfter { scope: HoldScope::RegisteredDomain, until };
     let operator = Remedy::Operator { scope: HoldScope::Account };
     let cases = [

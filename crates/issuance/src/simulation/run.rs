@@ -282,7 +282,8 @@ impl World {
             self.budgets.ledger.charge(authority, &bucket, now);
         }
         let jitter = self.chance.jitter();
-        let left = Alternatives { authorities: self.cas.len() as u32 - 1, methods: 0, until: None };
+        let authorities = self.cas.len() as u32 - 1;
+        let left = Alternatives { authorities, ..Alternatives::default() };
         let host = &mut self.hosts[id as usize];
         let task = host.task.as_mut().unwrap();
         task.history = task.history.after(&failure);

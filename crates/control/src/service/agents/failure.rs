@@ -1,9 +1,9 @@
 //! What follows an attempt that failed.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use landfall_issuance::{
-    failure::{Failure, Precheck, Setting, Trouble, classify},
+    failure::{Failure, FailureClass, Precheck, Setting, Trouble, classify},
     hold::{Held, Hold},
     jitter::Jitter,
     ledger::Bucket,
@@ -14,7 +14,7 @@ use landfall_model::{AuthorityName, HostPattern, Hostname, issuance::ChallengeMe
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Service, lease::wait, means::Means, registered_domain, subjects_of};
+use super::{Service, lease::wait, means::Means, registered_domain, resting::Unable, subjects_of};
 use crate::{
     hostname::ManagedHostname,
     service::ServiceError,
@@ -111,7 +111,8 @@ impl Service {
         let evidence = verification.and_then(|state| state.evidence);
         let means = self.means(change.on(), failed.hostname, evidence).await?;
         let until = store::renewal::replace_by(change.on(), failed.hostname.id, now).await?;
-        let left = Alternatives { until, ..self.alternatives(failed, &budgets, &means) };
+        let pops = self.rest_pop(change, failed, failure.class).await?;
+        let left = Alternatives { until, pops, ..self.alternatives(failed, &budgets, &means) };
         let next = schedule::next(now, &failure, history, left, jitter);
         settle(&mut budgets, failed, (&names, &domain), now);
         store::budget::keep_buckets(change.on(), &budgets.ledger.take_changes()).await?;
@@ -119,6 +120,30 @@ impl Service {
         let decision = Decision { failure, history, next, left };
         self.hold(change, failed, &decision, (&names, &domain), jitter).await?;
         self.keep_failure(change, failed, decision).await
+    }
+
+    /// Gives a PoP no more of what it can't do for a while, where there are others; says how many may do it.
+    async fn rest_pop(
+        &self,
+        change: &mut Change,
+        failed: &Failed<'_>,
+        class: FailureClass,
+    ) -> Result<u32, ServiceError> {
+        let Some(unable) = Unable::of(class, failed.authority) else { return Ok(0) };
+        let (at, now) = (change.now(), Instant::now());
+        let fleet = self.fleet(change.on(), at).await?;
+        let others = || fleet.active_pops().filter(|pop| pop.name != failed.pop);
+        let resting = &self.agents.resting;
+        let able = others().filter(|pop| {
+            let own = resting.of(&pop.name, now);
+            let keeps = |own: &Unable| own.authority().is_none_or(|of| of == failed.authority);
+            !own.iter().any(keeps)
+        });
+        let able = u32::try_from(able.count()).unwrap_or(u32::MAX);
+        if others().next().is_some() {
+            resting.begin(failed.pop, unable, now);
+        }
+        Ok(able)
     }
 
     /// Every address of every PoP.
@@ -146,6 +171,7 @@ impl Service {
         Alternatives {
             authorities: count(others.count()),
             methods: count(fresh.count()),
+            pops: 0,
             until: None,
         }
     }

@@ -18,7 +18,8 @@ use landfall_model::{AuthorityName, JobId, PropertyId, issuance::PopTarget};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Agent, OWNERS_ORDERS, Service, candidate::Candidate, stalled::Stalled, subjects_of, turns,
+    Agent, OWNERS_ORDERS, Service, candidate::Candidate, resting::Unable, stalled::Stalled,
+    subjects_of, turns,
 };
 use crate::{
     call::Call,
@@ -68,6 +69,8 @@ pub(super) struct Round<'a> {
     pub(super) pop: &'a str,
     agent: Agent<'a>,
     pops: Pops<'a>,
+    /// What the PoP gets no jobs of.
+    unable: &'a [Unable],
 }
 
 /// All PoPs.
@@ -103,16 +106,18 @@ impl Service {
         let first_due = store::lease::first_due(&mut connection).await?;
         let asks = store::renewal::is_any_due(&mut connection, now).await?;
         let has_errands = store::errand::may_be_due(&mut connection, now).await?;
+        let pop = store::pop::name(&mut connection, agent.pop).await?.unwrap_or_default();
         drop(connection);
-        let is_due = first_due.is_some_and(|due| due <= now);
+        let unable = self.agents.resting.of(&pop, Instant::now());
+        let is_due = first_due.is_some_and(|due| due <= now) && !unable.contains(&Unable::Any);
         if !is_due && !has_errands && !asks {
             return Ok(tasks);
         }
         let mut change = self.store.change(Call::system(now)).await?;
         let fleet = self.fleet(change.on(), now).await?;
-        let pop = store::pop::name(change.on(), agent.pop).await?.unwrap_or_default();
         let stalled = Stalled::of(&fleet, change.on()).await?;
-        let round = Round { pop: &pop, agent, pops: Pops { fleet: &fleet, stalled } };
+        let pops = Pops { fleet: &fleet, stalled };
+        let round = Round { pop: &pop, agent, pops, unable: &unable };
         let room = |tasks: &[Task]| free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(free));
         if has_errands {
             tasks = self.lease_errands(&mut change, &round, (&fleet, free)).await?;
@@ -126,9 +131,9 @@ impl Service {
         let left = room(&tasks);
         tasks.extend(self.questions(&mut change, (agent.pop, left)).await?);
         change.commit().await?;
-        if tasks.is_empty() {
+        if tasks.is_empty() && unable.is_empty() {
             self.agents.lull.begin(made, Instant::now());
-        } else {
+        } else if !tasks.is_empty() {
             tracing::debug!(pop, agent = agent.id.0, tasks = tasks.len(), "an agent has work");
         }
         Ok(tasks)
@@ -152,7 +157,9 @@ impl Service {
         let mut budgets = self.budgets(change.on(), &subjects).await?;
         let running = store::lease::running(change.on(), round.pop).await?;
         share(&mut budgets, &running, round);
-        for name in store::errand::closed_authorities(change.on(), now).await? {
+        let mut closed = store::errand::closed_authorities(change.on(), now).await?;
+        closed.extend(round.unable.iter().filter_map(Unable::authority).cloned());
+        for name in closed {
             if let Some(standing) = budgets.authorities.get_mut(&name) {
                 standing.max_running = 0;
             }
