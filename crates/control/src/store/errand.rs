@@ -73,6 +73,11 @@ pub(crate) struct Errand {
 const COLUMNS: &str = "id, kind, authority, state, next_at, created_at, ended_at, attempts, error, \
      fence, leased_until, hostname_id, hostname, fingerprint, certificate, reason, not_after, pop, seal";
 
+/// No edge may go on with what is to be revoked, as one does that refuses what came in its place. Where its
+/// key is known to others (RFC 5280 section 5.3.1: 1), that is not waited for.
+const UNUSED: &str = "(kind > 0 OR reason = 1 OR NOT EXISTS (SELECT 1 FROM predecessor AS own \
+     WHERE own.hostname_id = errand.hostname_id OR own.fingerprint = errand.fingerprint))";
+
 /// Asks for a certificate to be revoked, at `at` or when it is replaced, whatever is first. What was asked
 /// for before is hastened by a more urgent reason, begins anew where it ended without being done, and
 /// otherwise stays.
@@ -162,7 +167,7 @@ pub(crate) async fn due(
     let query = format!(
         "SELECT {COLUMNS} FROM errand WHERE state = 0 \
          AND (leased_until IS NULL OR leased_until <= ?1) \
-         AND (next_at <= ?1 OR replaced_at <= ?2) ORDER BY kind = 0, next_at LIMIT ?3"
+         AND (next_at <= ?1 OR replaced_at <= ?2) AND {UNUSED} ORDER BY kind = 0, next_at LIMIT ?3"
     );
     let rows = sqlx::query(AssertSqlSafe(query))
         .bind(now.unix_timestamp())
@@ -179,15 +184,13 @@ pub(crate) async fn may_be_due(
     on: &mut Connection,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    sqlx::query_scalar::<_, bool>(
+    let query = format!(
         "SELECT EXISTS (SELECT 1 FROM errand WHERE state = 0 \
          AND (leased_until IS NULL OR leased_until <= ?1) \
-         AND (next_at <= ?1 OR replaced_at IS NOT NULL))",
-    )
-    .bind(now.unix_timestamp())
-    .fetch_one(on)
-    .await
-    .map_err(StoreError::on("look for errands"))
+         AND (next_at <= ?1 OR replaced_at IS NOT NULL) AND {UNUSED})"
+    );
+    let found = sqlx::query_scalar::<_, bool>(AssertSqlSafe(query)).bind(now.unix_timestamp());
+    found.fetch_one(on).await.map_err(StoreError::on("look for errands"))
 }
 
 /// The CAs whose account is about to get a new key, or gets one: nothing else is asked of them meanwhile.

@@ -1,26 +1,33 @@
 //! Certificates that others took the place of, for as long as these have not been seen to be served.
 
+use std::collections::BTreeSet;
+
 use landfall_feed::record::CertificateRecord;
-use landfall_model::{HostPattern, HostnameId};
+use landfall_issuance::acme::RevocationReason;
+use landfall_model::{Fingerprint, HostPattern, HostnameId};
 use time::OffsetDateTime;
 
 use super::{Connection, StoreError, certificate::read_record, to_json};
 
 /// Sets the certificates of a hostname aside that others are about to take the place of. Where one of the
 /// same type of key is set aside already, what came after it was never known to be served: the older one
-/// stays, until it has ended and the newer one has not.
+/// stays, until it has ended and the newer one has not. Nobody goes on with what is revoked, or
+/// whose key others know.
 pub(crate) async fn retire(
     on: &mut Connection,
     hostname: HostnameId,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO predecessor (hostname_id, key_type, name, not_after, chain, \
+        "INSERT INTO predecessor (hostname_id, key_type, name, fingerprint, not_after, chain, \
              spki_sha256, seal_key_id, seal_enc, seal_cipher) \
-         SELECT hostname_id, key_type, name, not_after, chain, spki_sha256, seal_key_id, seal_enc, \
-             seal_cipher FROM certificate JOIN certificate_key USING (hostname_id, key_type) \
-         WHERE hostname_id = ?1 \
-         ON CONFLICT (hostname_id, key_type, name) DO UPDATE SET not_after = excluded.not_after, \
+         SELECT hostname_id, key_type, name, fingerprint, not_after, chain, spki_sha256, seal_key_id, \
+             seal_enc, seal_cipher FROM certificate AS own \
+             JOIN certificate_key USING (hostname_id, key_type) \
+         WHERE hostname_id = ?1 AND NOT EXISTS (SELECT 1 FROM errand \
+             WHERE errand.fingerprint = own.fingerprint AND (state = 1 OR reason = ?3)) \
+         ON CONFLICT (hostname_id, key_type, name) DO UPDATE SET \
+             fingerprint = excluded.fingerprint, not_after = excluded.not_after, \
              chain = excluded.chain, spki_sha256 = excluded.spki_sha256, \
              seal_key_id = excluded.seal_key_id, seal_enc = excluded.seal_enc, \
              seal_cipher = excluded.seal_cipher \
@@ -28,6 +35,7 @@ pub(crate) async fn retire(
     )
     .bind(hostname.0)
     .bind(now.unix_timestamp())
+    .bind(i64::from(RevocationReason::KeyCompromise.code()))
     .execute(on)
     .await
     .map_err(StoreError::on("keep replaced certificates"))?;
@@ -79,6 +87,17 @@ pub(crate) async fn forget(on: &mut Connection, hostname: HostnameId) -> Result<
         .await
         .map_err(StoreError::on("forget replaced certificates"))?;
     Ok(())
+}
+
+/// Forgets a replaced certificate that is revoked, and says which hostnames had it.
+pub(crate) async fn forget_revoked(
+    on: &mut Connection,
+    Fingerprint(fingerprint): Fingerprint,
+) -> Result<BTreeSet<HostnameId>, StoreError> {
+    let query = "DELETE FROM predecessor WHERE fingerprint = ? RETURNING hostname_id";
+    let found = sqlx::query_scalar::<_, i64>(query).bind(&fingerprint[..]).fetch_all(on).await;
+    let found = found.map_err(StoreError::on("forget replaced certificates"))?;
+    Ok(found.into_iter().map(HostnameId).collect())
 }
 
 /// Forgets them for names that a hostname has no more.

@@ -1,7 +1,10 @@
 //! Certificates are revoked, accounts get new keys, and hostnames have two types of key.
 
-use landfall_feed::{protocol::Ack, record::Body};
-use landfall_model::{Epoch, SealContext};
+use landfall_feed::{
+    protocol::{Ack, Rejected},
+    record::Body,
+};
+use landfall_model::{Epoch, Revision, SealContext};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -52,16 +55,29 @@ async fn next(pop: &Pop, kind: &str) -> Value {
 
 /// Says that an edge has all that there is.
 async fn catch_up(pop: &Pop) {
+    acknowledge(pop, Vec::new()).await;
+}
+
+async fn acknowledge(pop: &Pop, rejected: Vec<Rejected>) {
     let epoch = pop.epoch().await;
     let applied = pop.page(epoch, 0, "").await.header().to;
-    let ack = Ack {
-        epoch: Epoch(epoch),
-        applied,
-        digest: Default::default(),
-        rejected: vec![],
-        busiest: Vec::new(),
-    };
-    pop.ack(&ack).await;
+    let (epoch, digest) = (Epoch(epoch), Default::default());
+    pop.ack(&Ack { epoch, applied, digest, rejected, busiest: Vec::new() }).await;
+}
+
+/// Says that an edge has all that there is, that handshakes have shown it, and that it goes on with nothing
+/// else.
+async fn settle(Scene { plane, pop, .. }: &Scene) {
+    execute(plane, "UPDATE certificate SET shown_at = unixepoch()").await;
+    catch_up(pop).await;
+    eventually(async || (predecessors(pop).await == 0).then_some(())).await;
+    catch_up(pop).await;
+}
+
+/// How many certificates edges may go on with.
+async fn predecessors(pop: &Pop) -> usize {
+    let records = pop.records(pop.epoch().await, 0).await;
+    hostname_record(&records, NAME).predecessors.len()
 }
 
 async fn revocation(scene: &Scene) -> Value {
@@ -92,7 +108,7 @@ async fn a_certificate_is_revoked_once_every_edge_has_another_one() {
     catch_up(pop).await;
     serve(&scene, &task).await;
     assert!(lease(pop, "agent-1", 0).await.iter().all(|task| task["task"] != "revoke"));
-    catch_up(pop).await;
+    settle(&scene).await;
     let task = next(pop, "revoke").await;
     assert_eq!(task["reason"], 4, "{task}");
     assert_eq!(task["authority"]["account"]["thumbprint"], THUMBPRINT);
@@ -132,6 +148,52 @@ async fn a_certificate_whose_key_is_known_is_revoked_within_the_hour_and_served_
     tell(pop, &task, json!({"news": "revoked"})).await;
     let records = pop.records(pop.epoch().await, 0).await;
     assert_eq!(hostname_record(&records, NAME).certificates.len(), 1, "it is served");
+    scene.plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_not_revoked_while_an_edge_refuses_the_one_in_its_place() {
+    let scene = served(json!({})).await;
+    let (plane, pop) = (&scene.plane, &scene.pop);
+    assert_eq!(revoke(&scene, "superseded").await, StatusCode::OK);
+    let task = next(pop, "issue").await;
+    serve(&scene, &task).await;
+    let refusal = Rejected {
+        id: format!("hostname/{NAME}"),
+        revision: Revision(pop.head(pop.epoch().await).await),
+        reason: "the private key can't be used".to_owned(),
+    };
+    acknowledge(pop, vec![refusal]).await;
+    execute(plane, "UPDATE certificate SET shown_at = unixepoch()").await;
+    execute(plane, "UPDATE errand SET next_at = 0").await;
+    assert!(lease(pop, "agent-1", 0).await.iter().all(|task| task["task"] != "revoke"));
+    assert_eq!(predecessors(pop).await, 1);
+
+    settle(&scene).await;
+    let task = next(pop, "revoke").await;
+    assert_eq!(task["reason"], 4, "{task}");
+    assert_eq!(predecessors(pop).await, 0);
+    scene.plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_are_told_to_go_on_with_nothing_that_is_revoked_or_whose_key_is_known() {
+    let scene = served(json!({})).await;
+    let (plane, pop) = (&scene.plane, &scene.pop);
+    assert_eq!(revoke(&scene, "keyCompromise").await, StatusCode::OK);
+    let task = next(pop, "issue").await;
+    serve(&scene, &task).await;
+    assert_eq!(predecessors(pop).await, 0);
+
+    execute(plane, "UPDATE errand SET state = 1, ended_at = 1").await;
+    assert_eq!(revoke(&scene, "superseded").await, StatusCode::OK);
+    let task = next(pop, "issue").await;
+    serve(&scene, &task).await;
+    assert_eq!(predecessors(pop).await, 1);
+    execute(plane, "UPDATE errand SET reason = 1, next_at = 0 WHERE state = 0").await;
+    let task = next(pop, "revoke").await;
+    assert_eq!(tell(pop, &task, json!({"news": "revoked"})).await["lease"], "ended");
+    assert_eq!(predecessors(pop).await, 0);
     scene.plane.stop().await;
 }
 

@@ -14,7 +14,7 @@ use super::{Service, issued::MAX_SEALED, lease::Round};
 use crate::{
     call::Call,
     hostname::deployment::Fleet,
-    service::ServiceError,
+    service::{ServiceError, publish},
     store::{
         self, Change,
         errand::{Errand, Purpose, Settled, Stage},
@@ -185,6 +185,9 @@ impl Service {
         if let Purpose::Revocation(revoked) = &errand.purpose {
             let (hostname, reason) = (&revoked.name, revoked.reason.name());
             tracing::info!(hostname, authority = %name, reason, "certificate revoked");
+            for id in store::predecessor::forget_revoked(change.on(), revoked.fingerprint).await? {
+                publish(change, id).await?;
+            }
         }
         self.tell_of_errand(change, errand, EventKind::CertificateRevoked, None).await?;
         Ok(reply(LeaseState::Ended))

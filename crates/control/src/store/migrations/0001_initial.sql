@@ -670,7 +670,8 @@ BEGIN
 END;
 
 -- A certificate that is to be revoked is, once no edge serves it any more: at most two records tell them,
--- right after it is gone from here. Edges that don't hear of it hold it up for ten minutes at most.
+-- right after it is gone from here. Edges that don't hear of it hold it up for ten minutes at most, or for as
+-- long as there are predecessors: an edge that refuses what came in its place goes on with it.
 CREATE INDEX certificate_fingerprint ON certificate (fingerprint) WHERE issuer = 3;
 CREATE TRIGGER certificate_gone AFTER DELETE ON certificate WHEN OLD.issuer = 3
 BEGIN
@@ -699,6 +700,7 @@ CREATE TABLE predecessor (
     hostname_id INTEGER NOT NULL REFERENCES hostname (id) ON DELETE CASCADE,
     key_type    INTEGER NOT NULL,
     name        TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
     not_after   INTEGER NOT NULL,
     chain       BLOB    NOT NULL,
     spki_sha256 BLOB    NOT NULL,
@@ -707,6 +709,7 @@ CREATE TABLE predecessor (
     seal_cipher BLOB    NOT NULL,
     PRIMARY KEY (hostname_id, key_type, name)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX predecessor_fingerprint ON predecessor (fingerprint);
 
 CREATE TABLE pop (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
