@@ -52,6 +52,9 @@ pub(crate) async fn take_back(service: Service) {
     loop {
         ticks.tick().await;
         let now = OffsetDateTime::now_utc();
+        if let Err(error) = service.end_overdue_validations(now).await {
+            tracing::warn!(error = %chain(&error), "cannot end what edges are told of validations");
+        }
         if !grace.is_over(now) {
             continue;
         }

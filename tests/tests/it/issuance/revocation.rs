@@ -170,6 +170,16 @@ async fn nothing_is_left_of_a_hostname_that_was_deleted() {
     }
     let (_, reason) = scene.shown_when_revoked(&first["serialNumber"]).await;
     assert_eq!(reason, 5);
+    // The certificate in its place was being issued.
+    wait_until("no edge is told of a validation", DEADLINE, async || {
+        let told = |edge| {
+            let database = Connection::open(state(edge).join("last-known-good.db")).unwrap();
+            let count = "SELECT count(*) FROM other WHERE id LIKE 'validation/%'";
+            database.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        (told(0) + told(1) == 0).then_some(())
+    })
+    .await;
     for edge in 0..2 {
         scene.fleet.lab.edge(edge).stop().await;
     }

@@ -31,9 +31,8 @@ impl Service {
     pub(crate) async fn take_back(&self, now: OffsetDateTime) -> Result<usize, ServiceError> {
         let mut connection = self.store.read().await?;
         let expired = store::lease::expired(&mut connection, now, 1).await?;
-        let is_shown = store::validation::any_overdue(&mut connection, now).await?;
         drop(connection);
-        if expired.jobs.is_empty() && expired.unreadable.is_empty() && !is_shown {
+        if expired.jobs.is_empty() && expired.unreadable.is_empty() {
             return Ok(0);
         }
         let mut change = self.store.change(Call::system(now)).await?;
@@ -43,14 +42,31 @@ impl Service {
         for job in &expired {
             self.take_back_one(&mut change, job).await?;
         }
-        for name in store::validation::end_overdue(change.on(), now, AT_ONCE).await? {
-            change.retract_validation(&name).await?;
-        }
         if !expired.is_empty() {
             change.wake_jobs();
         }
         change.commit().await?;
         Ok(expired.len())
+    }
+
+    /// Ends what edges are told of names that are being validated, where it has run out or nobody has the
+    /// job any more.
+    pub(crate) async fn end_overdue_validations(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<(), ServiceError> {
+        let mut connection = self.store.read().await?;
+        let is_shown = store::validation::any_overdue(&mut connection, now).await?;
+        drop(connection);
+        if !is_shown {
+            return Ok(());
+        }
+        let mut change = self.store.change(Call::system(now)).await?;
+        for name in store::validation::end_overdue(change.on(), now, AT_ONCE).await? {
+            change.retract_validation(&name).await?;
+        }
+        change.commit().await?;
+        Ok(())
     }
 
     async fn take_back_one(&self, change: &mut Change, job: &AgentJob) -> Result<(), ServiceError> {
