@@ -49,12 +49,12 @@ fn change(n: u64) -> Change {
 
 fn fill(folder: &Path, hostnames: u64) {
     let mut writer = lkg::open(folder).unwrap().writer;
-    let mut snapshot = writer.snapshot().unwrap();
+    let mut snapshot = writer.snapshot(Epoch(1)).unwrap();
     for first in (0..hostnames).step_by(usize::try_from(BATCH).unwrap()) {
         let batch: Vec<_> = (first..(first + BATCH).min(hostnames)).map(change).collect();
         snapshot.add(&batch).unwrap();
     }
-    snapshot.finish(Epoch(1), Revision(hostnames), 0).unwrap();
+    snapshot.finish(Revision(hostnames), 0).unwrap();
 }
 
 fn cold_start(criterion: &mut Criterion) {

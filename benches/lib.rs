@@ -1,6 +1,9 @@
-//! What the benchmarks share: many hostnames, and how much memory the process has.
+//! The load comparison, and what the micro benchmarks share: many hostnames, and how much memory the
+//! process has.
 //!
-//! Run them with `make bench`. Figures are of one machine: compare ratios.
+//! Run them with `make bench` and `make bench-micro`. Figures are of one machine: compare ratios.
+
+pub mod load;
 
 use std::{fs, sync::Arc};
 

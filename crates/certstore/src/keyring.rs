@@ -69,10 +69,13 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
+    /// The [reason](Self::reason) of [`Self::UnknownGroupKey`].
+    pub const UNKNOWN_GROUP_KEY: &str = "unknown_group_key";
+
     /// A short constant for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::UnknownGroupKey { .. } => "unknown_group_key",
+            Self::UnknownGroupKey { .. } => Self::UNKNOWN_GROUP_KEY,
             Self::Unseal => "unseal",
             Self::Key(_) => "private_key",
             Self::Certificate(_) => "certificate",

@@ -1,6 +1,8 @@
 //! What an operator does on the database by the command line, whether or not a server runs.
 
+pub mod backup;
 pub mod issuance;
+pub mod keys;
 
 use std::{
     net::IpAddr,
@@ -10,7 +12,7 @@ use std::{
 
 use data_encoding::BASE64URL_NOPAD;
 use landfall_feed::{record::PopRecord, seal::GroupKeyFiles, secret_file, sign::VerifyingKey};
-use landfall_model::{AuthorityName, Epoch, Hostname, PropertyId};
+use landfall_model::{AuthorityName, Epoch, Hostname, PropertyId, Revision};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -21,7 +23,7 @@ use crate::{
     call::{Actor, Call},
     config::ControlConfig,
     error::ControlError,
-    service::keys::{self, KeyError},
+    service::keys::{self as api_keys, KeyError},
     state,
     store::{Change, Store, StoreError, audit::AuditEntry, change::PublishError},
     token::NewSecret,
@@ -80,6 +82,26 @@ pub async fn add_pop(
     })
 }
 
+/// Gives a PoP another token, in the place of the one it has, which is refused from then on. Until the PoP
+/// has it, it serves what it last knew.
+///
+/// # Errors
+/// An unknown name, and the state's own errors.
+pub async fn renew_pop_token(
+    config: &ControlConfig,
+    name: &str,
+) -> Result<Zeroizing<String>, ControlError> {
+    let store = state::open_store(config).await?;
+    let secret = NewSecret::generate().map_err(ControlError::Random)?;
+    let mut change = begin(&store).await?;
+    let id = crate::store::pop::set_token(change.on(), name, &secret.hash()).await;
+    let unknown = || ControlError::Unknown { what: "PoP", name: name.to_owned() };
+    let id = id.map_err(ControlError::Store)?.ok_or_else(unknown)?;
+    audit_pop(&mut change, "pop.renew_token", name, json!({})).await?;
+    finish(change, &store).await?;
+    Ok(secret.token(&id))
+}
+
 /// Every PoP with what it said last, by name.
 ///
 /// # Errors
@@ -91,6 +113,18 @@ pub async fn list_pops(config: &ControlConfig) -> Result<Vec<Pop>, ControlError>
     drop(connection);
     store.close().await;
     pops
+}
+
+/// Where the feed is: what PoPs should have applied.
+///
+/// # Errors
+/// The state's own.
+pub async fn feed_head(config: &ControlConfig) -> Result<(Epoch, Revision), ControlError> {
+    let store = state::open_store(config).await?;
+    let head = store.refresh_head().await.map_err(ControlError::Store);
+    store.close().await;
+    let head = head?;
+    Ok((head.epoch, head.revision))
 }
 
 /// Removes a PoP: its token ends at once.
@@ -144,7 +178,7 @@ pub async fn add_api_key(
     let parsed = plain_name(name)?;
     let store = state::open_store(config).await?;
     let mut change = begin(&store).await?;
-    let added = keys::add(&mut change, &parsed, &grant, config.api.keys_per_property).await;
+    let added = api_keys::add(&mut change, &parsed, &grant, config.api.keys_per_property).await;
     let added = added.map_err(|error| key_error(error, name, grant.property))?;
     finish(change, &store).await?;
     Ok(added.token)
@@ -179,7 +213,7 @@ pub async fn revoke_api_key(
     let mut change = begin(&store).await?;
     let found = crate::store::api_key::find_by_name(change.on(), name, property).await;
     let key = found.map_err(ControlError::Store)?.ok_or_else(unknown)?;
-    let revoked = keys::revoke(&mut change, &key).await;
+    let revoked = api_keys::revoke(&mut change, &key).await;
     if !revoked.map_err(ControlError::Store)? {
         return Err(unknown());
     }

@@ -69,6 +69,8 @@ pub(crate) struct App {
     pub(crate) lists: Lists,
     pub(crate) throttle: Throttle,
     pub(crate) pops_seen: PopsSeen,
+    /// Those that something else asks in the name of.
+    pub(crate) pops_refused: PopsSeen,
     pub(crate) metrics: Metrics,
     pub(crate) limits: ApiConfig,
 }

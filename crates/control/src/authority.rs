@@ -2,17 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use landfall_dns::CaIdentity;
-use landfall_feed::seal::GroupPublicKey;
+use landfall_feed::{bounded_file, seal::GroupPublicKey};
 use landfall_issuance::ledger::Limits;
 use landfall_model::{
     AuthorityName, SealContext, Sealed,
     issuance::{Account, Authority, ExternalAccount},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -37,6 +37,12 @@ pub enum AuthorityFileError {
         /// Why not.
         #[source]
         source: std::io::Error,
+    },
+    /// It has no certificates.
+    #[error("the file of {key} is no PEM of certificates")]
+    NoRoots {
+        /// The key of the configuration that names it.
+        key: String,
     },
     /// It is no sealed key.
     #[error(
@@ -147,14 +153,15 @@ impl Authorities {
 }
 
 impl LoadedAuthority {
-    fn load(
+    /// Reads the files that the configuration of one names.
+    pub(crate) fn load(
         name: &AuthorityName,
         config: &AuthorityConfig,
         group: &GroupPublicKey,
     ) -> Result<Self, AuthorityFileError> {
         let key = |field: &str| format!("issuance.authority.{name}.{field}");
         let roots = config.roots_file.as_ref();
-        let roots = roots.map(|path| read(path, key("roots_file"))).transpose()?;
+        let roots = roots.map(|path| read_roots(path, key("roots_file"))).transpose()?;
         let external_account = config.external_account.as_ref();
         let external_account = external_account
             .map(|own| read_external(name, own, group, key("external_account.hmac_key_file")))
@@ -202,12 +209,20 @@ fn read_external(
     Ok(ExternalAccount { key_id: file.key_id, hmac_key: file.sealed })
 }
 
+fn read_roots(path: &Path, key: String) -> Result<String, AuthorityFileError> {
+    let text = read(path, key.clone())?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match roots {
+        Ok(roots) if !roots.is_empty() => Ok(text),
+        Ok(_) | Err(_) => Err(AuthorityFileError::NoRoots { key }),
+    }
+}
+
 fn read(path: &Path, key: String) -> Result<String, AuthorityFileError> {
-    let bounded = |path: &Path| match fs::metadata(path)?.len() {
-        0..=MAX_FILE => fs::read_to_string(path),
-        _ => Err(std::io::ErrorKind::FileTooLarge.into()),
-    };
-    bounded(path).map_err(|source| AuthorityFileError::Read {
+    let text = bounded_file::read(path, MAX_FILE).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
+    });
+    text.map_err(|source| AuthorityFileError::Read {
         key: format!("{key} ({})", PathBuf::from(path).display()),
         source,
     })
@@ -228,7 +243,7 @@ mod tests {
         let text = seal_external_account((&name, "k1"), &secret, &group).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hmac.json");
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         let read = |name: &str, key_id: &str, group| {
             let config =
                 ExternalAccountConfig { key_id: key_id.to_owned(), hmac_key_file: path.clone() };

@@ -12,5 +12,14 @@ pub(crate) mod record;
 mod server;
 mod update;
 
+use hickory_proto::rr::Name;
+
+use crate::config::UpdateConfig;
 pub(crate) use publisher::Publisher;
 pub use update::TsigKeyError;
+use update::Updater;
+
+/// Reads the key that the config names.
+pub(crate) fn check_files(config: &UpdateConfig) -> Result<(), TsigKeyError> {
+    Updater::new(Name::root(), config).map(drop)
+}

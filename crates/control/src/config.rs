@@ -13,7 +13,7 @@ use std::{
 };
 
 use landfall_model::{Hostname, Network, Origin, OriginHost, config::Problem, network::is_public};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use api::RawApi;
 pub(crate) use api::{ApiConfig, ConnectionLimits, RateLimits};
@@ -29,10 +29,10 @@ pub use watch::RawWatch;
 pub(crate) use watch::WatchConfig;
 
 /// The file as it is written. Every key has a default or is reported by [`Self::check`].
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawControlConfig {
-    /// The domain under which every property gets its system hostname. Required.
+    /// The domain under which every property gets its system hostname.
     pub system_domain: Option<String>,
     /// The listener.
     pub api: RawApi,
@@ -63,35 +63,35 @@ pub struct RawControlConfig {
 }
 
 /// `[state]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawState {
-    /// The folder of the database, the keys made at the first start, and the snapshots. Required.
+    /// The folder of the database, the keys made at the first start, and the snapshots.
     pub directory: Option<PathBuf>,
 }
 
 /// `[keys]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawKeys {
-    /// The public half of the fleet's group key. Required.
+    /// The public half of the fleet's group key.
     pub group_public_key_file: Option<PathBuf>,
 }
 
 /// `[internal_ca]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawInternalCa {
-    /// Which names outside the system domain get a certificate of the internal CA, for tests and
-    /// private networks. Default: none.
+    /// Which names outside the system domain get a certificate of the internal CA, for tests and private
+    /// networks.
     pub external_hostnames: RawExternalHostnames,
-    /// For how long a certificate is valid; it is renewed with a third left. Default: 90 days.
+    /// For how long a certificate is valid; it is renewed with a third left.
     #[serde(with = "humantime_serde")]
     pub lifetime: Duration,
 }
 
 /// `internal_ca.external_hostnames`
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RawExternalHostnames {
     /// None.
@@ -110,18 +110,17 @@ impl Default for RawInternalCa {
 }
 
 /// `[feed]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawFeed {
     /// How long a deletion stays in the feed. A PoP that was away for longer takes a snapshot.
-    /// Default: 7 days.
     #[serde(with = "humantime_serde")]
     pub tombstone_retention: Duration,
-    /// How many revisions old a snapshot may be when it is handed out. Default: 10,000.
+    /// How many revisions old a snapshot may be when it is handed out; a twentieth of its hostnames, where that is less.
     pub snapshot_every: u64,
-    /// The most records in a snapshot's segment. Default: 10,000; a segment ends early at 2 MiB.
+    /// The most records in a snapshot's segment, which ends early at 2 MiB.
     pub segment_records: u32,
-    /// The most long polls that wait at a time; more are told to come back. Default: 4,096.
+    /// The most long polls that wait at a time; more are told to come back.
     pub max_long_polls: u32,
 }
 
@@ -137,11 +136,11 @@ impl Default for RawFeed {
 }
 
 /// `[origins]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawOrigins {
-    /// Networks that are not the public internet's, whose addresses origins may have all the same,
-    /// as in `["10.0.0.0/8"]`. Edges have a list of their own. Default: none.
+    /// Networks that are not the public internet's, whose addresses origins may have all the same, as in
+    /// `["10.0.0.0/8"]`. Edges have a list of their own. Default: none.
     pub allow_networks: Vec<String>,
 }
 
@@ -164,6 +163,13 @@ pub struct ControlConfig {
     pub(crate) verification: VerificationConfig,
     pub(crate) challenge_zone: Option<ChallengeZoneConfig>,
     pub(crate) watch: WatchConfig,
+}
+
+impl ControlConfig {
+    /// The port that the API and the feed are asked at, unless something in front maps it.
+    pub fn api_port(&self) -> u16 {
+        self.api.listen.port()
+    }
 }
 
 /// For what the internal CA issues, and for how long.

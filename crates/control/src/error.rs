@@ -71,6 +71,18 @@ pub enum ControlError {
         #[source]
         source: KeyError,
     },
+    /// No key was prepared to take the signing key's place.
+    #[error("there is no {}: run `landfall feed prepare-signing-key` first", path.display())]
+    NoNextSigningKey {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// What would be lost.
+    #[error("{} is there already: nothing is restored over it; move it away first", path.display())]
+    NotEmpty {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The group's public key.
     #[error("{} is not the group's public key", path.display())]
     GroupKey {
@@ -79,6 +91,24 @@ pub enum ControlError {
         /// What is wrong.
         #[source]
         source: SealError,
+    },
+    /// What would be sealed to the same key again.
+    #[error(
+        "{key} is the group key that new secrets are sealed to: give the control plane another one first \
+         (`keys.group_public_key_file`, docs/operations/keys.md)"
+    )]
+    GroupKeyCurrent {
+        /// The key's id.
+        key: String,
+    },
+    /// What is issued now would be sealed to the former key.
+    #[error(
+        "the control plane has sealed nothing to the group key {current} of `keys.group_public_key_file` yet: \
+         restart it, and try again"
+    )]
+    GroupKeyUntaken {
+        /// The id of the key in the file.
+        current: String,
     },
     /// A secret that no CA made.
     #[error("the secret is not the HMAC key of an external account: expected base64url")]

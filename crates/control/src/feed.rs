@@ -70,10 +70,13 @@ pub(crate) async fn require_pop(
     let claimed = presented.as_ref().map(|presented| presented.id);
     let proven = match presented {
         Some(presented) => prove(&app, presented).await,
-        None => Ok(None),
+        None => Ok(Proof::None),
     };
+    if let Ok(Proof::Foreign(id)) = proven {
+        app.pops_refused.note(id, Instant::now());
+    }
     match proven {
-        Ok(Some(id)) => {
+        Ok(Proof::Own(id)) => {
             let peer = request.extensions().get::<Peer>();
             if let Some(Err(refused)) = peer.map(|peer| peer.belong_to(Holder::Pop(id))) {
                 return too_many(refused, &app.limits.connections).into_response();
@@ -81,7 +84,7 @@ pub(crate) async fn require_pop(
             request.extensions_mut().insert(id);
             next.run(request).await
         }
-        Ok(None) => {
+        Ok(Proof::Foreign(_) | Proof::None) => {
             tell_of_refusal(&app, claimed).await;
             Problem::unauthorized("a PoP's token as bearer token").into_response()
         }
@@ -102,9 +105,23 @@ async fn tell_of_refusal(app: &SharedApp, claimed: Option<PopId>) {
     tracing::warn!(refused, claimed_pop = pop.as_deref(), "requests came without a PoP's token");
 }
 
-async fn prove(app: &SharedApp, presented: Presented<PopId>) -> Result<Option<PopId>, StoreError> {
+/// What a token proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// That the PoP presents it.
+    Own(PopId),
+    /// Nothing: the PoP has another one.
+    Foreign(PopId),
+    /// Nothing: there is no such PoP.
+    None,
+}
+
+async fn prove(app: &SharedApp, presented: Presented<PopId>) -> Result<Proof, StoreError> {
     let mut connection = app.service.store.read().await?;
     let stored = store::pop::token_hash(&mut connection, presented.id).await?;
-    let proven = stored.is_some_and(|stored| presented.matches(&stored));
-    Ok(proven.then_some(presented.id))
+    Ok(match stored {
+        Some(stored) if presented.matches(&stored) => Proof::Own(presented.id),
+        Some(_) => Proof::Foreign(presented.id),
+        None => Proof::None,
+    })
 }

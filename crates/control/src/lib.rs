@@ -18,8 +18,10 @@ mod cloudflare;
 pub mod config;
 mod error;
 mod feed;
+mod files;
 mod hostname;
 mod metrics;
+mod notify;
 mod peer;
 mod pops_seen;
 mod property;
@@ -40,6 +42,7 @@ pub use authority::AuthorityFileError;
 pub use ca::CaError;
 pub use challenge_zone::TsigKeyError;
 pub use error::ControlError;
+pub use files::check_files;
 pub use landfall_feed::{protocol::AckState, sign::VerifyingKey};
 pub use landfall_model::{
     AuthorityName, Epoch, HostPattern, PropertyId, Revision, config::Problem,

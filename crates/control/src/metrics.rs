@@ -105,6 +105,7 @@ impl Metrics {
         };
         let by_pop = |name: &str, help: &str| by_label(name, help, "pop");
         let waiting = |help: &str| by_label("landfall_database_waiting", help, "connection");
+        describe_process(&registry)?;
         Ok(Self {
             requests: counters(
                 "landfall_control_requests_total",
@@ -207,6 +208,18 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+/// Which version runs, and since when.
+fn describe_process(registry: &Registry) -> Result<(), prometheus::Error> {
+    let opts = Opts::new("landfall_build_info", "1, by the version of the process.");
+    let build = IntGaugeVec::new(opts, &["version"])?;
+    registry.register(Box::new(build.clone()))?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    let started = "Start of the process, in Unix time.";
+    let started = gauge(registry, "process_start_time_seconds", started)?;
+    started.set(OffsetDateTime::now_utc().unix_timestamp());
+    Ok(())
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

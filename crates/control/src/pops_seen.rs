@@ -13,7 +13,7 @@ use crate::token::PopId;
 /// How often a PoP's last request is kept.
 const KEPT_EVERY: Duration = Duration::from_secs(20);
 
-/// When PoPs asked for something. Has an entry for each PoP that has proven who it is.
+/// When PoPs asked for something, or something in their name. Has an entry for a PoP that there is at most.
 #[derive(Debug, Default)]
 pub(crate) struct PopsSeen {
     state: Mutex<State>,

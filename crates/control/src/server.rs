@@ -20,6 +20,7 @@ use crate::{
     error::ControlError,
     feed::snapshot::SnapshotBuilder,
     metrics::{Metrics, watch::WatchMetrics},
+    notify,
     pops_seen::PopsSeen,
     refusals::Refusals,
     service::{
@@ -116,6 +117,7 @@ impl Control {
             lists: Lists::default(),
             throttle: Throttle::new(config.api.rates),
             pops_seen: PopsSeen::default(),
+            pops_refused: PopsSeen::default(),
             metrics,
             limits: config.api,
         });
@@ -176,16 +178,22 @@ impl Control {
             spawn(&mut background, "publish DNS challenges", publisher.run());
         }
         spawn_lanes(&mut background, &self.app.service, &self.config.verification);
+        if let Some(interval) = notify::watchdog_interval() {
+            let watched = notify::keep_alive(store.clone(), interval, notify::alive);
+            spawn(&mut background, "answer the watchdog", watched);
+        }
 
         let router = api::router(Arc::clone(&self.app));
         let app = Arc::clone(&self.app);
         let mut connections = Connections::new(self.app);
+        notify::ready(format!("API and feed on {}", self.address)).await;
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             task = first_to_end(&mut background) => Err(ControlError::Task { task }),
             task = connections.accept(self.listener, router) => Err(ControlError::Task { task }),
         };
         tracing::info!("stopping");
+        notify::stopping().await;
         self.stop.send_replace(true);
         connections.drain(self.config.api.drain).await;
         background.shutdown().await;

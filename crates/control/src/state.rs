@@ -1,5 +1,7 @@
 //! The state directory: the database, the keys made at the first start, the snapshots.
 
+mod backup;
+
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
@@ -7,9 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use landfall_feed::{seal::GroupPublicKey, secret_file, sign::SigningKey};
+use landfall_feed::{
+    bounded_file,
+    seal::GroupPublicKey,
+    secret_file,
+    sign::{SigningKey, VerifyingKey},
+};
 use landfall_model::Hostname;
 use time::OffsetDateTime;
+
+pub(crate) use backup::{copy_state, make_new_folder, restore_files};
 
 use crate::{
     authority::Authorities,
@@ -19,8 +28,11 @@ use crate::{
     store::{self, Store},
 };
 
+/// The largest file of a public key, in bytes.
+const MAX_KEY: u64 = 64 * 1024;
 const DATABASE: &str = "control.db";
 const SIGNING_KEY: &str = "feed-signing.key";
+const NEXT_SIGNING_KEY: &str = "feed-signing.next.key";
 const CA_KEY: &str = "internal-ca.key";
 const CA_ROOT: &str = "internal-ca.pem";
 const SNAPSHOTS: &str = "snapshots";
@@ -67,6 +79,50 @@ pub(crate) async fn open_store(config: &ControlConfig) -> Result<Store, ControlE
     open_database(&config.state_directory).await
 }
 
+/// Opens the database, for a command on the signing keys.
+pub(crate) async fn open_store_and_signing_keys(
+    config: &ControlConfig,
+) -> Result<(Store, SigningKeys), ControlError> {
+    let lock = lock(&config.state_directory).await?;
+    let store = open_database(&config.state_directory).await?;
+    Ok((store, SigningKeys { directory: config.state_directory.clone(), _lock: lock }))
+}
+
+/// The key that signs the feed, and the one that is to take its place. No other command touches them
+/// meanwhile.
+#[derive(Debug)]
+pub(crate) struct SigningKeys {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl SigningKeys {
+    /// The public half of the key in use.
+    pub(crate) fn current(&self) -> Result<VerifyingKey, ControlError> {
+        Ok(signing_key(&self.directory)?.verifying_key())
+    }
+
+    /// The public half of the next key, and whether it was made now.
+    pub(crate) fn prepare(&self) -> Result<(VerifyingKey, bool), ControlError> {
+        let path = self.directory.join(NEXT_SIGNING_KEY);
+        let is_there = path.exists();
+        Ok((read_or_make_signing_key(&path)?.verifying_key(), !is_there))
+    }
+
+    /// Takes the next key into use.
+    pub(crate) fn switch(&self) -> Result<VerifyingKey, ControlError> {
+        let path = self.directory.join(NEXT_SIGNING_KEY);
+        if !path.exists() {
+            return Err(ControlError::NoNextSigningKey { path });
+        }
+        let next = read_or_make_signing_key(&path)?.verifying_key();
+        let moved = fs::rename(&path, self.directory.join(SIGNING_KEY))
+            .and_then(|()| File::open(&self.directory)?.sync_all());
+        moved.map_err(|source| ControlError::File { operation: "rename", path, source })?;
+        Ok(next)
+    }
+}
+
 /// Opens the database and the signing key, for a command.
 pub(crate) async fn open_store_and_key(
     config: &ControlConfig,
@@ -93,7 +149,7 @@ async fn lock(directory: &Path) -> Result<File, ControlError> {
 }
 
 /// A command may run beside the server, so that it has a lock of its own.
-fn lock_for_server(directory: &Path) -> Result<ServerLock, ControlError> {
+pub(crate) fn lock_for_server(directory: &Path) -> Result<ServerLock, ControlError> {
     let path = directory.join(SERVER_LOCK);
     let locked = open_lock(&path).map_err(TryLockError::Error).and_then(|file| {
         file.try_lock()?;
@@ -163,14 +219,17 @@ async fn open_database(directory: &Path) -> Result<Store, ControlError> {
 }
 
 fn signing_key(directory: &Path) -> Result<SigningKey, ControlError> {
-    let path = directory.join(SIGNING_KEY);
-    let failed = |source| ControlError::SigningKey { path: path.clone(), source };
+    read_or_make_signing_key(&directory.join(SIGNING_KEY))
+}
+
+fn read_or_make_signing_key(path: &Path) -> Result<SigningKey, ControlError> {
+    let failed = |source| ControlError::SigningKey { path: path.to_owned(), source };
     if !path.exists() {
         let text = SigningKey::generate().map_err(failed)?;
-        secret_file::create(&path, &text).map_err(ControlError::Secret)?;
-        tracing::info!(path = %path.display(), "made the feed's signing key");
+        secret_file::create(path, &text).map_err(ControlError::Secret)?;
+        tracing::info!(path = %path.display(), "made a signing key for the feed");
     }
-    let text = secret_file::read(&path).map_err(ControlError::Secret)?;
+    let text = secret_file::read(path).map_err(ControlError::Secret)?;
     SigningKey::parse(&text).map_err(failed)
 }
 
@@ -205,11 +264,11 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 pub(crate) fn read_group_key(path: &Path) -> Result<GroupPublicKey, ControlError> {
-    let text = fs::read_to_string(path).map_err(|source| ControlError::File {
+    let bytes = bounded_file::read(path, MAX_KEY).map_err(|source| ControlError::File {
         operation: "read the group's public key",
         path: path.to_owned(),
         source,
     })?;
     let failed = |source| ControlError::GroupKey { path: path.to_owned(), source };
-    GroupPublicKey::parse(&text).map_err(failed)
+    GroupPublicKey::parse(&String::from_utf8_lossy(&bytes)).map_err(failed)
 }

@@ -32,6 +32,7 @@ pub(crate) mod predecessor;
 pub(crate) mod property;
 pub(crate) mod readable;
 pub(crate) mod renewal;
+pub(crate) mod sealed;
 pub(crate) mod sighting;
 pub(crate) mod site;
 pub(crate) mod traffic;
@@ -209,6 +210,14 @@ impl Store {
     /// be many of a kind at once.
     pub(crate) async fn turn(&self, line: Line) -> Option<SemaphorePermit<'_>> {
         self.lines.turn(line).await
+    }
+
+    /// Writes the database as it is now to `file`, which must be empty, without what was deleted from it.
+    /// Changes go on meanwhile.
+    pub(crate) async fn copy_to(&self, file: &str) -> Result<(), StoreError> {
+        let mut connection = self.read().await?;
+        let copied = sqlx::query("VACUUM INTO ?").bind(file).execute(&mut *connection).await;
+        copied.map(drop).map_err(StoreError::on("copy the database"))
     }
 
     /// How many wait for the writer, and how many for a reader.

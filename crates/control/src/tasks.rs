@@ -212,28 +212,35 @@ pub(crate) async fn note_key_uses_once(app: &SharedApp, now: OffsetDateTime) {
     }
 }
 
-/// Keeps when PoPs asked for something. Never ends.
+/// Keeps when PoPs asked for something, and when others did in their name. Never ends.
 pub(crate) async fn keep_seen(app: SharedApp) {
     loop {
-        let pops = app.pops_seen.untold().await;
-        if let Err(error) = write_seen(&app.service.store, &pops).await {
+        let (seen, refused) = tokio::select! {
+            seen = app.pops_seen.untold() => (seen, Vec::new()),
+            refused = app.pops_refused.untold() => (Vec::new(), refused),
+        };
+        if let Err(error) = write_seen(&app.service.store, &seen, &refused).await {
             tracing::warn!(error = %chain(&error), "cannot keep when PoPs were seen");
-            app.pops_seen.forget(&pops);
+            app.pops_seen.forget(&seen);
+            app.pops_refused.forget(&refused);
         }
     }
 }
 
-async fn write_seen(store: &Store, pops: &[PopId]) -> Result<(), StoreError> {
+async fn write_seen(store: &Store, seen: &[PopId], refused: &[PopId]) -> Result<(), StoreError> {
     let mut change = store.change(Call::system(OffsetDateTime::now_utc())).await?;
     let now = change.now();
-    for pop in pops {
+    for pop in seen {
         store::pop::keep_seen(change.on(), *pop, now).await?;
+    }
+    for pop in refused {
+        store::pop::keep_refused(change.on(), *pop, now).await?;
     }
     change.commit().await?;
     Ok(())
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+pub(crate) fn every(period: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -1,12 +1,16 @@
 //! One sentence for the person who edits the zone: what to change, with names and addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use landfall_model::HostPattern;
+use time::format_description::well_known::Rfc3339;
 
 use crate::{
-    AddressOwner, CaaEvidence, CaaVerdict, Conflict, Expectation, Finding, LookupOutcome,
-    RequiredKind, RequiredRecord,
+    Activity, AddressOwner, CaaEvidence, CaaVerdict, Conflict, Expectation, Finding, LookupOutcome,
+    Pop, RequiredKind, RequiredRecord,
     conclusion::Ground,
     judge::{is_pop, origin_name, other_property, owner},
     record::{AddressKind, record_of, required_record},
@@ -16,6 +20,8 @@ use crate::{
 
 /// How many addresses or names a sentence lists.
 const MAX_LISTED: usize = 8;
+/// Of how many PoPs a sentence says why they are not active.
+const MAX_REASONS: usize = 3;
 
 /// What a sentence is about.
 pub(crate) struct Case<'a> {
@@ -72,12 +78,21 @@ pub(crate) fn advice(case: &Case<'_>) -> String {
         Finding::CnameElsewhere => case.repoint(&format!("it leads to {} now", case.first())),
         Finding::WrongAddress => case.wrong_address(),
         Finding::StaleAddress => case.stale(),
-        Finding::InactivePop => format!(
-            "Nothing is to be changed: {name} points at {}, which takes no traffic for now.",
-            case.inactive()
+        Finding::InactivePop => {
+            let pops = case.inactive();
+            let names = listed(pops.iter().map(|pop| &pop.name));
+            format!(
+                "Nothing is to be changed at {name}, which points at {names}: {}.",
+                reasons(&pops)
+            )
+        }
+        Finding::NoActivePop if expected.pops.is_empty() => format!(
+            "Nothing is to be changed at {name}: there is no PoP yet; the operator has to add one \
+             (`landfall pop add`)."
         ),
         Finding::NoActivePop => format!(
-            "Nothing is to be changed: no PoP takes traffic for now, and {name} is checked again later."
+            "Nothing is to be changed at {name}, which is checked again once a PoP is active: {}.",
+            reasons(&expected.pops.iter().collect::<Vec<_>>())
         ),
         Finding::TargetUnready => case.unready(),
         Finding::ResolverFailed | Finding::OneResolver => format!(
@@ -268,15 +283,15 @@ impl Case<'_> {
         format!("Remove {} of {}: {ours}.", records(&stale), self.last())
     }
 
-    fn inactive(&self) -> String {
+    /// The PoPs that it leads to and that are not active.
+    fn inactive(&self) -> Vec<&Pop> {
         let addresses = self.sight.addresses();
-        let pops = addresses.iter().filter_map(|own| match owner(*own, self.expected) {
+        let names = addresses.iter().filter_map(|own| match owner(*own, self.expected) {
             AddressOwner::InactivePop(pop) => Some(pop),
             AddressOwner::ActivePop(_) | AddressOwner::Origin | AddressOwner::Other => None,
         });
-        let mut pops: Vec<String> = pops.collect();
-        pops.dedup();
-        listed(pops.iter())
+        let names: BTreeSet<String> = names.collect();
+        self.expected.pops.iter().filter(|pop| names.contains(&pop.name)).collect()
     }
 
     fn first(&self) -> &str {
@@ -293,6 +308,38 @@ impl Case<'_> {
             [_] => "it leads to itself now".to_owned(),
             chain => format!("it leads in a circle now, by {}", listed(chain.iter())),
         }
+    }
+}
+
+/// Why PoPs are not active, and what their operator does about it.
+fn reasons(pops: &[&Pop]) -> String {
+    let mut reasons: Vec<String> =
+        pops.iter().take(MAX_REASONS).map(|pop| reason(&pop.name, pop.activity)).collect();
+    if pops.len() > MAX_REASONS {
+        reasons.push(format!("{} more are not active", pops.len() - MAX_REASONS));
+    }
+    reasons.join("; ")
+}
+
+fn reason(pop: &str, activity: Activity) -> String {
+    match activity {
+        Activity::Off => format!(
+            "{pop} takes no traffic, as its operator wants it (`landfall pop traffic {pop} on` ends that)"
+        ),
+        Activity::NeverSeen => format!(
+            "{pop} is not active, for it has never asked the control plane for anything; its operator has to \
+             start its edge, and the edge to reach the control plane"
+        ),
+        Activity::Silent { since } => format!(
+            "{pop} is not active, for it has asked the control plane for nothing since {}; its operator has \
+             to see whether its edge runs and reaches the control plane",
+            since.format(&Rfc3339).unwrap_or_default()
+        ),
+        Activity::TokenRefused => format!(
+            "{pop} is not active, for the control plane refuses its token; its operator has to give it its \
+             present one, or another one by `landfall pop renew-token {pop}`"
+        ),
+        Activity::Active | Activity::Untold => format!("{pop} is not active for now"),
     }
 }
 
@@ -327,5 +374,25 @@ fn listed<T: ToString>(items: impl Iterator<Item = T>) -> String {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_why_each_of_the_first_pops_is_not_active_and_how_many_more_there_are() {
+        let pop = |activity| Pop { name: "ams1".to_owned(), addresses: Vec::new(), activity };
+        let silent = Activity::Silent { since: time::OffsetDateTime::UNIX_EPOCH };
+        let activities =
+            [Activity::NeverSeen, silent, Activity::TokenRefused, Activity::Off, Activity::Untold];
+        let pops: Vec<Pop> = activities.into_iter().map(pop).collect();
+        let said = reasons(&pops.iter().collect::<Vec<_>>());
+        let said: Vec<&str> = said.split("; ").collect();
+        assert!(said[0].contains("never asked"), "{said:?}");
+        assert!(said[2].contains("nothing since 1970-01-01T00:00:00Z"), "{said:?}");
+        assert!(said[5].contains("`landfall pop renew-token ams1`"), "{said:?}");
+        assert_eq!(said[6], "2 more are not active");
     }
 }

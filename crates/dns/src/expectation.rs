@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use landfall_model::Hostname;
+use time::OffsetDateTime;
 
 /// What a hostname's DNS should say, and whose the addresses are that it may say instead.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Expectation {
 impl Expectation {
     /// The addresses of active PoPs, each once, IPv4 first.
     pub fn active_addresses(&self) -> BTreeSet<IpAddr> {
-        let active = self.pops.iter().filter(|pop| pop.active);
+        let active = self.pops.iter().filter(|pop| pop.is_active());
         active.flat_map(|pop| pop.addresses.iter().copied()).collect()
     }
 }
@@ -38,7 +39,34 @@ pub struct Pop {
     /// Where clients reach it.
     pub addresses: Vec<IpAddr>,
     /// Whether it is healthy and takes traffic.
-    pub active: bool,
+    pub activity: Activity,
+}
+
+/// Whether hostnames may lead to a PoP, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// They may.
+    Active,
+    /// Its operator keeps traffic off it.
+    Off,
+    /// It has never asked the control plane for anything.
+    NeverSeen,
+    /// It has asked the control plane for nothing since then.
+    Silent {
+        /// When it last did.
+        since: OffsetDateTime,
+    },
+    /// What asks in its name since it was last seen has another token than its own.
+    TokenRefused,
+    /// They may not; whoever asks was not told why.
+    Untold,
+}
+
+impl Pop {
+    /// Whether hostnames may lead to it.
+    pub fn is_active(&self) -> bool {
+        self.activity == Activity::Active
+    }
 }
 
 /// A CA by the names that CAA records know it under (RFC 8659 section 4.2).

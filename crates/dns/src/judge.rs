@@ -22,7 +22,7 @@ pub(crate) fn judge(sight: &Sight, expected: &Expectation) -> Finding {
     if sight.addresses().is_empty() {
         return without_addresses(sight, expected);
     }
-    if !expected.pops.iter().any(|pop| pop.active) {
+    if !expected.pops.iter().any(|pop| pop.is_active()) {
         return Finding::NoActivePop;
     }
     of_addresses(sight, expected)
@@ -88,9 +88,9 @@ fn of_addresses(sight: &Sight, expected: &Expectation) -> Finding {
 pub(crate) fn owner(address: IpAddr, expected: &Expectation) -> AddressOwner {
     let mut owners = expected.pops.iter().filter(|pop| pop.addresses.contains(&address));
     // An address that PoPs share (anycast) is as active as one of them.
-    let pop = owners.clone().find(|pop| pop.active).or_else(|| owners.next());
+    let pop = owners.clone().find(|pop| pop.is_active()).or_else(|| owners.next());
     match pop {
-        Some(pop) if pop.active => AddressOwner::ActivePop(pop.name.clone()),
+        Some(pop) if pop.is_active() => AddressOwner::ActivePop(pop.name.clone()),
         Some(pop) => AddressOwner::InactivePop(pop.name.clone()),
         None if expected.origin_addresses.contains(&address) => AddressOwner::Origin,
         None => AddressOwner::Other,

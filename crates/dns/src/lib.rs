@@ -35,7 +35,7 @@ pub use evidence::{
     Finding, HttpTokenEvidence, HttpTokenSlug, LookupEvidence, LookupOutcome, TxtTokenEvidence,
     Verdict, ZoneEvidence,
 };
-pub use expectation::{CaIdentity, Expectation, Pop};
+pub use expectation::{Activity, CaIdentity, Expectation, Pop};
 pub use names::{is_apex, is_public_suffix, registered_domain};
 pub use record::{AddressKind, AddressRecord, RequiredKind, RequiredRecord, required_record};
 pub use verifier::Verifier;

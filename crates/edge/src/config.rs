@@ -96,7 +96,9 @@ pub struct ServerSettings {
     pub threads: NonZeroUsize,
     /// How long open connections are served after SIGTERM.
     pub drain: Duration,
-    /// Where the pid file and the upgrade socket are made.
+    /// The same after the listeners were handed over to a new process.
+    pub handover_drain: Duration,
+    /// Where the socket is made that hand-overs are asked for at.
     pub run_directory: PathBuf,
 }
 

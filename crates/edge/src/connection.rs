@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -29,6 +30,8 @@ pub(crate) struct Connection {
     worn_out: Notify,
     switched_protocols: AtomicBool,
     stopping: AtomicBool,
+    /// How long it is kept idle once it is to stop, in milliseconds.
+    last_call: AtomicU32,
     reader: AtomicWaker,
 }
 
@@ -51,6 +54,7 @@ impl Connection {
             worn_out: Notify::new(),
             switched_protocols: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            last_call: AtomicU32::new(0),
             reader: AtomicWaker::new(),
         }
     }
@@ -92,6 +96,11 @@ impl Connection {
         OpenStream(self)
     }
 
+    /// How many HTTP/2 requests were begun, wrapping around.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// Ready when no HTTP/2 request is being served.
     pub(crate) async fn has_no_streams(&self) {
         while self.streams.load(Ordering::Acquire) > 0 {
@@ -125,14 +134,22 @@ impl Connection {
         self.switched_protocols.load(Ordering::Acquire)
     }
 
-    /// No more requests are wanted: once idle, the connection ends.
-    pub(crate) fn stop(&self) {
+    /// No more requests are wanted than one that is on its way: once the connection has been idle for
+    /// `last_call`, it ends.
+    pub(crate) fn stop(&self, last_call: Duration) {
+        let last_call = u32::try_from(last_call.as_millis()).unwrap_or(u32::MAX);
+        self.last_call.store(last_call, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Release);
         self.reader.wake();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// How long it is kept idle now that it is to stop.
+    pub(crate) fn last_call(&self) -> Duration {
+        Duration::from_millis(self.last_call.load(Ordering::Relaxed).into())
     }
 
     /// Whom to wake when any of this changes.

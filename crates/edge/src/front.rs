@@ -29,6 +29,7 @@ use crate::{
     config::Limits,
     connection::Connection,
     metrics::{Listener, Metrics},
+    patience::Patience,
     site::Site,
     stream::Protocol,
 };
@@ -47,6 +48,8 @@ pub(crate) struct FrontSettings {
     pub(crate) metrics: Arc<Metrics>,
     /// What CAs ask for.
     pub(crate) challenges: Arc<Challenges>,
+    /// How long idle connections are kept once the server closes its listeners.
+    pub(crate) patience: Arc<Patience>,
 }
 
 /// Completes TLS handshakes and hands the connections to `app`.

@@ -13,7 +13,7 @@ use landfall_feed::{
     secret_file::{self, SecretFileError},
 };
 use landfall_issuance::{
-    agent::{Agent, AgentMetrics, ControlError, ControlPlane, Vault, VaultError},
+    agent::{Agent, AgentMetrics, ControlError, ControlPlane, Orders, Vault, VaultError},
     protocol::{
         LEASE_PATH, LeaseReply, LeaseRequest, RENEWAL_PATH, REPORT_PATH, RenewalReply,
         RenewalReport, Report, ReportReply,
@@ -23,11 +23,12 @@ use landfall_model::{SealContext, Sealed};
 use pingora_core::{server::ShutdownWatch, services::background::BackgroundService};
 use prometheus::Registry;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::timeout};
 use zeroize::Zeroizing;
 
 use crate::{
     config::{EdgeConfig, Issuance},
+    duty::Duty,
     readiness::Readiness,
     sync::{self, SyncError},
 };
@@ -65,6 +66,7 @@ pub struct IssuanceService {
     readiness: Arc<Readiness>,
     vault: Arc<FleetVault>,
     metrics: Arc<AgentMetrics>,
+    duty: Arc<Duty>,
 }
 
 impl IssuanceService {
@@ -75,7 +77,7 @@ impl IssuanceService {
     pub fn new(
         config: &EdgeConfig,
         settings: &Issuance,
-        (keys, readiness): (Arc<GroupKeys>, Arc<Readiness>),
+        (keys, readiness, duty): (Arc<GroupKeys>, Arc<Readiness>, Arc<Duty>),
         registry: &Registry,
     ) -> Result<Self, IssuanceError> {
         let mut sealing = Vec::with_capacity(config.group_key_files.len());
@@ -93,16 +95,28 @@ impl IssuanceService {
             readiness,
             vault: Arc::new(FleetVault { keys, sealing }),
             metrics: Arc::new(AgentMetrics::new(registry)?),
+            duty,
         })
     }
 
-    /// Works until it panics, or can't begin.
-    async fn work(&self) {
+    /// Works until it has finished.
+    async fn work(&self, orders: &watch::Sender<Orders>) {
+        loop {
+            if self.work_once(orders.subscribe()).await == Worked::Finished {
+                return;
+            }
+            let mut last = orders.subscribe();
+            // At the end there is nothing to try again.
+            let _ = timeout(PAUSE, last.wait_for(|order| *order == Orders::Finish)).await;
+        }
+    }
+
+    async fn work_once(&self, orders: watch::Receiver<Orders>) -> Worked {
         let verifier = match Verifier::new(&self.settings.dns) {
             Ok(verifier) => verifier,
             Err(error) => {
                 tracing::error!(%error, "no certificates are obtained here: DNS can't be checked");
-                return;
+                return Worked::Failed;
             }
         };
         let agent = Agent::new(
@@ -112,26 +126,45 @@ impl IssuanceService {
             self.settings.agent.clone(),
             Arc::clone(&self.metrics),
         );
-        match AssertUnwindSafe(agent.run()).catch_unwind().await {
-            Ok(never) => match never {},
-            Err(_) => tracing::error!("the issuance agent panicked; starting it again"),
+        if AssertUnwindSafe(agent.run(orders)).catch_unwind().await.is_ok() {
+            return Worked::Finished;
         }
+        tracing::error!("the issuance agent panicked; starting it again");
+        Worked::Failed
     }
+}
+
+/// How a run of the agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worked {
+    /// It did what it had.
+    Finished,
+    /// It panicked, or could not begin.
+    Failed,
 }
 
 #[async_trait]
 impl BackgroundService for IssuanceService {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let work = async {
+        let orders = watch::Sender::new(Orders::Rest);
+        let mut is_on = self.duty.watch();
+        let relay = async {
             loop {
-                self.work().await;
-                sleep(PAUSE).await;
+                orders.send_replace(match *is_on.borrow_and_update() {
+                    true => Orders::Work,
+                    false => Orders::Rest,
+                });
+                tokio::select! {
+                    _ = shutdown.wait_for(|is_stopping| *is_stopping) => break,
+                    _ = is_on.changed() => {}
+                }
             }
+            orders.send_replace(Orders::Finish);
+            std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = work => {}
-            // Its leases run out, and others go on.
-            _ = shutdown.changed() => {}
+            () = self.work(&orders) => {}
+            () = relay => {}
         }
     }
 }

@@ -22,14 +22,18 @@ mod clock;
 pub mod config;
 mod connection;
 mod cut;
+pub mod duty;
 mod error;
+mod files;
 mod front;
+pub mod handover;
 pub mod identity;
 pub mod issuance;
 mod keepalive;
 mod kept;
 pub mod metrics;
 mod overload;
+mod patience;
 mod preference;
 mod process;
 pub mod properties;
@@ -46,6 +50,7 @@ pub mod site;
 mod stream;
 pub mod supervise;
 pub mod sync;
+mod systemd;
 pub mod traces;
 pub mod upstream;
 
@@ -57,33 +62,71 @@ use prometheus::Registry;
 
 pub use access_log::AccessLogError;
 use config::{EdgeConfig, Issuance};
+use duty::Duty;
 pub use error::EdgeError;
+pub use files::check_files;
+use handover::Succession;
 use issuance::IssuanceService;
 use landfall_certstore::GroupKeys;
 use metrics::Metrics;
 use readiness::Readiness;
-use server::{EdgeServer, Parts};
+use server::{EdgeServer, Parts, Process, Signals, State};
 use sync::{Poller, Started};
 
-/// Serves until a signal ends it. Blocks.
+/// Serves until a signal ends it, or until a successor has taken over. Blocks. With a `succession` it
+/// takes the listeners over from the process that serves now, which goes on where this one fails.
 ///
 /// # Errors
 /// [`EdgeError`], where it does not start or a part of it ended.
-pub fn run(config: &EdgeConfig) -> Result<(), EdgeError> {
+pub fn run(
+    config: &EdgeConfig,
+    mut succession: Option<Succession>,
+    signals: Signals,
+) -> Result<(), EdgeError> {
     install_crypto();
+    match start(config, succession.as_mut()) {
+        Ok((server, process)) => server.run(process.succeeding(succession), signals),
+        Err(error) => {
+            if let Some(succession) = succession {
+                succession.refuse(&sync::describe(&error));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Loads the state and binds what isn't handed over.
+fn start(
+    config: &EdgeConfig,
+    mut succession: Option<&mut Succession>,
+) -> Result<(EdgeServer, Process), EdgeError> {
+    let duty = if succession.is_some() { Duty::off() } else { Duty::on() };
     let readiness = Arc::new(Readiness::default());
     let metrics = Arc::new(Metrics::new()?);
+    let known = Arc::clone(&readiness);
     let Started { resolver, properties, challenges, poller, keys } =
-        sync::start(config, Arc::clone(&readiness), &metrics).map_err(EdgeError::Sync)?;
+        sync::start(config, Arc::clone(&duty), known, &metrics).map_err(EdgeError::Sync)?;
     let registry = metrics.registry().clone();
+    let process = Process::new(
+        &config.server,
+        (Arc::clone(&duty), poller.filling()),
+        State {
+            readiness: Arc::clone(&readiness),
+            resolver: resolver.clone(),
+            keys: Arc::clone(&keys),
+        },
+        succession.as_mut().and_then(|succession| succession.control.take()),
+        &registry,
+    )?;
+    let handed = succession.map(|own| std::mem::take(&mut own.handed)).unwrap_or_default();
     let known = Arc::clone(&readiness);
     let parts = Parts { resolver, properties, challenges, readiness, metrics };
-    let mut server = server::build(config, parts)?;
+    let mut server = server::build_with(config, parts, (handed, duty.watch()))?;
     server.add_background("feed", poller);
     if let Some(settings) = &config.issuance {
-        add_issuance(&mut server, config, settings, (keys, known), &registry);
+        add_issuance(&mut server, config, settings, (keys, known, duty), &registry);
     }
-    server.run()
+    Ok((server, process))
 }
 
 /// Adds the agent. Where there can be none, the edge serves without.
@@ -91,11 +134,11 @@ fn add_issuance(
     server: &mut EdgeServer,
     config: &EdgeConfig,
     settings: &Issuance,
-    shared: (Arc<GroupKeys>, Arc<Readiness>),
+    shared: (Arc<GroupKeys>, Arc<Readiness>, Arc<Duty>),
     registry: &Registry,
 ) {
     match IssuanceService::new(config, settings, shared, registry) {
-        Ok(service) => server.add_background("issuance", service),
+        Ok(service) => server.add_finishing("issuance", service),
         Err(error) => {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(%error, source, "no certificates are obtained here");

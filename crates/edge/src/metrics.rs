@@ -98,6 +98,7 @@ pub struct Metrics {
     registry: Registry,
     tasks: Tasks,
     handshakes: Vec<IntCounter>,
+    resumptions: IntCounter,
     handshake_duration: Histogram,
     cuts: Vec<IntCounter>,
     requests: Vec<IntCounter>,
@@ -121,6 +122,7 @@ impl Metrics {
         let registry = Registry::new();
         let process = ProcessCollector::new(SystemTime::now()).map_err(EdgeError::Metrics)?;
         registry.register(Box::new(process)).map_err(EdgeError::Metrics)?;
+        describe_build(&registry)?;
         let opts = Opts::new("landfall_handshakes_total", "TLS handshakes by how they ended.");
         let handshakes = register(&registry, IntCounterVec::new(opts, &["result", "version"]))?;
         let opts = Opts::new(
@@ -137,6 +139,13 @@ impl Metrics {
                 .iter()
                 .map(|outcome| handshakes.with_label_values(&outcome.labels()))
                 .collect(),
+            resumptions: register(
+                &registry,
+                IntCounter::new(
+                    "landfall_handshakes_resumed_total",
+                    "Completed TLS handshakes that resumed a session; the others were full ones.",
+                ),
+            )?,
             handshake_duration: histogram(
                 &registry,
                 "landfall_handshake_duration_seconds",
@@ -211,6 +220,11 @@ impl Metrics {
         }
     }
 
+    /// Counts one of the completed handshakes as a resumption.
+    pub(crate) fn session_resumed(&self) {
+        self.resumptions.inc();
+    }
+
     pub(crate) fn connection_cut(&self, cut: Cut) {
         // The variants are in the order of `ALL`.
         if let Some(counter) = self.cuts.get(cut as usize) {
@@ -252,6 +266,14 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// Which version runs.
+fn describe_build(registry: &Registry) -> Result<(), EdgeError> {
+    let opts = Opts::new("landfall_build_info", "1, by the version of the process.");
+    let build = register(registry, IntGaugeVec::new(opts, &["version"]))?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
 }
 
 fn histogram(

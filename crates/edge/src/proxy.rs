@@ -55,7 +55,7 @@ use crate::{
     server::Parts,
     site::Site,
     traces::{RequestTrace, Tracer},
-    upstream::{Exchange, Upstreams},
+    upstream::{Exchange, Upstreams, hesitant},
 };
 use compression::Compression;
 use forwarded::Told;
@@ -316,6 +316,9 @@ impl ProxyHttp for EdgeProxy {
             none.into_error()
         })?;
         peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::clone(&self.connect_hook));
+        if hop_by_hop::upgrade(session.req_header()).is_some() {
+            hesitant::set(&mut peer, &self.connect_hook);
+        }
         request.sent_to_origin = Some(Instant::now());
         request.trace.try_begins(session, &peer);
         Ok(peer)

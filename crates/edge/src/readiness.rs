@@ -13,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use landfall_feed::lkg::SealedTo;
 use landfall_model::{Epoch, Revision};
 
 /// Where the state that is served came from.
@@ -40,6 +41,19 @@ pub struct FeedState {
     pub last_error: Option<String>,
     /// Why what came last could not be written, in a word, until something is.
     pub not_written: Option<&'static str>,
+    /// Which group keys are missing here.
+    pub missing: Missing,
+}
+
+/// What can't be served for lack of group keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The group keys that this edge does not hold, and what is sealed to each.
+    pub keys: Vec<SealedTo>,
+    /// Certificates that have not expired, whatever they are sealed to.
+    pub of: u64,
+    /// Records of the feed that were not taken because they are sealed to other group keys still.
+    pub set_aside: u64,
 }
 
 /// The shared value: the feed's poller fills it, the admin listener shows it. Never waits.
@@ -88,12 +102,28 @@ impl Readiness {
     }
 }
 
+impl Missing {
+    /// How many certificates can't be opened.
+    pub fn certificates(&self) -> u64 {
+        self.keys.iter().map(|key| key.certificates).sum()
+    }
+
+    /// Whether there are secrets and none can be opened.
+    fn is_everything(&self) -> bool {
+        let some = self.certificates().saturating_add(self.set_aside);
+        some > 0 && self.certificates() >= self.of
+    }
+}
+
 impl FeedState {
     fn report(&self, now: SystemTime) -> Report {
-        let is_ready = self.serving != Serving::Nothing;
+        let is_ready = self.serving != Serving::Nothing && !self.missing.is_everything();
         let mut text = String::new();
         let serving = match self.serving {
             Serving::Nothing => "nothing: no state was loaded yet, from the feed or from disk",
+            _ if self.missing.is_everything() => {
+                "nothing: every certificate is sealed to a group key that this edge does not hold"
+            }
             Serving::LastKnownGood => "the last-known-good state from disk",
             Serving::Feed => "the state of the feed",
         };
@@ -107,6 +137,17 @@ impl FeedState {
             Some(age) => writeln!(text, "confirmed: {} s ago", age.as_secs()),
             None => writeln!(text, "confirmed: never since the start"),
         };
+        for SealedTo { key_id, certificates, hostname } in &self.missing.keys {
+            let _ = writeln!(
+                text,
+                "missing group key: {key_id}, which {certificates} certificates are sealed to, \
+                 among them one of {hostname}"
+            );
+        }
+        if self.missing.set_aside > 0 {
+            let records = self.missing.set_aside;
+            let _ = writeln!(text, "set aside for lack of a group key: {records} records");
+        }
         if let Some(error) = &self.last_error {
             let _ = writeln!(text, "last error: {error}");
         }
@@ -150,6 +191,33 @@ mod tests {
         let expected = "ready: yes\nserving: the last-known-good state from disk\n\
                         applied: epoch 2, revision 17\nconfirmed: 3900 s ago\n";
         assert_eq!(report.text, expected);
+    }
+
+    #[test]
+    fn a_missing_group_key_is_named_and_only_where_nothing_can_be_opened_is_the_edge_not_ready() {
+        let missing = |of| {
+            let (key_id, hostname) = ("ab12".to_owned(), "a.example".to_owned());
+            let keys = vec![SealedTo { key_id, certificates: 3, hostname }];
+            let missing = Missing { keys, of, set_aside: 0 };
+            let serving = Serving::Feed;
+            FeedState { serving, missing, ..FeedState::default() }.report(at(1))
+        };
+        let named = "missing group key: ab12, which 3 certificates are sealed to, \
+                     among them one of a.example\n";
+        let (some, all) = (missing(4), missing(3));
+        assert!(some.is_ready && some.text.contains(named), "{}", some.text);
+        assert!(!all.is_ready && all.text.contains(named), "{}", all.text);
+        assert!(all.text.contains("serving: nothing: every certificate"), "{}", all.text);
+
+        let set_aside = |of| {
+            let missing = Missing { of, set_aside: 7, ..Missing::default() };
+            let serving = Serving::Feed;
+            FeedState { serving, missing, ..FeedState::default() }.report(at(1))
+        };
+        let (some, all) = (set_aside(1), set_aside(0));
+        assert!(some.is_ready && !all.is_ready);
+        let named = "set aside for lack of a group key: 7 records\n";
+        assert!(all.text.contains(named), "{}", all.text);
     }
 
     #[test]

@@ -6,18 +6,20 @@
 
 mod background;
 mod descriptors;
+mod lifecycle;
+pub(crate) mod run_directory;
+mod runtimes;
 mod shutdown;
+mod signals;
 mod supervised;
 
 use std::{
-    fs::DirBuilder,
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroU16,
-    os::unix::fs::DirBuilderExt,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -26,7 +28,7 @@ use landfall_model::LookupName;
 use pingora_core::{
     apps::ServerApp,
     listeners::{L4BufferSettings, ListenerConfig},
-    server::{ListenFds, RunArgs, Server, configuration::ServerConf},
+    server::{RunArgs, Server, configuration::ServerConf},
     services::{
         ServiceWithDependents,
         background::{BackgroundService, background_service},
@@ -34,6 +36,7 @@ use pingora_core::{
     },
 };
 use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
 
 use crate::{
     EdgeError, access_log,
@@ -42,7 +45,9 @@ use crate::{
     answer::Answering,
     challenges::Challenges,
     config::EdgeConfig,
+    duty::Duty,
     front::{Door, FrontSettings, Gate, PlainFront, TlsFront},
+    handover::{self, Handed, Kind},
     kept::Kept,
     metrics::Metrics,
     overload::{MemoryWatch, Overload},
@@ -56,7 +61,10 @@ use crate::{
 };
 use background::Restarted;
 pub(crate) use descriptors::Descriptors;
+pub(crate) use lifecycle::{Process, State};
+use runtimes::Runtimes;
 use shutdown::{Ending, GIVE_UP, Group, Settings, Shutdown};
+pub use signals::Signals;
 use supervised::{Failure, Supervised, Told};
 
 /// Threads for reading certificates, for each service.
@@ -95,7 +103,12 @@ pub struct EdgeServer {
     metrics: Arc<Metrics>,
     ending: Arc<Ending>,
     drain: Duration,
-    listeners: Arc<OnceLock<ListenFds>>,
+    runtimes: Arc<Runtimes>,
+    services: usize,
+    /// Copies of the listening sockets, for a successor.
+    listeners: Vec<Handed>,
+    /// Whether connections may be accepted.
+    on_duty: watch::Receiver<bool>,
     failure: Failure,
     readiness: Arc<Readiness>,
     addresses: Addresses,
@@ -109,21 +122,35 @@ struct Guards {
 
 /// A bound socket and where it is bound.
 struct Bound {
+    /// Where the system chose the port, not that of the configuration.
     address: SocketAddr,
     socket: TcpListener,
+    /// For a successor.
+    copy: Handed,
 }
 
 /// Binds every listener and makes the services.
 ///
 /// # Errors
-/// [`EdgeError::Bind`], [`EdgeError::Directory`], [`EdgeError::Metrics`],
+/// [`EdgeError::Bind`], [`EdgeError::Directory`], [`EdgeError::RunDirectory`], [`EdgeError::Metrics`],
 /// [`EdgeError::AccessLog`] and [`EdgeError::Traces`].
 pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError> {
-    make_directory(&config.server.run_directory)?;
+    build_with(config, parts, (Vec::new(), Duty::on().watch()))
+}
+
+/// As [`build`], with the sockets of `handed` that the configuration names; the others are closed. No
+/// connection is accepted before `on_duty`: until then whoever handed them over does.
+pub(crate) fn build_with(
+    config: &EdgeConfig,
+    parts: Parts,
+    (mut handed, on_duty): (Vec<Handed>, watch::Receiver<bool>),
+) -> Result<EdgeServer, EdgeError> {
+    run_directory::make(&config.server.run_directory)?;
     parts.metrics.watch_store(parts.resolver.clone())?;
-    let https = bind_all(&config.listen.https)?;
-    let http = bind_all(&config.listen.http)?;
-    let admin = bind(config.listen.admin)?;
+    let https = bind_all(Kind::Https, &config.listen.https, &mut handed)?;
+    let http = bind_all(Kind::Http, &config.listen.http, &mut handed)?;
+    let admin = bind(Kind::Admin, config.listen.admin, &mut handed)?;
+    drop(handed);
     let addresses = Addresses {
         https: https.iter().map(|bound| bound.address).collect(),
         http: http.iter().map(|bound| bound.address).collect(),
@@ -144,7 +171,10 @@ pub fn build(config: &EdgeConfig, parts: Parts) -> Result<EdgeServer, EdgeError>
         metrics: Arc::clone(&parts.metrics),
         ending: Arc::default(),
         drain: config.server.drain,
-        listeners: Arc::default(),
+        runtimes: Arc::default(),
+        services: 0,
+        listeners: Vec::new(),
+        on_duty,
         failure: Failure::default(),
         readiness: Arc::clone(&parts.readiness),
         addresses,
@@ -173,19 +203,43 @@ impl EdgeServer {
     where
         S: BackgroundService + Send + Sync + 'static,
     {
-        let restarted = Restarted::new(name, service, Arc::clone(&self.metrics));
-        let service = background_service(name, restarted);
-        self.add(name, Box::new(service), Vec::new(), Group::Tasks);
+        self.add_task(name, service, Group::Tasks);
     }
 
-    /// Runs until SIGTERM (open connections are drained), SIGINT (at once) or SIGQUIT (hand-over
-    /// of the listeners to a new process, then as for SIGTERM). A second signal ends it at once.
+    /// As [`Self::add_background`], for a task that finishes what it has: it is told of the shutdown
+    /// at once, and given the drain to end by itself.
+    pub(crate) fn add_finishing<S>(&mut self, name: &'static str, service: S)
+    where
+        S: BackgroundService + Send + Sync + 'static,
+    {
+        self.add_task(name, service, Group::Jobs);
+    }
+
+    fn add_task<S>(&mut self, name: &'static str, service: S, group: Group)
+    where
+        S: BackgroundService + Send + Sync + 'static,
+    {
+        let restarted = Restarted::new(name, service, Arc::clone(&self.metrics));
+        let service = background_service(name, restarted);
+        self.add(name, Box::new(service), Vec::new(), group);
+    }
+
+    /// Runs as a process of its own: until SIGTERM (open connections are drained), SIGINT (at once),
+    /// or until a successor has taken the listeners over, which SIGHUP asks for. A second SIGTERM
+    /// ends it at once.
     ///
     /// # Errors
-    /// [`EdgeError::ServiceStopped`].
-    pub fn run(self) -> Result<(), EdgeError> {
-        let shutdown = Shutdown::on_signals(self.settings());
-        self.run_with(shutdown)
+    /// [`EdgeError::ServiceStopped`] and [`EdgeError::NotTakenOver`].
+    pub(crate) fn run(mut self, process: Process, signals: Signals) -> Result<(), EdgeError> {
+        let listeners = std::mem::take(&mut self.listeners);
+        let process = process.with_listeners(listeners);
+        let abandoned = process.abandoned();
+        let shutdown = Shutdown::of_process(self.settings(), process, signals);
+        self.run_with(shutdown)?;
+        if abandoned.load(Ordering::Acquire) {
+            return Err(EdgeError::NotTakenOver);
+        }
+        Ok(())
     }
 
     /// Runs until `stop` is ready, and drains. Leaves the process's signals alone.
@@ -193,9 +247,10 @@ impl EdgeServer {
     /// # Errors
     /// [`EdgeError::ServiceStopped`].
     pub fn run_until(
-        self,
+        mut self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), EdgeError> {
+        self.listeners.clear();
         let shutdown = Shutdown::on(stop, self.settings());
         self.run_with(shutdown)
     }
@@ -218,8 +273,8 @@ impl EdgeServer {
         Settings {
             ending: Arc::clone(&self.ending),
             drain: self.drain,
-            listeners: Arc::clone(&self.listeners),
-            upgrade_socket: self.server.configuration.upgrade_sock.clone(),
+            runtimes: Arc::clone(&self.runtimes),
+            services: self.services,
             failure: self.failure.clone(),
             readiness: Arc::clone(&self.readiness),
         }
@@ -240,7 +295,7 @@ impl EdgeServer {
             Kept::new(proxy, config, Arc::clone(&parts.metrics)),
             resolver,
             guards.gate.clone(),
-            front_settings(config, parts),
+            front_settings(config, parts, &self.ending),
         );
         self.listen("https", Group::Clients, front, bound, config.server.threads.get());
     }
@@ -260,7 +315,7 @@ impl EdgeServer {
         let proxy = EdgeProxy::app(config, conf, parts, outward, &guards.overload);
         let app = Kept::new(proxy, config, Arc::clone(&parts.metrics));
         let door = Door::Public(guards.gate.clone());
-        let front = PlainFront::new(app, door, front_settings(config, parts));
+        let front = PlainFront::new(app, door, front_settings(config, parts, &self.ending));
         self.listen("http", Group::Clients, front, bound, config.server.threads.get());
     }
 
@@ -292,7 +347,7 @@ impl EdgeServer {
     }
 
     fn add_admin(&mut self, config: &EdgeConfig, parts: Parts, bound: Bound) {
-        let settings = front_settings(config, &parts);
+        let settings = front_settings(config, &parts, &self.ending);
         let app = Answering::new(Admin::new(parts.readiness, parts.metrics));
         let front = PlainFront::new(app, Door::Operators, settings);
         self.listen("admin", Group::Operators, front, vec![bound], 1);
@@ -311,7 +366,8 @@ impl EdgeServer {
         let mut service = Service::new(name.to_owned(), app);
         service.threads = Some(threads);
         let mut sockets = Vec::with_capacity(bound.len());
-        for Bound { address, socket } in bound {
+        for Bound { address, socket, copy } in bound {
+            self.listeners.push(copy);
             let address = address.to_string();
             // rustls and HTTP have buffers of their own.
             let listener = ListenerConfig::tcp(&address).l4_buffer(L4BufferSettings::unbuffered());
@@ -330,19 +386,22 @@ impl EdgeServer {
     ) {
         let told = Told {
             shutdown: self.ending.watch(group),
-            listeners: Arc::clone(&self.listeners),
+            runtimes: Arc::clone(&self.runtimes),
+            on_duty: self.on_duty.clone(),
             failure: self.failure.clone(),
         };
+        self.services += 1;
         self.server.add_service(Supervised::new(name, service, sockets, told));
     }
 }
 
-fn front_settings(config: &EdgeConfig, parts: &Parts) -> FrontSettings {
+fn front_settings(config: &EdgeConfig, parts: &Parts, ending: &Ending) -> FrontSettings {
     FrontSettings {
         limits: config.limits.clone(),
         default_hostname: config.default_hostname.as_ref().map(LookupName::from),
         metrics: Arc::clone(&parts.metrics),
         challenges: Arc::clone(&parts.challenges),
+        patience: Arc::clone(&ending.patience),
     }
 }
 
@@ -363,6 +422,7 @@ fn server_conf(config: &EdgeConfig, roots: &Path) -> ServerConf {
     ServerConf {
         threads: config.server.threads.get(),
         pid_file: in_run_directory("edge.pid"),
+        // Neither is made: see `handover`.
         upgrade_sock: in_run_directory("upgrade.sock"),
         // It has passed when pingora hears of the end.
         grace_period_seconds: Some(0),
@@ -375,15 +435,23 @@ fn server_conf(config: &EdgeConfig, roots: &Path) -> ServerConf {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, EdgeError> {
-    addresses.iter().copied().map(bind).collect()
+fn bind_all(
+    kind: Kind,
+    addresses: &[SocketAddr],
+    handed: &mut Vec<Handed>,
+) -> Result<Vec<Bound>, EdgeError> {
+    addresses.iter().map(|address| bind(kind, *address, handed)).collect()
 }
 
-fn bind(address: SocketAddr) -> Result<Bound, EdgeError> {
-    let failed = |source| EdgeError::Bind { address, source };
-    let socket = listen_on(address).map_err(failed)?;
+fn bind(kind: Kind, configured: SocketAddr, handed: &mut Vec<Handed>) -> Result<Bound, EdgeError> {
+    let failed = |source| EdgeError::Bind { address: configured, source };
+    let socket = match handover::claim(handed, kind, configured) {
+        Some(socket) => socket,
+        None => listen_on(configured).map_err(failed)?,
+    };
     let address = socket.local_addr().map_err(failed)?;
-    Ok(Bound { address, socket })
+    let copy = Handed { kind, configured, socket: socket.try_clone().map_err(failed)? };
+    Ok(Bound { address, socket, copy })
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
@@ -397,9 +465,4 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-fn make_directory(path: &Path) -> Result<(), EdgeError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| EdgeError::Directory { path: path.to_owned(), source })
 }

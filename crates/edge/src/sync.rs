@@ -20,6 +20,7 @@ use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use landfall_certstore::{GroupKeyError, GroupKeys, Resolver, StoreConfig, channel};
 use landfall_feed::{
+    bounded_file::{self, MAX_ROOTS},
     client::{ClientConfig, FeedClient, FeedError},
     lkg::{self, LkgError},
     secret_file::{self, SecretFileError},
@@ -27,14 +28,15 @@ use landfall_feed::{
 use zeroize::Zeroizing;
 
 use crate::{
-    challenges::Challenges, config::EdgeConfig, metrics::Metrics, properties::Properties,
-    readiness::Readiness, site::Site,
+    challenges::Challenges, config::EdgeConfig, duty::Duty, metrics::Metrics,
+    properties::Properties, readiness::Readiness, site::Site,
 };
 use apply::Applier;
+pub(crate) use apply::describe;
 use busiest::Busiest;
 use downloads::Downloads;
 use metrics::SyncMetrics;
-pub use poller::Poller;
+pub use poller::{Filling, Poller};
 use source::LkgSource;
 
 /// Why the edge's state can't be set up.
@@ -88,18 +90,24 @@ pub struct Started {
 }
 
 /// Reads the secrets, opens the last-known-good database and makes the store. Names are served from
-/// the database until [`Poller::run`] has filled the index.
+/// the database until [`Poller::run`] has filled the index. Without duty nothing is written: what
+/// another process has on disk is taken as it is.
 ///
 /// # Errors
 /// [`SyncError`]. That there is no control plane is none.
 pub fn start(
     config: &EdgeConfig,
+    duty: Arc<Duty>,
     readiness: Arc<Readiness>,
     metrics: &Metrics,
 ) -> Result<Started, SyncError> {
     let keys = Arc::new(group_keys(&config.group_key_files)?);
     let client = client(config)?;
-    let opened = lkg::open(&config.state_directory).map_err(SyncError::State)?;
+    let opened = match *duty.watch().borrow() {
+        true => lkg::open(&config.state_directory),
+        false => lkg::open_beside(&config.state_directory),
+    };
+    let opened = opened.map_err(SyncError::State)?;
     if let Some(path) = &opened.set_aside {
         tracing::error!(
             path = %path.display(),
@@ -128,11 +136,12 @@ pub fn start(
     poller::note_loaded(&readiness, applier.position(), SystemTime::now());
     let downloads = Downloads::new(config.state_directory.join("snapshot"));
     let busiest = Busiest::new(resolver.clone());
-    let poller = Poller::new((client, busiest), applier, readiness, sync_metrics, downloads);
+    let feed = (client, busiest);
+    let poller = Poller::new(duty, feed, applier, readiness, sync_metrics, downloads);
     Ok(Started { resolver, properties, challenges, poller, keys })
 }
 
-fn group_keys(files: &[PathBuf]) -> Result<GroupKeys, SyncError> {
+pub(crate) fn group_keys(files: &[PathBuf]) -> Result<GroupKeys, SyncError> {
     let mut texts: Vec<Zeroizing<String>> = Vec::with_capacity(files.len());
     for path in files {
         let text = secret_file::read(path).map_err(SyncError::Secret)?;
@@ -155,7 +164,8 @@ pub(crate) fn client(config: &EdgeConfig) -> Result<FeedClient, SyncError> {
 
 fn client_config(config: &EdgeConfig) -> Result<ClientConfig, SyncError> {
     let read_roots = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| SyncError::Roots { path: path.clone(), source })
+        bounded_file::read(path, MAX_ROOTS)
+            .map_err(|source| SyncError::Roots { path: path.clone(), source })
     };
     Ok(ClientConfig {
         url: config.feed.url.clone(),

@@ -62,6 +62,14 @@ pub enum TracesError {
     Metrics(#[source] prometheus::Error),
 }
 
+/// Reads the files that the config names.
+///
+/// # Errors
+/// [`TracesError`].
+pub(crate) fn check_files(config: &Tracing) -> Result<(), TracesError> {
+    Collector::new(config).map(drop)
+}
+
 /// What makes traces, and what sends them for as long as it runs. Connects to nothing yet.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ mod chores;
 mod clock;
 mod exchange;
 mod health;
+pub(crate) mod hesitant;
 mod lookup;
 mod metrics;
 mod names;

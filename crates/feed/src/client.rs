@@ -85,8 +85,9 @@ pub enum FeedError {
     Timeout(#[source] reqwest::Error),
     /// The token is not, or no longer, that of a PoP.
     #[error(
-        "the control plane refused this PoP's token ({status}); see `feed.token_file`, and enrol \
-         the PoP with `landfall pop add` where it is not"
+        "the control plane refused this PoP's token ({status}): the file at `feed.token_file` has to have the \
+         present one. `landfall pop renew-token` at the control plane makes another one, to be put there before \
+         a reload of the edge; a PoP that was removed is enrolled by `landfall pop add`"
     )]
     Unauthorized {
         /// 401 or 403

@@ -9,6 +9,7 @@
 //! page, and no secret is ever in the clear: [`seal`] can close what only an edge can open.
 //! Start reading at [`page`].
 
+pub mod bounded_file;
 pub mod client;
 pub mod digest;
 pub mod lkg;

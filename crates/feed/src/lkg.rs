@@ -27,7 +27,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    read::{ExpiryCounts, Quarantined, Reader, StoredChain},
+    read::{ExpiryCounts, Quarantined, Reader, SealedTo, StoredChain},
     restore::FileState,
     write::{
         Applied, Change, NewCertificate, NewHostname, SnapshotOutcome, SnapshotWriter, Writer,
@@ -79,6 +79,9 @@ pub struct StoredCertificateRef {
     pub not_after: i64,
     /// As in [`CertificateRecord`](crate::record::CertificateRecord).
     pub standby: bool,
+    /// It is of an epoch before, and the control plane knows none yet: kept until it does.
+    #[serde(default)]
+    pub bygone: bool,
 }
 
 /// A public key, as far as a client must support it.
@@ -115,7 +118,7 @@ pub enum LkgError {
         source: rusqlite::Error,
     },
     /// Written by a later version.
-    #[error("the last-known-good database has schema {found}, this version reads {SCHEMA_VERSION}")]
+    #[error("the last-known-good database has schema {found}, this version has {SCHEMA_VERSION}")]
     Schema {
         /// The file's.
         found: i64,
@@ -180,6 +183,26 @@ pub fn open(folder: &Path) -> Result<Opened, LkgError> {
             opened(path.clone(), open_writable(&path)?, Some(aside))
         }
         Err(error @ LkgError::Schema { .. }) => Err(error),
+        Err(error) => open_readable(path, error),
+    }
+}
+
+/// Opens the database in `folder` as the process beside this one has left it, which has it open and
+/// may go on with it: nothing is made, migrated or set aside.
+///
+/// # Errors
+/// [`LkgError`], where it isn't there, is damaged or has another version's schema.
+pub fn open_beside(folder: &Path) -> Result<Opened, LkgError> {
+    let path = folder.join(FILE);
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match schema_version(&connection)? {
+        SCHEMA_VERSION => {}
+        found => return Err(LkgError::Schema { found }),
+    }
+    drop(connection);
+    match open_writable(&path) {
+        Ok(connection) => opened(path, connection, None),
+        Err(error) if error.is_corruption() => Err(error),
         Err(error) => open_readable(path, error),
     }
 }
@@ -266,8 +289,7 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, LkgError> {
 }
 
 fn migrate(connection: &Connection) -> Result<(), LkgError> {
-    let version = || connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    match version().map_err(failed("read the schema"))? {
+    match schema_version(connection)? {
         SCHEMA_VERSION => Ok(()),
         0 => connection
             .execute_batch(&format!(
@@ -276,6 +298,11 @@ fn migrate(connection: &Connection) -> Result<(), LkgError> {
             .map_err(failed("create its tables")),
         found => Err(LkgError::Schema { found }),
     }
+}
+
+fn schema_version(connection: &Connection) -> Result<i64, LkgError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    version.map_err(failed("read the schema"))
 }
 
 fn make_folder(folder: &Path) -> Result<(), LkgError> {

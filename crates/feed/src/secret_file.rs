@@ -1,6 +1,7 @@
 //! Files that hold secrets: readable by their owner alone, or refused.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -8,6 +9,8 @@ use std::{
 };
 
 use zeroize::Zeroizing;
+
+use crate::bounded_file;
 
 /// The largest secret file, in bytes.
 const MAX_LEN: u64 = 64 * 1024;
@@ -45,15 +48,24 @@ pub enum SecretFileError {
     },
 }
 
+/// Whether nobody but its owner reaches a file of this mode. In systemd's folder of `credentials` the mode's
+/// permission of the group to read is the mask of an access list, by which the service's user alone reads the file.
+fn is_private(mode: u32, path: &Path, credentials: Option<&Path>) -> bool {
+    let is_credential = credentials.is_some() && path.parent() == credentials;
+    let allowed = if is_credential { 0o740 } else { 0o700 };
+    mode & 0o777 & !allowed == 0
+}
+
 /// Reads a secret as text.
 ///
 /// # Errors
-/// [`SecretFileError`]; a file that group or others can reach in any way is refused.
+/// [`SecretFileError`]; a file that group or others can reach in any way is refused, but for systemd's credentials.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     let failed = |source| SecretFileError::Io { operation: "read", path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = bounded_file::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    let credentials = env::var_os("CREDENTIALS_DIRECTORY");
+    if !is_private(mode, path, credentials.as_deref().map(Path::new)) {
         return Err(SecretFileError::Permissions { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::new());
@@ -112,6 +124,24 @@ mod tests {
         assert!(create(&path, "two\n").is_err());
         assert_eq!(read(&path).unwrap().as_str(), "one\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_credential_of_systemd_may_show_the_mask_of_its_access_list() {
+        let folder = Some(Path::new("/run/credentials/edge.service"));
+        let table = [
+            ("/run/credentials/edge.service/key", 0o400, folder, true),
+            ("/run/credentials/edge.service/key", 0o440, folder, true),
+            ("/run/credentials/edge.service/key", 0o444, folder, false),
+            ("/run/credentials/edge.service/key", 0o460, folder, false),
+            ("/run/credentials/edge.service/key", 0o440, None, false),
+            ("/run/credentials/other.service/key", 0o440, folder, false),
+            ("/etc/landfall/key", 0o440, folder, false),
+            ("/etc/landfall/key", 0o600, folder, true),
+        ];
+        for (path, mode, folder, expected) in table {
+            assert_eq!(is_private(mode, Path::new(path), folder), expected, "{path} {mode:o}");
+        }
     }
 
     #[test]

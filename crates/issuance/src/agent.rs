@@ -26,7 +26,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 pub use metrics::AgentMetrics;
 pub use surroundings::{ControlError, ControlPlane, Vault, VaultError};
-pub use work::Agent;
+pub use work::{Agent, Orders};
 
 /// How an agent works.
 #[derive(Clone, Debug)]

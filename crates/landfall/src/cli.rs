@@ -3,11 +3,18 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap_complete::Shell;
 use landfall_control::{AuthorityName, HostPattern, admin::issuance::REVOCATION_REASONS};
+
+/// What `--version` tells. A build of a package says of which commit it is.
+const VERSION: &str = match option_env!("LANDFALL_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 /// The edge for custom hostnames.
 #[derive(Debug, Parser)]
-#[command(name = "landfall", version, disable_help_subcommand = true)]
+#[command(name = "landfall", version = VERSION, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// How log lines look [default: text on a terminal, json otherwise]
     #[arg(long, global = true, value_enum)]
@@ -34,13 +41,22 @@ pub(crate) enum Command {
     /// Runs the control plane
     Control(ConfigArg),
     /// Runs a PoP's edge
-    Edge(ConfigArg),
+    Edge(EdgeConfigArg),
+    /// Has the running edge hand its listeners over to a new process, with this program's file and
+    /// the config file as they are now
+    ///
+    /// Exits with 0 once the new process serves, with 64 where the config has problems, and with 1 for whatever else
+    /// keeps a new one from serving: standard error says what, and the edge goes on as it was.
+    Reload(EdgeConfigArg),
     /// Runs an edge, a control plane and two origins on this machine, with nothing to set up
     Demo(DemoArgs),
     /// Checks a config file of either kind and names everything that is wrong with it
     CheckConfig {
         /// The file; one with `[api]` or `system_domain` is the control plane's
         file: PathBuf,
+        /// Reads the keys, tokens and roots that it names as well, as the user that this is run by
+        #[arg(long)]
+        files: bool,
     },
     /// Makes the keys that the operator holds
     #[command(subcommand)]
@@ -54,19 +70,54 @@ pub(crate) enum Command {
     /// Steers what the control plane's feed tells the PoPs
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// Writes a backup of the control plane's state, also while it runs
+    Backup {
+        /// A new folder for it; it holds secrets and is readable by its owner alone
+        #[arg(long, value_name = "FOLDER")]
+        output: PathBuf,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Makes the control plane's state from a backup, and starts a new epoch of the feed
+    Restore {
+        /// The backup
+        #[arg(long, value_name = "FOLDER")]
+        from: PathBuf,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
     /// Revokes certificates
     #[command(subcommand)]
     Certificate(CertificateCommand),
     /// Looks after the accounts at CAs, and says when what waits will be issued
     #[command(subcommand)]
     Issuance(IssuanceCommand),
+    /// Prints what completes this command's arguments in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Writes a manual page for each command
+    #[command(hide = true)]
+    Manual {
+        /// The folder for them, which exists
+        dir: PathBuf,
+    },
 }
 
-/// Names the config file.
+/// Names the control plane's config file.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArg {
-    /// The config file
-    #[arg(long, value_name = "FILE")]
+    /// The control plane's config file
+    #[arg(long, value_name = "FILE", default_value = "/etc/landfall/control.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// Names an edge's config file.
+#[derive(Debug, Args)]
+pub(crate) struct EdgeConfigArg {
+    /// The edge's config file
+    #[arg(long, value_name = "FILE", default_value = "/etc/landfall/edge.toml")]
     pub(crate) config: PathBuf,
 }
 
@@ -102,6 +153,25 @@ pub(crate) enum KeysCommand {
         #[arg(long, default_value = ".")]
         dir: PathBuf,
     },
+    /// Counts what is sealed to each group key: one that is not listed can be taken from the PoPs
+    InUse {
+        /// Names the first 100 hostnames that are served by a certificate whose key is sealed to this group key
+        #[arg(long, value_name = "KEY_ID")]
+        hostnames: Option<String>,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Has every certificate issued anew whose key is sealed to a former group key; may be run again
+    Replace {
+        /// The former group key's id, as `landfall keys in-use` lists it
+        #[arg(value_name = "KEY_ID")]
+        key: String,
+        /// Others may have the key: has CAs revoke what is replaced, within the hour
+        #[arg(long)]
+        compromised: bool,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
     /// Seals the HMAC key of an external account at a CA; it is read from standard input
     SealExternalAccount {
         /// What the configuration calls the CA, such as zerossl
@@ -126,6 +196,16 @@ pub(crate) enum PopCommand {
         /// An address that clients reach the PoP at; may be given several times
         #[arg(long = "address", value_name = "IP", required = true, num_args = 1..)]
         addresses: Vec<IpAddr>,
+        /// A new file to write the token to, readable by its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Gives a PoP another token; the one it has is refused from then on
+    RenewToken {
+        /// The PoP's name
+        name: String,
         /// A new file to write the token to, readable by its owner alone, instead of standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -211,8 +291,13 @@ pub(crate) enum ScopeArg {
 /// `landfall feed`
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeedCommand {
-    /// Starts a new epoch: to be run once the control plane's database was restored from a backup
+    /// Starts a new epoch: to be run once the control plane's database was restored by other means than
+    /// `landfall restore`
     NewEpoch(ConfigArg),
+    /// Makes the key that is to sign the feed next, for the PoPs to know it before it does
+    PrepareSigningKey(ConfigArg),
+    /// Takes the prepared key into use; the control plane must not run meanwhile
+    SwitchSigningKey(ConfigArg),
     /// Lets PoPs accept, for an hour, snapshots with far fewer hostnames than they have
     AllowShrink(ConfigArg),
 }
@@ -274,14 +359,19 @@ impl Command {
     pub(crate) fn is_server(&self) -> bool {
         match self {
             Self::Control(_) | Self::Edge(_) => true,
-            Self::Demo(_)
+            Self::Reload(_)
+            | Self::Demo(_)
             | Self::CheckConfig { .. }
             | Self::Keys(_)
             | Self::Pop(_)
             | Self::ApiKey(_)
             | Self::Feed(_)
+            | Self::Backup { .. }
+            | Self::Restore { .. }
             | Self::Certificate(_)
-            | Self::Issuance(_) => false,
+            | Self::Issuance(_)
+            | Self::Completions { .. }
+            | Self::Manual { .. } => false,
         }
     }
 }

@@ -145,6 +145,16 @@ impl ConfigFile {
         Err(invalid(findings))
     }
 
+    /// Says what is wrong beyond the file itself, with the lines of the keys.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] where there are problems.
+    pub(crate) fn refuse(&self, problems: Vec<Problem>) -> Result<(), ConfigError> {
+        let mut findings = Vec::new();
+        self.add(&mut findings, problems, &self.document()?);
+        if findings.is_empty() { Ok(()) } else { Err(invalid(findings)) }
+    }
+
     fn document(&self) -> Result<Document<'_>, ConfigError> {
         Document::parse(&self.text).map_err(|error| {
             let line = error.span().map(|span| document::line_at(&self.text, span.start));

@@ -17,10 +17,14 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
-use clap::Parser;
+use anyhow::{Context, bail};
+use clap::{CommandFactory, Parser};
 use landfall_control::config::{ControlConfig, RawControlConfig};
-use landfall_edge::config::{EdgeConfig, RawEdgeConfig};
+use landfall_edge::{
+    config::{EdgeConfig, RawEdgeConfig},
+    handover::{self, Outcome, Succession},
+    server::Signals,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -69,17 +73,33 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Control(arg) => control(&arg.config),
         Command::Edge(arg) => edge(&arg.config),
+        Command::Reload(arg) => reload(&arg.config),
         Command::Demo(args) => demo(&args),
-        Command::CheckConfig { file } => check_config(&file),
-        Command::Keys(command) => operator::keys(&command),
+        Command::CheckConfig { file, files: false } => check_config(&file, Extent::File),
+        Command::CheckConfig { file, files: true } => check_config(&file, Extent::FilesToo),
+        Command::Keys(command) => one_thread()?.block_on(operator::keys::keys(&command)),
         Command::Pop(command) => one_thread()?.block_on(operator::pop(&command)),
         Command::ApiKey(command) => one_thread()?.block_on(operator::api_key(&command)),
         Command::Feed(command) => one_thread()?.block_on(operator::feed(&command)),
+        Command::Backup { output, config } => {
+            one_thread()?.block_on(operator::back_up(&config.config, &output))
+        }
+        Command::Restore { from, config } => {
+            one_thread()?.block_on(operator::restore(&config.config, &from))
+        }
         Command::Certificate(command) => {
             one_thread()?.block_on(operator::issuance::certificate(&command))
         }
         Command::Issuance(command) => {
             one_thread()?.block_on(operator::issuance::issuance(&command))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "landfall", &mut script);
+            io::stdout().write_all(&script).context("cannot write")
+        }
+        Command::Manual { dir } => {
+            clap_mangen::generate_to(Cli::command(), &dir).context("cannot write the manual pages")
         }
     }
 }
@@ -104,10 +124,35 @@ fn control(path: &Path) -> anyhow::Result<()> {
 }
 
 fn edge(path: &Path) -> anyhow::Result<()> {
-    let config = edge_config(path)?;
+    if handover::is_launcher() {
+        return Ok(handover::launch()?);
+    }
+    let signals = Signals::listen().context("cannot handle signals")?;
+    let succession = Succession::receive()?;
+    let config = match edge_config(path) {
+        Ok(config) => config,
+        Err(error) => {
+            if let Some(succession) = succession {
+                succession.refuse(&error.to_string());
+            }
+            return Err(error.into());
+        }
+    };
     process::keep_memory_private().context("cannot turn core dumps off")?;
     process::raise_file_limit();
-    Ok(landfall_edge::run(&config)?)
+    Ok(landfall_edge::run(&config, succession, signals)?)
+}
+
+fn reload(path: &Path) -> anyhow::Result<()> {
+    let goes_on =
+        |_: &ConfigError| complain("landfall: the edge goes on as it was; what is to be mended:");
+    let config = edge_config(path).inspect_err(goes_on)?;
+    match handover::ask(&config.server.run_directory)? {
+        Outcome::TakenOver { pid } => {
+            writeln!(io::stdout(), "process {pid} has taken over").context("cannot write")
+        }
+        Outcome::Refused { reason } => bail!("the edge goes on as it was: {reason}"),
+    }
 }
 
 fn demo(args: &DemoArgs) -> anyhow::Result<()> {
@@ -116,12 +161,37 @@ fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     Ok(runtime.context("cannot start the async runtime")?.block_on(demo::run(args))?)
 }
 
-fn check_config(path: &Path) -> anyhow::Result<()> {
-    match ConfigFile::read(path)?.kind()? {
-        ConfigKind::Control => drop(control_config(path)?),
-        ConfigKind::Edge => drop(edge_config(path)?),
-    }
-    writeln!(io::stdout(), "{}: ok", path.display()).context("cannot write")
+/// How far a check goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The config alone.
+    File,
+    /// The files that it names as well.
+    FilesToo,
+}
+
+fn check_config(path: &Path, extent: Extent) -> anyhow::Result<()> {
+    let file = ConfigFile::read(path)?;
+    let reads_files = extent == Extent::FilesToo;
+    let (whose, problems) = match file.kind()? {
+        ConfigKind::Control => {
+            let config = control_config(path)?;
+            ("a control plane's", reads_files.then(|| landfall_control::check_files(&config)))
+        }
+        ConfigKind::Edge => {
+            let config = edge_config(path)?;
+            ("an edge's", reads_files.then(|| landfall_edge::check_files(&config)))
+        }
+    };
+    let files = match problems {
+        None => "; the files that it names were not looked at",
+        Some(problems) => {
+            file.refuse(problems)?;
+            ", and so are the files that it names"
+        }
+    };
+    let ok = format!("{}: {whose} config is ok{files}", path.display());
+    writeln!(io::stdout(), "{ok}").context("cannot write")
 }
 
 fn control_config(path: &Path) -> Result<ControlConfig, ConfigError> {

@@ -1,65 +1,32 @@
 //! The operator's commands on keys, PoPs, API keys and the feed.
 //!
-//! What a script takes (a token, a key, a list) goes to standard output; what a person reads
-//! goes to standard error.
+//! What a script takes (a token, a key, a table with its header) goes to standard output; what a person
+//! reads goes to standard error.
 
 pub(crate) mod issuance;
+pub(crate) mod keys;
 
 use std::{
     fmt::Display,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
 
 use anyhow::Context;
 use landfall_control::{
-    AckState, PropertyId,
-    admin::{self, ApiKey, Grant, Pop, PopEnrolment, Scope, Traffic},
+    AckState, Epoch, PropertyId, Revision,
+    admin::{self, ApiKey, Grant, Pop, PopAck, PopEnrolment, Scope, Traffic},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use zeroize::Zeroizing;
 
 use crate::{
-    cli::{ApiKeyCommand, FeedCommand, KeysCommand, PopCommand, ScopeArg, TrafficArg},
+    cli::{ApiKeyCommand, FeedCommand, PopCommand, ScopeArg, TrafficArg},
     control_config,
 };
-
-/// The longest secret that is read, in bytes.
-const MAX_SECRET: u64 = 4_096;
-
-/// `landfall keys`
-pub(crate) fn keys(command: &KeysCommand) -> anyhow::Result<()> {
-    match command {
-        KeysCommand::Init { dir } => init_keys(dir),
-        KeysCommand::SealExternalAccount { authority, key_id, group_public_key } => {
-            let mut secret = Zeroizing::new(String::new());
-            let read = io::stdin().take(MAX_SECRET).read_to_string(&mut secret);
-            read.context("cannot read the secret from standard input")?;
-            let account = (authority, key_id.as_str());
-            let sealed = admin::seal_external_account(account, &secret, group_public_key)?;
-            print(&sealed)
-        }
-    }
-}
-
-fn init_keys(dir: &Path) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.with_context(|| format!("cannot create {}", dir.display()))?;
-    let keys = admin::init_group_keys(dir)?;
-    tell(&format!(
-        "Made the group key {}.
-  {}: for the PoPs alone (keys.group_key_files in edge.toml).
-    Keep a copy offline: without it no sealed key can be opened again.
-  {}: for the control plane (keys.group_public_key_file in control.toml).",
-        keys.id,
-        keys.private.display(),
-        keys.public.display(),
-    ))
-}
 
 /// `landfall pop`
 pub(crate) async fn pop(command: &PopCommand) -> anyhow::Result<()> {
@@ -71,13 +38,14 @@ pub(crate) async fn pop(command: &PopCommand) -> anyhow::Result<()> {
             let PopEnrolment { token, signing_key, system_domain } =
                 added.inspect_err(|_| output.discard())?;
             let place = output.write(&token)?;
+            let port = config.api_port();
             tell(&format!(
                 "Added the PoP {name}. {place} is its token, shown this once:
 put it into a file of mode 0600 on the PoP, and this into the PoP's edge.toml:
 
 [feed]
-url = \"http://ADDRESS OF THIS CONTROL PLANE\"
-token_file = \"pop-token\"
+url = \"http://ADDRESS OF THIS CONTROL PLANE:{port}\"
+token_file = \"/etc/landfall/pop-token\"
 signing_keys = [\"{signing_key}\"]
 
 Customers' hostnames lead to names under the system domain, and these have to lead to the PoPs.
@@ -87,10 +55,25 @@ In the zone of the system domain, there should be:
                 records(&system_domain, addresses)
             ))
         }
+        PopCommand::RenewToken { name, output, config } => {
+            let config = control_config(&config.config)?;
+            let output = SecretOutput::open(output.as_deref())?;
+            let renewed = admin::renew_pop_token(&config, name).await;
+            let token = renewed.inspect_err(|_| output.discard())?;
+            let place = output.write(&token)?;
+            tell(&format!(
+                "{place} is the new token of the PoP {name}, shown this once: put it where the PoP's \
+                 feed.token_file says, and reload its edge. The old one is refused from now on; until \
+                 then the PoP serves what it has."
+            ))
+        }
         PopCommand::List(arg) => {
-            let pops = admin::list_pops(&control_config(&arg.config)?).await?;
-            tell("NAME\tADDRESSES\tFEED\tTRAFFIC AND LAST REQUEST")?;
-            pops.iter().try_for_each(|pop| print(&pop_line(pop)))
+            let config = control_config(&arg.config)?;
+            // First: a PoP is not shown behind for a change in between.
+            let head = admin::feed_head(&config).await?;
+            let pops = admin::list_pops(&config).await?;
+            let header = "NAME\tADDRESSES\tFEED\tTRAFFIC AND LAST REQUEST";
+            table(header, pops.iter().map(|pop| pop_line(pop, head)))
         }
         PopCommand::Traffic { name, traffic, config } => {
             let config = control_config(&config.config)?;
@@ -129,8 +112,7 @@ pub(crate) async fn api_key(command: &ApiKeyCommand) -> anyhow::Result<()> {
         }
         ApiKeyCommand::List(arg) => {
             let keys = admin::list_api_keys(&control_config(&arg.config)?).await?;
-            tell("NAME\tSCOPE\tPROPERTY\tMADE\tUSED\tSTATE")?;
-            keys.iter().try_for_each(|key| print(&key_line(key)))
+            table("NAME\tSCOPE\tPROPERTY\tMADE\tUSED\tSTATE", keys.iter().map(key_line))
         }
         ApiKeyCommand::Revoke { name, property, config } => {
             let property = property.map(PropertyId);
@@ -147,12 +129,50 @@ pub(crate) async fn feed(command: &FeedCommand) -> anyhow::Result<()> {
             let epoch = admin::new_epoch(&control_config(&arg.config)?).await?;
             tell(&format!("The feed is at epoch {epoch}: every PoP takes a snapshot."))
         }
+        FeedCommand::PrepareSigningKey(arg) => {
+            let prepared = admin::keys::prepare_signing_key(&control_config(&arg.config)?).await?;
+            let (next, current) = prepared;
+            print(&format!("signing_keys = [\"{current}\", \"{next}\"]"))?;
+            tell(
+                "Put that line into [feed] of edge.toml of every PoP: the key that will sign the feed, after \
+                 the one that signs now. Reload the edges.
+Then stop the control plane, run `landfall feed switch-signing-key`, and start it again.",
+            )
+        }
+        FeedCommand::SwitchSigningKey(arg) => {
+            let key = admin::keys::switch_signing_key(&control_config(&arg.config)?).await?;
+            tell(&format!(
+                "From its next start on, the control plane signs the feed with {key}. PoPs that don't \
+                 know it serve what they have and take nothing new."
+            ))
+        }
         FeedCommand::AllowShrink(arg) => {
             admin::allow_shrink(&control_config(&arg.config)?).await?;
             let minutes = admin::SHRINK_WINDOW.as_secs() / 60;
             tell(&format!("For {minutes} minutes, PoPs accept snapshots with far fewer hostnames."))
         }
     }
+}
+
+/// `landfall backup`
+pub(crate) async fn back_up(config: &Path, to: &Path) -> anyhow::Result<()> {
+    admin::backup::back_up(&control_config(config)?, to).await?;
+    tell(&format!(
+        "{} has the database, the feed's signing key and the internal CA. It needs the group's public key \
+         and the config file beside it; the group's private key is in no backup of the control plane.",
+        to.display()
+    ))
+}
+
+/// `landfall restore`
+pub(crate) async fn restore(config: &Path, from: &Path) -> anyhow::Result<()> {
+    let config = control_config(config)?;
+    let epoch = admin::backup::restore(&config, from).await?;
+    tell(&format!(
+        "{} is the control plane's state now. The feed is at epoch {epoch}: every PoP takes a snapshot \
+         once the control plane runs.",
+        from.display()
+    ))
 }
 
 /// What leads names under the system domain to a PoP, in the form of RFC 1035 section 5.
@@ -164,14 +184,14 @@ fn records(system_domain: &impl Display, addresses: &[IpAddr]) -> String {
     addresses.iter().map(record).collect::<Vec<_>>().join("\n")
 }
 
-fn pop_line(pop: &Pop) -> String {
+fn pop_line(pop: &Pop, (epoch, revision): (Epoch, Revision)) -> String {
     let addresses: Vec<String> = pop.addresses.iter().map(ToString::to_string).collect();
     let said = match &pop.ack {
         Some(ack) => format!(
             "epoch {} revision {} {}, {} rejected, at {}",
             ack.epoch,
             ack.applied,
-            words(ack.state),
+            stands(ack, epoch, revision),
             ack.rejected.len(),
             at(ack.seen_at)
         ),
@@ -182,8 +202,22 @@ fn pop_line(pop: &Pop) -> String {
         Traffic::Off => "off",
     };
     let asked = pop.seen_at.map_or_else(|| "never".to_owned(), at);
+    let refused = pop.refused_at.filter(|_| pop.is_refused());
+    let refused = refused.map(|time| format!(", another token refused {}", at(time)));
+    let refused = refused.unwrap_or_default();
     let addresses = addresses.join(" ");
-    format!("{}\t{addresses}\t{said}\ttraffic {traffic}, asked {asked}", pop.name)
+    format!("{}\t{addresses}\t{said}\ttraffic {traffic}, asked {asked}{refused}", pop.name)
+}
+
+/// What a PoP said last, beside where the feed is.
+fn stands(ack: &PopAck, epoch: Epoch, revision: Revision) -> String {
+    if ack.epoch != epoch {
+        return format!("not at the feed's epoch {epoch} yet: its /readyz says why");
+    }
+    match revision.0.saturating_sub(ack.applied.0) {
+        0 => words(ack.state).to_owned(),
+        behind => format!("{behind} behind the feed"),
+    }
 }
 
 fn words(state: AckState) -> &'static str {
@@ -277,6 +311,18 @@ fn after(time: &Duration) -> anyhow::Result<OffsetDateTime> {
 fn at(time: OffsetDateTime) -> String {
     let time = time.replace_nanosecond(0).unwrap_or(time);
     time.format(&Rfc3339).unwrap_or_else(|_| time.unix_timestamp().to_string())
+}
+
+/// As in "1 job" and "2 jobs".
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// A header and rows, their columns separated by tabs.
+fn table(header: &str, mut rows: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    print(header)?;
+    rows.try_for_each(|row| print(&row))
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -164,8 +164,9 @@ async fn its_secrets_are_readable_by_their_owner_alone_and_its_configs_are_valid
     }
     for config in ["control_config", "edge_config"] {
         let path = demo[config].as_str().unwrap();
-        let checked = Ran::from(run_landfall(&["check-config", path]).await);
-        assert_eq!(checked.expect_success(), format!("{path}: ok\n"));
+        let checked = Ran::from(run_landfall(&["check-config", "--files", path]).await);
+        let ok = checked.expect_success();
+        assert!(ok.ends_with(" config is ok, and so are the files that it names\n"), "{ok}");
     }
     assert!(node.stop().await.success());
 }

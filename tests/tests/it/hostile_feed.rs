@@ -246,3 +246,19 @@ async fn starts_and_serves_what_it_last_knew_whatever_the_control_plane_answers(
     }
     hostile.recovers_with("after.example").await;
 }
+
+#[tokio::test]
+async fn a_control_plane_that_has_lost_certificates_takes_none_from_what_is_served() {
+    let hostile = Hostile::start().await;
+    let mut lost = hostile.recorder.hostname("kept.example", &hostile.kept);
+    lost.certificates.clear();
+
+    hostile.feed.forget_everything();
+    hostile.feed.put(&lost);
+    hostile.wait_for_metric("landfall_feed_snapshots_applied_total", "", 2.0).await;
+    hostile.wait_until_served("kept.example", &hostile.kept).await;
+
+    let next = Issued::new("kept.example");
+    hostile.feed.put(&hostile.recorder.hostname("kept.example", &next));
+    hostile.wait_until_served("kept.example", &next).await;
+}

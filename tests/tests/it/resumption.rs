@@ -97,6 +97,10 @@ async fn a_session_resumes_at_another_edge_and_after_a_restart_without_a_control
         assert!(fleet.resumes(0, "a.example", version).await, "{version}");
         assert!(fleet.resumes(1, "a.example", version).await, "{version}");
     }
+    for edge in 0..2 {
+        let counted = fleet.lab.metric(edge, "landfall_handshakes_resumed_total", "").await;
+        assert_eq!(counted, Some(2.0), "edge {edge}");
+    }
     fleet.feed.say([Said::Silence]);
     fleet.lab.edge(0).kill().await;
     fleet.lab.edge(0).start();

@@ -275,7 +275,7 @@ fn no_account(authority: &AuthorityName, accounts: &[AccountState]) -> ControlEr
     }
 }
 
-fn failed(error: ServiceError) -> ControlError {
+pub(super) fn failed(error: ServiceError) -> ControlError {
     if let ServiceError::Store(error) = error {
         return ControlError::Store(error);
     }

@@ -1,7 +1,7 @@
 //! `/api/Property/{property}/hostname/{hostname}/explain` and `…/events`
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::PathRejection},
 };
 use landfall_dns::Evidence;
@@ -20,9 +20,10 @@ use super::{
     problem::Problem,
 };
 use crate::{
+    api_key::{Caller, Scope},
     hostname::{deployment::Reach, ownership::OwnershipEvidence},
     schema,
-    service::{Explanation, HostnameView},
+    service::{Explanation, HostnameView, Reader},
     store::{
         attempt::Attempt,
         errand::{Errand, Purpose, Stage},
@@ -39,7 +40,8 @@ use crate::{
 #[schema(as = Explanation)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplanationBody {
-    /// One sentence: where it stands, and what to do.
+    /// One sentence: where it stands, and what to do. Where something is the operator's to do, it says what to a
+    /// key of scope `admin` for all properties, and to any other key that the operator has to.
     summary: String,
     /// When something is next attempted by itself that is still missing.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -415,10 +417,15 @@ impl From<Event> for EventBody {
 )]
 pub(super) async fn explain(
     State(app): State<SharedApp>,
+    Extension(caller): Extension<Caller>,
     path: Result<Path<(i64, i64)>, PathRejection>,
 ) -> Result<Json<ExplanationBody>, Problem> {
-    let (property, id) = ids(path)?;
-    Ok(Json(app.service.explain(property, id).await?.into()))
+    // A platform shows its customers what its own keys read.
+    let reader = match (caller.scope, caller.property) {
+        (Scope::Admin, None) => Reader::Operator,
+        (Scope::Admin, Some(_)) | (Scope::Read | Scope::Write, _) => Reader::Owner,
+    };
+    Ok(Json(app.service.explain(ids(path)?, reader).await?.into()))
 }
 
 /// Lists what happened to a hostname

@@ -4,58 +4,58 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytesize::ByteSize;
 use landfall_model::config::Problem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rate::Quota;
 
 /// `[api]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawApi {
-    /// Where the API, the feed and the health checks are served. Default: `127.0.0.1:8081`.
+    /// Where the API, the feed and the health checks are served.
     pub listen: String,
-    /// The largest request body. Default: 1 MiB.
+    /// The largest request body.
     pub max_body: ByteSize,
-    /// How long a request may take, a long poll's wait apart. Default: 30 s.
+    /// How long a request may take, a long poll's wait apart.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
-    /// How long a request's header may take to arrive. Default: 10 s.
+    /// How long a request's header may take to arrive.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// The most connections at a time. One more takes the place of the oldest that has shown no valid
-    /// key or token yet, or waits in the listener's backlog. Default: 4,096.
+    /// The most connections at a time. One more takes the place of the oldest that has shown no valid key or
+    /// token yet, or waits in the listener's backlog.
     pub max_connections: u32,
-    /// How many of these API keys never take: they are left for PoPs, health checks, and whoever has
-    /// yet to show a key. Default: 256.
+    /// How many of these API keys never take: they are left for PoPs, health checks, and whoever has yet to
+    /// show a key.
     pub reserved_connections: u32,
-    /// The most connections at a time of one address (of IPv6, a /64) that have shown no valid key or
-    /// token yet; one more takes the place of the oldest. Default: 256.
+    /// The most connections at a time of one address (of IPv6, a /64) that have shown no valid key or token
+    /// yet; one more takes the place of the oldest.
     pub max_unproven_connections: u32,
-    /// The most connections at a time of one address (of IPv6, a /64) that have shown an API key; a
-    /// request on one more is answered 429, and the connection closed. Default: 1,024.
+    /// The most connections at a time of one address (of IPv6, a /64) that have shown an API key; a request
+    /// on one more is answered 429, and the connection closed.
     pub max_connections_per_address: u32,
-    /// The same of the keys for one property together, of a key for all properties, and of one PoP.
-    /// Default: 512.
+    /// The most connections at a time of the keys for one property together, of a key for all properties, and
+    /// of one PoP.
     pub max_connections_per_property: u32,
-    /// How long requests in progress may go on once a stop is asked for. Default: 10 s.
+    /// How long requests in progress may go on once a stop is asked for.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
-    /// How many requests a minute a key has. Default: 1,200.
+    /// How many requests a minute a key has.
     pub rate_limit: u32,
-    /// How many requests a key has at once, after a rest. Default: 1,200.
+    /// How many requests a key has at once, after a rest.
     pub rate_burst: u32,
-    /// How many requests a minute the keys for one property have together. Default: 6,000.
+    /// How many requests a minute the keys for one property have together.
     pub property_rate_limit: u32,
-    /// How many requests they have together at once, after a rest. Default: 6,000.
+    /// How many requests the keys for one property have together at once, after a rest.
     pub property_rate_burst: u32,
-    /// The most keys for one property that are neither revoked nor expired. Default: 100.
+    /// The most keys for one property that are neither revoked nor expired.
     pub keys_per_property: u32,
-    /// How many requests a minute without a valid key are answered as such to one address; more are
-    /// told to come back later. Default: 60.
+    /// How many requests a minute without a valid key are answered as such to one address; more are told to
+    /// come back later.
     pub failed_auth_limit: u32,
-    /// The largest body of a bulk import. Default: 16 MiB.
+    /// The largest body of a bulk import.
     pub import_max_body: ByteSize,
-    /// The most lines of a bulk import. Default: 10,000.
+    /// The most lines of a bulk import.
     pub import_max_lines: u32,
 }
 

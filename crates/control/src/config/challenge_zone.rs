@@ -9,7 +9,7 @@ use std::{
 use hickory_proto::rr::{Name, rdata::tsig::TsigAlgorithm};
 use landfall_dns::server_address;
 use landfall_model::{Hostname, config::Problem};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rate::Quota;
 
@@ -17,34 +17,33 @@ use crate::rate::Quota;
 const MOST: usize = 16;
 
 /// `[challenge_zone]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawChallengeZone {
-    /// What it is called. Default: there is none, and owners make TXT records themselves.
+    /// What the zone is called: owners point `_acme-challenge` of their names into it by a CNAME. Default: there is none, and owners make TXT records themselves.
     pub zone: Option<String>,
-    /// Where it is served over UDP and TCP, as addresses with or without a port. Required, unless there
-    /// is `update`.
+    /// Where the zone is served over UDP and TCP, as addresses with or without a port. Required, unless there is
+    /// `update`.
     pub listen: Vec<String>,
-    /// The names of its servers, which lead to `listen` and are outside of the zone. Required with
-    /// `listen`.
+    /// The names of the zone's servers, which lead to `listen` and are outside of the zone. Required with `listen`.
     pub nameservers: Vec<String>,
-    /// The mailbox of who runs it, with a dot for the `@` (RFC 1035 section 3.3.13). Default: `hostmaster`
-    /// in the zone.
+    /// The mailbox of who runs the zone, with a dot for the `@` (RFC 1035 section 3.3.13). Default: `hostmaster` in
+    /// the zone.
     pub contact: Option<String>,
-    /// How many UDP queries a minute of one address (of IPv6, a /64) get a whole answer; more are told to
-    /// ask over TCP. Default: 12,000.
+    /// How many UDP queries a minute of one address (of IPv6, a /64) get a whole answer; more are told to ask
+    /// over TCP.
     pub query_rate: u32,
-    /// How many of these at once, after a rest. Default: 2,000.
+    /// How many UDP queries of one address get a whole answer at once, after a rest.
     pub query_burst: u32,
     /// The most TCP connections at a time; where another comes, the one that has asked nothing for longest
-    /// ends. Default: 256.
+    /// ends.
     pub max_connections: u32,
-    /// The most TCP connections at a time of one address (of IPv6, a /64). Default: 16.
+    /// The most TCP connections at a time of one address (of IPv6, a /64).
     pub max_connections_per_client: u32,
-    /// How long a TCP connection may say nothing, and an answer may take. Default: 5 s.
+    /// How long a TCP connection may say nothing, and an answer may take.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// How long a TCP connection may last in all. Default: 30 s.
+    /// How long a TCP connection may last in all.
     #[serde(with = "humantime_serde")]
     pub connection_timeout: Duration,
     /// The operator's own server, which the records are put into instead.
@@ -70,19 +69,19 @@ impl Default for RawChallengeZone {
 }
 
 /// `[challenge_zone.update]`: RFC 2136 with TSIG (RFC 8945).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawUpdate {
     /// The zone's primary server, as an address with or without a port.
     pub server: String,
     /// What the server calls the key.
     pub tsig_key_name: String,
-    /// How messages are signed. Default: `hmac-sha256`.
+    /// How messages are signed.
     #[serde(default)]
     pub tsig_algorithm: RawTsigAlgorithm,
     /// The file with the key's base64. Mode 0600.
     pub tsig_secret_file: PathBuf,
-    /// How long one update may take. Default: 5 s.
+    /// How long one update may take.
     #[serde(default = "update_timeout", with = "humantime_serde")]
     pub timeout: Duration,
 }
@@ -92,7 +91,7 @@ const fn update_timeout() -> Duration {
 }
 
 /// `challenge_zone.update.tsig_algorithm`
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub enum RawTsigAlgorithm {
     /// HMAC with SHA-256.
     #[default]

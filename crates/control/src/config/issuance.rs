@@ -11,27 +11,25 @@ use landfall_issuance::{
     plan::Rules,
 };
 use landfall_model::{AuthorityName, config::Problem, issuance::ChallengeMethod};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The most CAs.
 const MAX_AUTHORITIES: usize = 16;
 
 /// `[issuance]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawIssuance {
     /// The CAs that may issue for hostnames, the preferred one first. CAA records are judged by them.
-    /// Default: `["lets_encrypt"]`.
     pub certificate_authorities: Vec<String>,
     /// What is known of CAs, by name.
     pub authority: BTreeMap<String, RawAuthority>,
-    /// The one method by which names are proven: `http-01`, `tls-alpn-01` or `dns-01`. Default: by
-    /// what is seen of each hostname.
+    /// The one method by which names are proven. Default: by what is seen of each hostname.
     pub method: Option<ChallengeMethod>,
-    /// How long an agent has a job without a word. Default: 2 min.
+    /// How long an agent has a job without a word.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
-    /// The most questions in a minute to CAs when they want certificates renewed. Default: 3,000.
+    /// The most questions in a minute to CAs when they want certificates renewed.
     pub renewal_questions_per_minute: u32,
     /// Who goes before whom.
     pub rules: Rules,
@@ -51,12 +49,12 @@ impl Default for RawIssuance {
 }
 
 /// `[issuance.authority.<name>]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAuthority {
-    /// The URL of its directory. Required, but for those that are known.
+    /// The URL of the CA's directory, with https. Default: what is known; other CAs need one.
     pub directory: Option<String>,
-    /// PEM of the roots that its directory is verified with, in place of the system's.
+    /// PEM of the roots that the CA's directory is verified with. Default: the system's roots.
     pub roots_file: Option<PathBuf>,
     /// Whom the CA may write to, as in `["mailto:ops@example.net"]`. Default: nobody.
     pub contact: Vec<String>,
@@ -64,18 +62,20 @@ pub struct RawAuthority {
     pub profile: Option<String>,
     /// The common name of the issuer whose chain is preferred. Default: the CA's own choice.
     pub preferred_chain: Option<String>,
-    /// What it is called in CAA records. Default: what is known, else what its directory says.
+    /// What the CA is called in CAA records. Default: what is known, else what its directory says, which
+    /// agents look at: until one has, the control plane judges no CAA record by it.
     pub caa_identities: Option<Vec<String>>,
-    /// Its staging environment, where names that fail often are tried first.
+    /// The name of its staging environment, where names that fail often are tried first. Default: what is
+    /// known, else none.
     pub staging: Option<String>,
-    /// What ties the account to a customer of the CA.
+    /// `[issuance.authority.<name>.external_account]`: what ties the account to a customer of the CA.
     pub external_account: Option<RawExternalAccount>,
-    /// Its limits: `lets_encrypt`, `lets_encrypt_staging` or `unlimited`. Default: what is known, else
+    /// Whose limits the CA has. Default: what is known, else
     /// `unlimited`.
     pub limits: Option<Preset>,
-    /// What differs from these.
+    /// `[issuance.authority.<name>.limit]`: what differs from these.
     pub limit: Overrides,
-    /// The most jobs that it does at a time. Default: 64.
+    /// The most jobs that the CA does at a time.
     pub at_once: u32,
 }
 
@@ -98,7 +98,7 @@ impl Default for RawAuthority {
 }
 
 /// `[issuance.authority.<name>.external_account]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawExternalAccount {
     /// The key's id at the CA.
@@ -281,8 +281,8 @@ fn check_authority(
     let Some(directory) = directory.filter(|url| url.starts_with("https://")) else {
         let known: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
         let message = format!(
-            "expected the URL of its directory, as in \"https://ca.example/directory\"; known without \
-             one are {}",
+            "expected the https:// URL of its directory, as in \"https://ca.example/directory\"; known \
+             without one are {}",
             known.join(", ")
         );
         problems.push(Problem::new(key("directory"), message));

@@ -1,15 +1,15 @@
 //! What a tenant may have.
 
 use landfall_model::config::Problem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[limits]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLimits {
-    /// The most hostnames of a property, its system hostname included. Default: 1,000,000.
+    /// The most hostnames of a property, its system hostname included.
     pub hostnames_per_property: u32,
-    /// The most names that a property claims and others have or had. Default: 1,000.
+    /// The most names that a property claims and others have or had.
     pub claims_per_property: u32,
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use landfall_dns::{DnsConfig, ZoneServers, canonical_resolver, server_address};
 use landfall_model::{Hostname, Network, config::Problem};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::days;
 use crate::rate::Quota;
@@ -13,22 +13,22 @@ const MAX_RESOLVERS: usize = 8;
 const DNS_PORT: u16 = 53;
 
 /// `[dns]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawDns {
     /// The resolvers that are asked, as addresses with or without a port, at most eight. Default: the
     /// system's.
     pub resolvers: Vec<String>,
     /// Whether a zone's own servers are asked before a resolver's answer is held against a hostname:
-    /// resolvers remember old answers. Default: true.
+    /// resolvers remember old answers.
     pub zone_servers: bool,
-    /// How long one verification may take in all. Default: 5 s.
+    /// How long one verification may take in all.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// The port of zones' own servers. Default: 53.
+    /// The port of zones' own servers.
     pub zone_port: u16,
-    /// The most sockets that are open at once for questions. Default: 4,096, or half of the files
-    /// that the process may open, if that is less.
+    /// The most sockets that are open at once for questions; half of the files that the process may open, if
+    /// that is less.
     pub sockets: u32,
 }
 
@@ -45,40 +45,41 @@ impl Default for RawDns {
 }
 
 /// `[verification]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawVerification {
-    /// How many first checks of new hostnames run at a time. Default: 32.
+    /// How many first checks of new hostnames run at a time.
     pub fresh_checks: u32,
-    /// How many further checks of pending hostnames run at a time. Default: 64.
+    /// How many further checks of pending hostnames run at a time.
     pub pending_checks: u32,
-    /// How many checks of active hostnames run at a time. Default: 16.
+    /// How many checks of active hostnames run at a time.
     pub active_checks: u32,
-    /// How often an active hostname is checked. Default: 24 h.
+    /// How often an active hostname is checked.
     #[serde(with = "humantime_serde")]
     pub recheck_every: Duration,
-    /// How often one is checked that did not pass lately. Default: 1 h.
+    /// How often an active hostname is checked that did not pass lately.
     #[serde(with = "humantime_serde")]
     pub recheck_failed_every: Duration,
-    /// The most checks of active hostnames that begin in a second. Default: 50.
+    /// The most checks of active hostnames that begin in a second.
     pub recheck_rate: u32,
     /// For how many checks in a row an active hostname must fail before its DNS is said to have left.
-    /// Default: 3.
     pub left_after_failures: u32,
-    /// And for how long. Default: 3 h.
+    /// For how long an active hostname must fail its checks before its DNS is said to have left: it is
+    /// served on, and its certificate is not renewed.
     #[serde(with = "humantime_serde")]
     pub left_after: Duration,
-    /// After how many checks a pending hostname is given up. Default: 75, which takes seven days.
+    /// After how many checks a pending hostname is given up. The first ones are a minute apart, the last ones
+    /// four hours: 75 take seven days.
     pub give_up_after: u32,
-    /// How many files with ownership tokens are fetched from the hosts of one registered domain in a
-    /// minute. Default: 1.
+    /// How many files with ownership tokens are fetched from the hosts of one registered domain in a minute.
     pub token_files_per_minute: u32,
-    /// And how many at once after a rest. Default: 3.
+    /// How many files with ownership tokens are fetched from the hosts of one registered domain at once,
+    /// after a rest.
     pub token_files_burst: u32,
-    /// The port that ownership tokens are fetched from. Default: 80.
+    /// The port that ownership tokens are fetched from.
     pub http_port: u16,
-    /// Networks that are not the public internet's, where zones' own servers and hosts with ownership
-    /// tokens may be all the same, as in `["10.0.0.0/8"]`. Default: none.
+    /// Networks that are not the public internet's, where zones' own servers and hosts with ownership tokens
+    /// may be all the same, as in `["10.0.0.0/8"]`. Default: none.
     pub allow_networks: Vec<String>,
 }
 
@@ -103,11 +104,10 @@ impl Default for RawVerification {
 }
 
 /// `[pops]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawPops {
     /// How long a PoP may ask for nothing before it counts as unhealthy. Edges ask every half minute.
-    /// Default: 2 min.
     #[serde(with = "humantime_serde")]
     pub unhealthy_after: Duration,
 }

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use landfall_model::config::Problem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[watch]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawWatch {
-    /// Whether PoPs are looked at by handshakes from here: a certificate is active once one has shown
-    /// it. Without, once every active PoP has acknowledged it. Default: true.
+    /// Whether PoPs are looked at by handshakes from here: a certificate is active once one has shown it.
+    /// Without, once every active PoP has acknowledged it.
     pub handshakes: bool,
-    /// The port of PoPs' addresses where they serve TLS. Default: 443.
+    /// The port of PoPs' addresses where they serve TLS.
     pub port: u16,
-    /// How many handshakes run at a time. Default: 64.
+    /// How many handshakes run at a time.
     pub at_once: u32,
-    /// The most handshakes with one PoP in a second. Default: 50.
+    /// The most handshakes with one PoP in a second.
     pub per_pop_per_second: u32,
-    /// How long one may take in all. Default: 5 s.
+    /// How long a handshake may take in all.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }

@@ -190,11 +190,14 @@ impl Batch {
 }
 
 /// Whether a snapshot can be handed out: of this history, young enough, followed by changes that
-/// still tell of every deletion, and not older than what the reader has already applied.
+/// still tell of every deletion, and not older than what the reader has already applied. A reader that
+/// refuses one because it lacks hostnames gets another once a twentieth of them may have changed: half of
+/// what makes it refuse.
 fn is_usable(snapshot: &Snapshot, state: &FeedState, at_least: Revision, every: u64) -> bool {
     let age = state.revision.0.checked_sub(snapshot.revision.0);
+    let most = every.min((snapshot.manifest.hostnames / 20).max(1));
     snapshot.epoch == state.epoch
-        && age.is_some_and(|age| age < every)
+        && age.is_some_and(|age| age < most)
         && snapshot.revision >= state.oldest
         && snapshot.revision >= at_least.min(state.revision)
 }

@@ -191,6 +191,7 @@ mod tests {
             addresses: Vec::new(),
             traffic,
             seen_at: seen_ago.map(|ago| at(NOW - ago)),
+            refused_at: None,
             created_at: at(0),
             ack: ack.map(|(epoch, applied, id)| PopAck {
                 epoch: Epoch(epoch),

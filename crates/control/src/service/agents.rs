@@ -5,6 +5,7 @@
 
 mod account;
 mod assignment;
+mod behind;
 mod candidate;
 mod errands;
 mod expiry;

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     HostnameView, Service, ServiceError, owned,
-    summary::{Course, summary},
+    summary::{Course, Reader, summary},
 };
 use crate::{
     hostname::{HostnameStatus, ownership::OwnershipEvidence},
@@ -43,8 +43,8 @@ impl Service {
     /// Where a hostname of a property stands, in whole.
     pub(crate) async fn explain(
         &self,
-        property: PropertyId,
-        id: HostnameId,
+        (property, id): (PropertyId, HostnameId),
+        reader: Reader,
     ) -> Result<Explanation, ServiceError> {
         let owner = self.property(property).await?;
         let mut connection = self.store.read_at_once().await?;
@@ -69,10 +69,11 @@ impl Service {
             let shown = view.job.as_ref().filter(|shown| shown.id == job.id);
             job.waits_for = shown.map_or(job.waits_for.take(), |shown| shown.waits_for.clone());
         }
-        let attempts = store::attempt::history(&mut connection, id).await?;
+        let mut attempts = store::attempt::history(&mut connection, id).await?;
+        foretell(&mut attempts, &view);
         let revocations = store::errand::of(&mut connection, id).await?;
         let renewals = store::renewal::planned(&mut connection, id).await?;
-        let course = Course::of(&view, &attempts, &revocations);
+        let course = Course::of(&view, &attempts, &revocations, reader);
         let (summary, next_attempt_at) = (summary(&view, course), next_attempt(&view, now));
         Ok(Explanation {
             view,
@@ -98,6 +99,20 @@ impl Service {
         let mut connection = self.store.read_at_once().await?;
         owned(store::hostname::find(&mut connection, id).await?, property)?;
         store::event::list(&mut connection, id, before, limit).await.map_err(ServiceError::from)
+    }
+}
+
+/// Of the last attempt, the next one is when its job says, once it is known what that waits for: since the
+/// attempt failed it may have been put off.
+fn foretell(attempts: &mut [Attempt], view: &HostnameView) {
+    let waits = |job: &&JobState| {
+        job.stage == JobStage::Open && job.leased_until.is_none() && job.waits_for.is_some()
+    };
+    if let (Some(job), Some(last)) = (view.job.as_ref().filter(waits), attempts.first_mut())
+        && last.job == job.id
+        && last.class.is_some()
+    {
+        last.next_at = Some(job.due_at());
     }
 }
 

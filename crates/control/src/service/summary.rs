@@ -20,6 +20,16 @@ use crate::{
     },
 };
 
+/// Whom a sentence is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Who looks after one property.
+    #[default]
+    Owner,
+    /// Who looks after all, and after the PoPs and CAs.
+    Operator,
+}
+
 /// What is known beside a hostname of the issuance that is to be done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Course<'a> {
@@ -27,11 +37,17 @@ pub(crate) struct Course<'a> {
     pub(crate) failed: Option<&'a Attempt>,
     /// What is to be revoked once another certificate is there.
     pub(crate) revocation: Option<&'a Errand>,
+    pub(crate) reader: Reader,
 }
 
 impl<'a> Course<'a> {
     /// Of a hostname's open job. Attempts and errands are the newest first.
-    pub(crate) fn of(view: &HostnameView, attempts: &'a [Attempt], errands: &'a [Errand]) -> Self {
+    pub(crate) fn of(
+        view: &HostnameView,
+        attempts: &'a [Attempt],
+        errands: &'a [Errand],
+        reader: Reader,
+    ) -> Self {
         let open = view.job.as_ref().filter(|job| job.stage == JobStage::Open);
         let last = attempts.first().filter(|last| open.is_some_and(|job| job.id == last.job));
         let is_open = |errand: &&Errand| {
@@ -40,6 +56,7 @@ impl<'a> Course<'a> {
         Self {
             failed: last.filter(|last| last.class.is_some()),
             revocation: errands.iter().find(is_open),
+            reader,
         }
     }
 }
@@ -225,9 +242,12 @@ fn revoked_at(course: Course<'_>) -> String {
     next_at.map_or_else(String::new, |next_at| format!(", and it is revoked at {}", at(next_at)))
 }
 
-/// Why an attempt failed, for the hostname's owner: a CA's own words stay with the attempt.
+/// Why an attempt failed, for the reader: a CA's own words stay with the attempt.
 fn why(error: &str, course: Course<'_>) -> String {
     match course.failed {
+        Some(Attempt { operator: Some(operator), .. }) if course.reader == Reader::Operator => {
+            clause(operator).to_owned()
+        }
         Some(Attempt { owner: Some(owner), .. }) => clause(owner).to_owned(),
         Some(Attempt { operator: Some(_), .. }) => {
             "its operator has to see to it, and knows of it".to_owned()

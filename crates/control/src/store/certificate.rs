@@ -325,6 +325,18 @@ pub(crate) async fn summaries_of_page(
     Ok(readable("certificate", &rows, read_summary))
 }
 
+/// Where a hostname's certificates are from: the name of a CA that an agent asked, else a word.
+pub(crate) async fn issuers(
+    on: &mut Connection,
+    hostname: HostnameId,
+) -> Result<Vec<String>, StoreError> {
+    let query = "SELECT DISTINCT CASE issuer WHEN 0 THEN 'internal' WHEN 1 THEN 'uploaded' \
+             WHEN 2 THEN 'inherited' ELSE ifnull(authority, '-') END \
+         FROM certificate WHERE hostname_id = ? ORDER BY 1";
+    let found = sqlx::query_scalar(query).bind(hostname.0).fetch_all(on).await;
+    found.map_err(StoreError::on("read where certificates are from"))
+}
+
 /// Whether a hostname has a certificate that its owner uploaded.
 pub(crate) async fn any_uploaded(
     on: &mut Connection,

@@ -22,6 +22,9 @@ pub struct Pop {
     pub traffic: Traffic,
     /// When it last asked for anything of the feed, within half a minute; `None`: never.
     pub seen_at: Option<OffsetDateTime>,
+    /// When something last asked in its name with another token than its own, within half a minute; `None`:
+    /// not since it got that.
+    pub refused_at: Option<OffsetDateTime>,
     /// When it was added.
     pub created_at: OffsetDateTime,
     /// What it said last; `None` while it has never said anything.
@@ -57,6 +60,11 @@ impl Pop {
             (Traffic::On, true) => PopActivity::Active,
             (Traffic::On, false) => PopActivity::Unhealthy,
         }
+    }
+
+    /// Whether requests in its name came with another token since it last asked for anything.
+    pub fn is_refused(&self) -> bool {
+        self.refused_at.is_some_and(|refused| self.seen_at.is_none_or(|seen| seen < refused))
     }
 }
 
@@ -103,6 +111,19 @@ pub(crate) async fn delete(on: &mut Connection, name: &str) -> Result<bool, Stor
     Ok(done.map_err(StoreError::on("delete a PoP"))?.rows_affected() > 0)
 }
 
+/// Gives a PoP another token and says its id; `None` where there is none of that name.
+pub(crate) async fn set_token(
+    on: &mut Connection,
+    name: &str,
+    hash: &SecretHash,
+) -> Result<Option<PopId>, StoreError> {
+    let query = sqlx::query_scalar::<_, i64>(
+        "UPDATE pop SET token_hash = ?, refused_at = NULL WHERE name = ? RETURNING id",
+    );
+    let id = query.bind(hash.as_bytes()).bind(name).fetch_optional(on).await;
+    Ok(id.map_err(StoreError::on("change a PoP's token"))?.map(PopId))
+}
+
 /// The hash of a PoP's token.
 pub(crate) async fn token_hash(
     on: &mut Connection,
@@ -129,7 +150,7 @@ pub(crate) async fn name(on: &mut Connection, id: PopId) -> Result<Option<String
 pub(crate) async fn list(on: &mut Connection) -> Result<Vec<Pop>, StoreError> {
     let rows = sqlx::query(
         "SELECT name, addresses, created_at, epoch, applied, state, rejected, pop_ack.seen_at, \
-         traffic, pop.seen_at, pop.id \
+         traffic, pop.seen_at, pop.id, refused_at \
          FROM pop LEFT JOIN pop_ack ON pop_ack.pop_id = pop.id ORDER BY name",
     )
     .fetch_all(on)
@@ -147,6 +168,18 @@ pub(crate) async fn keep_seen(
     let query = sqlx::query("UPDATE pop SET seen_at = ? WHERE id = ?");
     let done = query.bind(now.unix_timestamp()).bind(id.0).execute(on).await;
     done.map_err(StoreError::on("keep when a PoP was seen"))?;
+    Ok(())
+}
+
+/// Keeps when something asked in a PoP's name with another token than its own.
+pub(crate) async fn keep_refused(
+    on: &mut Connection,
+    id: PopId,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE pop SET refused_at = ? WHERE id = ?");
+    let done = query.bind(now.unix_timestamp()).bind(id.0).execute(on).await;
+    done.map_err(StoreError::on("keep when a PoP was refused"))?;
     Ok(())
 }
 
@@ -252,6 +285,7 @@ fn read(row: &SqliteRow) -> Result<Pop, StoreError> {
             _ => Traffic::On,
         },
         seen_at: row.get::<Option<i64>, _>(9).map(time_from_sql).transpose()?,
+        refused_at: row.get::<Option<i64>, _>(11).map(time_from_sql).transpose()?,
         created_at: time_from_sql(row.get(2))?,
         ack: read_ack(row)?,
     })

@@ -44,6 +44,17 @@ pub(crate) async fn find(
     row.map(read).transpose()
 }
 
+/// From which revision of the feed on it says of all names that a job is being shown for; `None`: of none.
+pub(crate) async fn revision(
+    on: &mut Connection,
+    job: JobId,
+) -> Result<Option<Revision>, StoreError> {
+    let query = "SELECT max(revision) FROM validation WHERE job_id = ?";
+    let revision = sqlx::query_scalar::<_, Option<i64>>(query).bind(job.0).fetch_one(on).await;
+    let revision = revision.map_err(StoreError::on("read validations"))?;
+    revision.map(|revision| from_sql(revision, "revision").map(Revision)).transpose()
+}
+
 /// Keeps what is published of a name.
 pub(crate) async fn keep(
     on: &mut Connection,

@@ -21,7 +21,7 @@ use crate::{
 const OTHER_THUMBPRINT: &str = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ";
 
 /// The same scene, its hostname served with a certificate of a CA.
-async fn served(issuance: Value) -> Scene {
+pub(crate) async fn served(issuance: Value) -> Scene {
     let scene = scene(issuance).await;
     let task = lease_one(&scene.pop).await;
     register(&scene.plane, &scene.pop, &task).await;
@@ -29,7 +29,7 @@ async fn served(issuance: Value) -> Scene {
     scene
 }
 
-async fn serve(scene: &Scene, task: &Value) {
+pub(crate) async fn serve(scene: &Scene, task: &Value) {
     let issued = issued(&group(&scene.plane), NAME);
     assert_eq!(report(&scene.pop, task, issued).await["lease"], "ended");
 }
@@ -46,7 +46,7 @@ async fn tell(pop: &Pop, task: &Value, news: Value) -> Value {
 }
 
 /// Waits for a task of this kind; others are begun and left.
-async fn next(pop: &Pop, kind: &str) -> Value {
+pub(crate) async fn next(pop: &Pop, kind: &str) -> Value {
     eventually(async || {
         lease(pop, "agent-1", 1).await.into_iter().find(|task| task["task"] == kind)
     })
@@ -67,7 +67,7 @@ async fn acknowledge(pop: &Pop, rejected: Vec<Rejected>) {
 
 /// Says that an edge has all that there is, that handshakes have shown it, and that it goes on with nothing
 /// else.
-async fn settle(Scene { plane, pop, .. }: &Scene) {
+pub(crate) async fn settle(Scene { plane, pop, .. }: &Scene) {
     execute(plane, "UPDATE certificate SET shown_at = unixepoch()").await;
     catch_up(pop).await;
     eventually(async || (predecessors(pop).await == 0).then_some(())).await;

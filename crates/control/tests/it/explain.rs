@@ -1,11 +1,15 @@
 //! What explains a hostname: where it stands, on which PoPs it is live, and what happened.
 
+use landfall_control::admin::{self, Traffic};
 use landfall_feed::protocol::{Ack, Rejected};
 use landfall_model::{Epoch, Revision};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Plane, Pop, eventually};
+use crate::{
+    agents::{Scene, THUMBPRINT, execute, explain, lease_one, register, report, scene},
+    support::{Plane, Pop, answer, eventually, responder::Responder},
+};
 
 /// Says that `pop` applied everything up to now, `rejected` apart.
 async fn acknowledge(pop: &Pop, rejected: Vec<Rejected>) {
@@ -50,6 +54,74 @@ async fn a_certificate_is_active_once_every_active_pop_has_it() {
     let (_, page) = plane.get(&format!("{property}/hostname")).await;
     assert_eq!(page["items"][1]["certificateState"], "active");
     assert_eq!(page["items"][1]["pops"], json!({"live": 2, "shown": 0, "total": 2}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_pop_is_not_active_is_said_with_what_its_operator_does() {
+    let dns = Responder::start().await;
+    let resolvers = json!({"resolvers": [dns.address.to_string()], "zone_servers": false});
+    let plane = Plane::start_with(json!({"dns": resolvers})).await;
+    let property = plane.property("shop").await;
+    let path = plane.hostname(&property, "www.customer.test").await;
+    dns.point("www.customer.test", "192.0.2.1");
+    let says = async |expected: &str| {
+        eventually(async || {
+            plane.post(&format!("{path}/request-certificate"), &json!({})).await;
+            let (_, body) = plane.get(&format!("{path}/explain")).await;
+            body["summary"].as_str().unwrap().contains(expected).then_some(())
+        })
+        .await;
+    };
+    says("there is no PoP yet; the operator has to add one").await;
+
+    let pop = plane.pop("ams1").await;
+    says("ams1 is not active, for it has never asked the control plane for anything").await;
+    let other = admin::renew_pop_token(&plane.config, "ams1").await.unwrap();
+    assert_eq!(pop.changes(1, 0, "").await.status(), StatusCode::UNAUTHORIZED);
+    says("refuses its token; its operator has to give it its present one, or another one by").await;
+    let pops = admin::list_pops(&plane.config).await.unwrap();
+    assert!(pops[0].is_refused());
+
+    let mut pop = pop;
+    pop.enrolment.token = other;
+    pop.epoch().await;
+    eventually(async || admin::list_pops(&plane.config).await.unwrap()[0].seen_at).await;
+    execute(&plane, "UPDATE pop SET seen_at = 1000000000, refused_at = NULL").await;
+    says("for it has asked the control plane for nothing since 2001-09-09T01:46:40Z").await;
+    admin::set_pop_traffic(&plane.config, "ams1", Traffic::Off).await.unwrap();
+    says("ams1 takes no traffic, as its operator wants it (`landfall pop traffic ams1 on`").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_challenge_did_not_reach_is_told_the_operator_and_not_the_owner() {
+    let Scene { plane, pop, hostname, .. } = scene(json!({})).await;
+    let task = lease_one(&pop).await;
+    register(&plane, &pop, &task).await;
+    let validating = json!({"news": "validating", "thumbprint": THUMBPRINT, "challenges": []});
+    assert_eq!(report(&pop, &task, validating).await["waiting_for"], json!(["pop-1"]));
+    let trouble = json!({"trouble": "precheck", "precheck": "challenge", "method": "http-01",
+        "failed": ["pop-1"], "asked": 1, "detail": "they have not taken it up"});
+    report(&pop, &task, json!({"news": "failed", "trouble": trouble})).await;
+
+    let body = explain(&plane, &hostname).await;
+    let last = &body["attempts"][0];
+    assert_eq!(last["class"], "challenge_unreachable");
+    let told = last["operatorAdvice"].as_str().unwrap();
+    assert!(told.contains("pop-1 has applied nothing of the feed's epoch"), "{told}");
+    let summary = body["summary"].as_str().unwrap();
+    assert!(summary.contains(told.trim_end_matches('.')), "{summary}");
+    assert_eq!(last["nextAttemptAt"], body["jobs"][0]["nextAttemptAt"]);
+    assert!(summary.contains(last["nextAttemptAt"].as_str().unwrap()), "{body:#}");
+
+    let owner = json!({"name": "owner", "scope": "admin", "property": 1});
+    let platform = json!({"name": "platform", "scope": "write"});
+    for key in [owner, platform] {
+        let key = plane.post("/api/Key", &key).await.1["key"].as_str().unwrap().to_owned();
+        let request = plane.client.get(plane.url(&format!("{hostname}/explain")));
+        let (_, read) = answer(request.bearer_auth(key)).await;
+        let summary = read["summary"].as_str().unwrap();
+        assert!(summary.contains("its operator has to see to it"), "{summary}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,6 +50,8 @@ mod mass_revocation;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod ownership;
 #[cfg(test)]
 mod platform;
@@ -59,6 +61,8 @@ mod predecessors;
 mod proofs;
 #[cfg(test)]
 mod renewal;
+#[cfg(test)]
+mod replacement;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]

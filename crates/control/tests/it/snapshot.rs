@@ -106,6 +106,12 @@ async fn a_snapshot_is_built_anew_once_it_is_too_old_or_behind_its_reader() {
     let property = plane.property("shop").await;
     let first = revision(&one).await;
     plane.hostname(&property, "a.test.test").await;
+    assert_eq!(revision(&one).await, Revision(first.0 + 1), "of few hostnames each is another");
+    for number in 0..80 {
+        plane.hostname(&property, &format!("h{number}.test.test")).await;
+    }
+    let first = revision(&one).await;
+    plane.hostname(&property, "b.test.test").await;
     assert_eq!(revision(&one).await, first);
 
     // A reader that has told of a revision would refuse a snapshot of an earlier one.
@@ -123,11 +129,11 @@ async fn a_snapshot_is_built_anew_once_it_is_too_old_or_behind_its_reader() {
     assert_eq!(second, Revision(first.0 + 1));
     assert_eq!(revision(&one).await, second);
 
-    for name in ["b.test.test", "c.test.test"] {
+    for name in ["c.test.test", "d.test.test"] {
         plane.hostname(&property, name).await;
         assert_eq!(revision(&one).await, second);
     }
-    plane.hostname(&property, "d.test.test").await;
+    plane.hostname(&property, "e.test.test").await;
     assert_eq!(revision(&one).await, Revision(second.0 + 3));
 }
 

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::Pop;
+use crate::{Activity, Pop};
 
 pub(crate) fn expectation(active: &[&str], inactive: &[&str]) -> Expectation {
     let pop = |address: &&str, active| Pop {
         name: format!("pop-{address}"),
         addresses: vec![address.parse().unwrap()],
-        active,
+        activity: if active { Activity::Active } else { Activity::Off },
     };
     let pops =
         active.iter().map(|own| pop(own, true)).chain(inactive.iter().map(|own| pop(own, false)));
@@ -100,7 +100,7 @@ fn an_address_that_pops_share_is_as_active_as_one_of_them() {
     let shared = |name: &str, active| Pop {
         name: name.to_owned(),
         addresses: vec!["192.0.2.5".parse().unwrap()],
-        active,
+        activity: if active { Activity::Active } else { Activity::Off },
     };
     expected.pops = Arc::new([shared("a", false), shared("b", true)]);
     let own = owner("192.0.2.5".parse().unwrap(), &expected);

@@ -10,7 +10,9 @@ use hickory_resolver::proto::{
     op::{Message, Query},
     rr::{Name, RecordType},
 };
-use landfall_dns::{CaIdentity, DnsConfig, Evidence, Expectation, Pop, Verifier, ZoneServers};
+use landfall_dns::{
+    Activity, CaIdentity, DnsConfig, Evidence, Expectation, Pop, Verifier, ZoneServers,
+};
 use landfall_tests::{Authority, DEADLINE, RecursiveResolver, wait_until};
 use time::OffsetDateTime;
 use tokio::{net::UdpSocket, time::timeout};
@@ -22,7 +24,7 @@ pub(crate) fn expectation() -> Expectation {
     let pop = |name: &str, addresses: &[&str], active| Pop {
         name: name.to_owned(),
         addresses: addresses.iter().map(|own| own.parse().unwrap()).collect(),
-        active,
+        activity: if active { Activity::Active } else { Activity::Off },
     };
     Expectation {
         target: "my-site.edge.test".parse().unwrap(),

@@ -172,7 +172,8 @@ const CASES: &[(&str, Finding, &str)] = &[
     (
         "paused.shop.test",
         Finding::InactivePop,
-        "Nothing is to be changed: paused.shop.test points at old, which takes no traffic for now.",
+        "Nothing is to be changed at paused.shop.test, which points at old: old takes no traffic, as its \
+         operator wants it (`landfall pop traffic old on` ends that).",
     ),
     (
         "odd.shop.test",

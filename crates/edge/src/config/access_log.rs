@@ -4,44 +4,46 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use landfall_model::config::Problem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[access_log]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAccessLog {
-    /// Default: none, which turns the log off. `-` is the standard output.
+    /// Where requests are written down as lines of JSON, their fields named as OpenTelemetry names
+    /// them: a file, which is opened anew once it was moved away, or `-` for the standard output.
+    /// Neither queries nor cookies nor credentials are written. Default: nowhere.
     pub path: Option<PathBuf>,
-    /// Default: 1000.
+    /// Lines in a second; more are dropped, and counted.
     pub max_per_second: u32,
-    /// Default: 8192.
+    /// Lines that may wait to be written; more are dropped, and counted.
     pub queue_lines: usize,
-    /// Default: `8MiB`.
+    /// Bytes that may wait to be written; more are dropped, and counted.
     pub queue_size: ByteSize,
-    /// `[access_log.sample]`
+    /// `[access_log.sample]`: the share of requests that is written, by the class of their status.
     pub sample: RawSample,
 }
 
 /// `[access_log.sample]`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawSample {
-    /// Default: 1, as of all but 2xx. 101 is the one there is.
+    /// The share of those that were answered 1xx, of which 101 (a WebSocket) is the one there is.
     #[serde(rename = "1xx")]
     pub informational: f64,
-    /// Default: 0.
+    /// The share of those that were answered 2xx.
     #[serde(rename = "2xx")]
     pub success: f64,
-    /// Default: 1.
+    /// The share of those that were answered 3xx.
     #[serde(rename = "3xx")]
     pub redirection: f64,
-    /// Default: 1.
+    /// The share of those that were answered 4xx.
     #[serde(rename = "4xx")]
     pub client_error: f64,
-    /// Default: 1.
+    /// The share of those that were answered 5xx.
     #[serde(rename = "5xx")]
     pub server_error: f64,
-    /// Default: 1. The client went away before it was answered.
+    /// The share of those whose client went away before an answer.
     pub none: f64,
 }
 

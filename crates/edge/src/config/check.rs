@@ -19,12 +19,16 @@ use landfall_dns::server_address;
 use landfall_feed::sign::VerifyingKey;
 use landfall_model::{Hostname, Network, config::Problem};
 
+use crate::handover::SOCKET;
+
 use super::{
     EdgeConfig, Feed, Listen, RawEdgeConfig, RawFeed, RawListen, RawServer, ServerSettings,
 };
 
 /// The longest time that any timeout may have.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The longest path of a Unix socket, in bytes (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
 /// The control plane holds a request no longer than this.
 const MAX_WAIT: Duration = Duration::from_secs(landfall_feed::protocol::MAX_WAIT_SECONDS);
 
@@ -168,11 +172,25 @@ impl Checker<'_> {
             self.problem("server.threads", "expected at least 1");
         }
         self.duration("server.drain", raw.drain, Duration::ZERO, MAX_TIMEOUT);
+        let most = Duration::from_secs(24 * 3600);
+        self.duration("server.handover_drain", raw.handover_drain, Duration::ZERO, most);
         let run_directory = raw.run_directory.map(|path| self.base.join(path));
+        let run_directory = run_directory.or_else(|| state.map(Path::to_owned))?;
+        let length = run_directory.join(SOCKET).as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            let most = MAX_SOCKET_PATH - SOCKET.len() - 1;
+            self.problem(
+                "server.run_directory",
+                format!(
+                    "expected a path of at most {most} bytes, for a socket's is of {MAX_SOCKET_PATH}"
+                ),
+            );
+        }
         Some(ServerSettings {
             threads: threads?,
             drain: raw.drain,
-            run_directory: run_directory.or_else(|| state.map(Path::to_owned))?,
+            handover_drain: raw.handover_drain,
+            run_directory,
         })
     }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, num::NonZeroU16};
 use bytesize::ByteSize;
 use landfall_feed::sign::VerifyingKey;
 use landfall_model::{Network, config::Problem};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::identity::CdnId;
 
@@ -13,16 +13,19 @@ use crate::identity::CdnId;
 const MAX_BODY: u64 = 1 << 50;
 
 /// `[http]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawHttp {
-    /// Default: made from the feed's first signing key.
+    /// The fleet's name in `CDN-Loop` and `Via`: requests that carry it are answered 508. Default:
+    /// made from `feed.signing_keys`, the same for all edges whose first key is the same.
     pub cdn_id: Option<String>,
-    /// Default: none.
+    /// Whose `X-Request-Id` and trace context are taken over: load balancers of yours, as addresses
+    /// or networks. From everyone else a request gets an id of its own. Default: nobody's.
     pub trusted_peers: Vec<String>,
-    /// Default: `64GiB`.
+    /// The largest request body, for hostnames without a limit of their own; more is answered 413.
     pub max_body: ByteSize,
-    /// Default: that of the first address in `listen.https`.
+    /// The port that clients find TLS at, which redirects from plain HTTP name. Set it where
+    /// something in front maps ports. Default: the port of the first address in `listen.https`.
     pub https_port: Option<NonZeroU16>,
 }
 

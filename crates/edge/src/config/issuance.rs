@@ -4,41 +4,45 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use landfall_dns::DnsConfig;
 use landfall_issuance::agent::AgentSettings;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[issuance]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawIssuance {
-    /// Default: true.
+    /// Whether certificates are obtained here, for the whole fleet: jobs are leased from the
+    /// control plane, and any PoP can do any job.
     pub enabled: bool,
-    /// Default: 8.
+    /// How many jobs at a time.
     pub jobs: usize,
-    /// Default: the system's, from `/etc/resolv.conf`.
+    /// Where hostnames' DNS is looked at before anything is ordered, as addresses with or without a
+    /// port; two are asked for each. Default: what `/etc/resolv.conf` says.
     pub resolvers: Vec<String>,
-    /// Default: true.
+    /// Whether a zone's own servers are asked before a resolver's answer is held against a
+    /// hostname.
     pub zone_servers: bool,
-    /// Default: 53.
+    /// The port of zones' own servers.
     pub zone_port: u16,
+    /// Networks that are not the public internet's, where zones' own servers may be all the same.
     /// Default: none.
     pub allow_networks: Vec<String>,
-    /// Default: 80.
+    /// The port of PoPs where answers to HTTP-01 challenges are looked for before a CA does.
     pub http_port: u16,
-    /// Default: 443.
+    /// The port of PoPs where answers to TLS-ALPN-01 challenges are looked for before a CA does.
     pub tls_port: u16,
-    /// Default: `5s`.
+    /// For one look at a hostname's DNS.
     #[serde(with = "humantime_serde")]
     pub dns_timeout: Duration,
-    /// Default: `1m`.
+    /// For all PoPs to have taken up a challenge.
     #[serde(with = "humantime_serde")]
     pub propagation_timeout: Duration,
-    /// Default: `5s`.
+    /// For one PoP's address to answer our own fetch of a challenge.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
-    /// Default: `3m`.
+    /// For a CA to validate.
     #[serde(with = "humantime_serde")]
     pub validation_timeout: Duration,
-    /// Default: `3m`.
+    /// For a CA to issue once it has validated.
     #[serde(with = "humantime_serde")]
     pub issuing_timeout: Duration,
 }

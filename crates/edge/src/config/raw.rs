@@ -6,7 +6,7 @@ mod upstream;
 use std::{path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{RawAccessLog, RawHttp};
 pub use limits::RawLimits;
@@ -15,7 +15,7 @@ pub use upstream::RawUpstream;
 use super::{RawIssuance, RawTracing};
 
 /// The whole of `edge.toml`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawEdgeConfig {
     /// `[listen]`
@@ -47,16 +47,20 @@ pub struct RawEdgeConfig {
 }
 
 /// `[listen]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawListen {
-    /// Required.
+    /// Where clients connect with TLS: IP addresses and ports.
     pub https: Vec<String>,
-    /// Default: none.
+    /// Where clients connect with plain HTTP: hostnames that are served are redirected to https, or
+    /// served where their owners want it. Default: nowhere.
     pub http: Vec<String>,
-    /// Default: `127.0.0.1:9090`.
+    /// Where `/livez`, `/readyz` and `/metrics` are answered. Keep it private: it has no
+    /// authentication.
     pub admin: String,
-    /// Default: none.
+    /// The load balancers in front, as networks: connections from them must start with a PROXY
+    /// protocol header of either version, whose client then counts for limits, is told to origins
+    /// and is logged. Nobody else may send one. Default: none.
     pub proxy_protocol_from: Vec<String>,
 }
 
@@ -72,18 +76,20 @@ impl Default for RawListen {
 }
 
 /// `[feed]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawFeed {
-    /// Required.
+    /// The control plane's base URL.
     pub url: Option<String>,
-    /// Required.
+    /// The PoP's token, as `landfall pop add` printed it, in a file of mode 0600.
     pub token_file: Option<PathBuf>,
-    /// Required: `ed25519:` and base64url.
+    /// Who signs the feed, each as `ed25519:` and base64url, as `landfall pop add` printed it.
+    /// Several while a key is replaced.
     pub signing_keys: Vec<String>,
-    /// Default: the system's roots.
+    /// PEM of the root that the control plane's certificate is verified with. Default: the system's
+    /// roots.
     pub ca_file: Option<PathBuf>,
-    /// Default: `25s`.
+    /// How long the control plane may hold a request until there is something new.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
 }
@@ -101,26 +107,28 @@ impl Default for RawFeed {
 }
 
 /// `[keys]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawKeys {
-    /// Required.
+    /// The private halves of the fleet's group keys, in files of mode 0600. Several while a key is
+    /// replaced.
     pub group_key_files: Vec<PathBuf>,
 }
 
 /// `[state]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawState {
-    /// Required.
+    /// The folder of the last-known-good database, from which the edge starts when nobody can tell
+    /// it anything new.
     pub directory: Option<PathBuf>,
 }
 
 /// `[store]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawStore {
-    /// Default: `128MiB`.
+    /// The most memory for parsed certificates and keys.
     pub key_cache: ByteSize,
 }
 
@@ -131,28 +139,42 @@ impl Default for RawStore {
 }
 
 /// `[tls]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawTls {
-    /// Default: none.
+    /// A hostname whose certificate clients get that name none, or one that is not served here;
+    /// requests on such a connection are answered for that hostname alone. Default: none, and such
+    /// clients get the alert `unrecognized_name`.
     pub default_hostname: Option<String>,
 }
 
 /// `[server]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawServer {
-    /// Default: one for each core.
+    /// How many threads each listener has. Default: one for each core.
     pub threads: Option<usize>,
-    /// Default: `5s`.
+    /// How long open connections may go on after SIGTERM. The process ends before, once nothing is
+    /// open; a second signal, or SIGINT, ends it at once.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
-    /// Default: the state directory.
+    /// The same after a reload or an upgrade: the old process goes on with what is open while the new
+    /// one has the listeners.
+    #[serde(with = "humantime_serde")]
+    pub handover_drain: Duration,
+    /// The folder of the socket that `landfall reload` asks at, with 0700. One that is there already must
+    /// be the edge's user's, and nobody else's to write. The socket's path has at most 107 bytes.
+    /// Default: `state.directory`.
     pub run_directory: Option<PathBuf>,
 }
 
 impl Default for RawServer {
     fn default() -> Self {
-        Self { threads: None, drain: Duration::from_secs(5), run_directory: None }
+        Self {
+            threads: None,
+            drain: Duration::from_secs(5),
+            handover_drain: Duration::from_secs(600),
+            run_directory: None,
+        }
     }
 }

@@ -38,6 +38,7 @@ fn the_least_file_takes_every_default() {
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(3));
     assert!(config.tracing.is_none());
     assert_eq!(config.server.drain, Duration::from_secs(5));
+    assert_eq!(config.server.handover_drain, Duration::from_secs(600));
 }
 
 #[test]
@@ -49,6 +50,17 @@ fn relative_paths_are_those_of_the_file() {
         [Path::new("/etc/landfall/group.key"), Path::new("/run/group.key")]
     );
     assert_eq!(config.server.run_directory, Path::new("/etc/landfall/state"));
+}
+
+#[test]
+fn a_run_directory_is_refused_in_which_a_sockets_path_would_be_too_long() {
+    let with =
+        |directory: &str| check(&format!("{}\n[server]\nrun_directory = \"{directory}\"", least()));
+    let longest = format!("/{}", "d".repeat(96));
+    assert!(with(&longest).is_ok());
+    let problems = with(&format!("{longest}d")).unwrap_err();
+    assert_eq!(problems[0].key, "server.run_directory");
+    assert!(problems[0].message.starts_with("expected a path of at most 97"), "{problems:?}");
 }
 
 #[test]

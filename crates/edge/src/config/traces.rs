@@ -2,29 +2,32 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[tracing]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawTracing {
-    /// Default: none, and no traces.
+    /// Where traces of requests are sent, as OTLP over HTTP: `/v1/traces` is added. Default:
+    /// nowhere, and a request's own `traceparent` passes as it came.
     pub endpoint: Option<String>,
-    /// Default: 0.01.
+    /// The share of requests that is recorded. Origins are told which (W3C Trace Context).
     pub sample: f64,
-    /// Default: `10s`.
+    /// For a batch to be taken. One that is not is sent again, with growing pauses.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Default: `2s`.
+    /// How long spans wait for others.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
-    /// Default: 2048.
+    /// Requests whose spans may wait for the collector; those of more are dropped and counted.
     pub queue: usize,
-    /// Default: none.
+    /// Headers for the collector, a `Name: value` on each line, in a file of mode 0600. Default:
+    /// none.
     pub headers_file: Option<PathBuf>,
-    /// Default: the system's roots.
+    /// PEM of the root that the collector's certificate is verified with. Default: the system's
+    /// roots.
     pub ca_file: Option<PathBuf>,
-    /// Default: `landfall-edge`.
+    /// What the collector knows the edge as.
     pub service_name: String,
 }
 

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use landfall_certstore::{Offer, Resolver, SelectError, Selected, with_certificate};
 use landfall_model::LookupName;
 use pingora_core::protocols::l4::stream::Stream as TcpStream;
-use rustls::{ProtocolVersion, ServerConfig, server::Acceptor};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, server::Acceptor};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
@@ -65,6 +65,9 @@ async fn complete(
         tracing::debug!(hostname = %entry.name(), %error, "a client's certificate is not taken");
         Handshake::Refused
     })?;
+    if tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+        settings.metrics.session_resumed();
+    }
     let connection = Connection::tls(entry, client);
     Ok((Ready { transport: tls, protocol, connection, client: None }, outcome))
 }

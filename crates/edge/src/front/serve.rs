@@ -11,12 +11,9 @@ use tokio::sync::watch;
 use super::FrontSettings;
 use crate::{
     connection::Connection,
+    patience::Patience,
     stream::{ClientStream, Protocol, Transport},
 };
-
-/// How long an HTTP/2 connection may stay without requests that got its GOAWAY: pingora waits for
-/// the client's answer to it for ever.
-const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// A connection that is ready for requests.
 pub(super) struct Ready<T> {
@@ -47,26 +44,38 @@ pub(super) async fn serve<A, T>(
     let stream = ClientStream::new(transport, protocol, Arc::clone(&connection), limits, metrics);
     let stream = stream.on_behalf_of(client);
     let stopping = async {
-        tokio::select! {
-            () = is_true(shutdown.clone()) => {}
-            () = tokio::time::sleep(limits.connection_lifetime) => {}
-            () = connection.wears_out() => {}
-        }
-        connection.stop();
+        let last_call = tokio::select! {
+            () = is_true(shutdown.clone()) => settings.patience.last_call(),
+            () = tokio::time::sleep(limits.connection_lifetime) => Patience::long(),
+            () = connection.wears_out() => Patience::long(),
+        };
+        connection.stop(last_call);
         stop.send_replace(true);
         match protocol {
             // Its stream ends when it is idle.
             Protocol::Http1 => pending::<()>().await,
-            Protocol::Http2 => {
-                tokio::time::sleep(LAST_CALL).await;
-                connection.has_no_streams().await;
-            }
+            Protocol::Http2 => is_deaf(&connection, last_call, limits.response_write_timeout).await,
         }
     };
     tokio::select! {
         biased;
         () = stopping => {}
         _ = ServerApp::process_new(app, Box::new(stream), &stopped) => {}
+    }
+}
+
+/// Ready once the client has neither answered the GOAWAY nor asked for anything for a while, which
+/// pingora would wait for without end. A client that answers ends the connection by that, once
+/// it has the last response: a request's handler is done before its response is sent, for which there is
+/// `to_write`. Who never asked for anything has `last_call`.
+async fn is_deaf(connection: &Connection, last_call: Duration, to_write: Duration) {
+    loop {
+        connection.has_no_streams().await;
+        let begun = connection.begun();
+        tokio::time::sleep(if begun == 0 { last_call } else { to_write }).await;
+        if connection.begun() == begun {
+            return;
+        }
     }
 }
 

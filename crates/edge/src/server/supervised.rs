@@ -16,7 +16,9 @@ use pingora_core::{
     server::{ListenFds, ShutdownWatch},
     services::{ServiceReadyNotifier, ServiceWithDependents},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+
+use super::runtimes::Runtimes;
 
 /// The first service that ended by itself.
 #[derive(Clone, Debug, Default)]
@@ -79,9 +81,22 @@ pub(super) struct Supervised {
 pub(super) struct Told {
     /// Says when to end.
     pub(super) shutdown: ShutdownWatch,
-    /// Where the listeners' table is left, for who hands it over.
-    pub(super) listeners: Arc<OnceLock<ListenFds>>,
+    /// Where its runtime is known.
+    pub(super) runtimes: Arc<Runtimes>,
+    /// Says when connections may be accepted.
+    pub(super) on_duty: watch::Receiver<bool>,
     pub(super) failure: Failure,
+}
+
+impl Told {
+    /// Waits until connections may be accepted; false where the server ends before.
+    async fn may_accept(&self) -> bool {
+        let (mut on_duty, mut shutdown) = (self.on_duty.clone(), self.shutdown.clone());
+        tokio::select! {
+            on_duty = on_duty.wait_for(|on_duty| *on_duty) => on_duty.is_ok(),
+            _ = shutdown.wait_for(|is_stopping| *is_stopping) => false,
+        }
+    }
 }
 
 impl Supervised {
@@ -104,13 +119,16 @@ impl ServiceWithDependents for Supervised {
         listeners_per_fd: usize,
         ready: ServiceReadyNotifier,
     ) {
-        let Told { shutdown, listeners, failure } = &self.told;
+        let Told { shutdown, runtimes, failure, .. } = &self.told;
+        runtimes.started(self.name);
+        // What waits at the sockets meanwhile is not lost: another process accepts it, or this one will.
+        if !self.sockets.is_empty() && !self.told.may_accept().await {
+            return;
+        }
         if let Some(table) = &fds {
             for (address, socket) in self.sockets.drain(..) {
                 table.lock().add(address, socket.into_raw_fd());
             }
-            // Every service has the same.
-            let _ = listeners.set(Arc::clone(table));
         }
         let service = self.inner.start_service(fds, shutdown.clone(), listeners_per_fd, ready);
         // A panic would otherwise end with its task, and nobody would know.
@@ -146,6 +164,25 @@ mod tests {
         assert_eq!(failure.service(), None);
         failure.report("https");
         assert_eq!(failure.service(), Some("https"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_accepted_before_the_turn_has_come_nor_once_the_server_ends() {
+        let (on_duty, shutdown) = (watch::Sender::new(false), watch::Sender::new(false));
+        let told = || Told {
+            shutdown: shutdown.subscribe(),
+            runtimes: Arc::default(),
+            on_duty: on_duty.subscribe(),
+            failure: Failure::default(),
+        };
+        let (first, second) = (told(), told());
+        let mut waiting = Box::pin(first.may_accept());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        on_duty.send_replace(true);
+        assert!(waiting.await);
+        on_duty.send_replace(false);
+        shutdown.send_replace(true);
+        assert!(!second.may_accept().await);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
@@ -27,8 +26,6 @@ const MIN_ROOM: usize = 512;
 const PIECE: usize = 1024;
 /// What is read ahead of a request that is being answered, in bytes.
 const AHEAD: usize = 4096;
-/// How long an idle connection is kept that is to stop, for a request that is on its way.
-const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// The reading half of an HTTP/1 connection.
 #[derive(Debug)]
@@ -222,11 +219,14 @@ impl Http1 {
         }
         let (deadline, cut) = match owed {
             Owed::Nothing => return Poll::Pending,
-            Owed::Request if self.connection.is_stopping() => {
-                let since = *self.waiting.stopping_since.get_or_insert(now);
-                (since + LAST_CALL, Cut::Idle)
+            Owed::Request => {
+                let idle = self.waiting.since + self.limits.idle_timeout;
+                let last = self.connection.is_stopping().then(|| {
+                    let since = *self.waiting.stopping_since.get_or_insert(now);
+                    since + self.connection.last_call()
+                });
+                (last.map_or(idle, |last| last.min(idle)), Cut::Idle)
             }
-            Owed::Request => (self.waiting.since + self.limits.idle_timeout, Cut::Idle),
             Owed::Header => (self.waiting.since + self.limits.header_timeout, Cut::HeaderTimeout),
             Owed::Body => self.body_deadline(now),
         };

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use landfall_certstore::{GroupKeys, Publisher};
+use landfall_certstore::{CertificateError, GroupKeys, Publisher};
 use landfall_feed::{
     lkg::{
         Applied, Change, FileState, LkgError, Opened, Position, Quarantined, Reader,
@@ -14,7 +14,10 @@ use landfall_feed::{
 };
 use landfall_model::{PropertyId, Revision};
 
-use crate::{challenges::Challenges, clock::unix_seconds, properties::Properties, site::Site};
+use crate::{
+    challenges::Challenges, clock::unix_seconds, properties::Properties, readiness::Missing,
+    site::Site,
+};
 
 use super::{
     check::{self, KeyCheck, Rejection},
@@ -68,6 +71,8 @@ pub(super) struct Applier {
     metrics: Arc<SyncMetrics>,
     /// Whether what is published that is no hostname is what the database has.
     others_are_loaded: bool,
+    /// The ticket secrets whose time is over and that are still on disk.
+    over: Vec<String>,
 }
 
 impl Applier {
@@ -79,8 +84,17 @@ impl Applier {
         metrics: Arc<SyncMetrics>,
     ) -> Self {
         let Opened { writer, reader, .. } = opened;
-        let others_are_loaded = false;
-        Self { writer, reader, publisher, properties, challenges, keys, metrics, others_are_loaded }
+        Self {
+            writer,
+            reader,
+            publisher,
+            properties,
+            challenges,
+            keys,
+            metrics,
+            others_are_loaded: false,
+            over: Vec::new(),
+        }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -120,6 +134,7 @@ impl Applier {
     /// every few minutes at least.
     pub(super) fn tend(&mut self) {
         self.rotate_ticket_secrets();
+        self.erase_ticket_secrets();
         self.challenges.forget_ended(unix_seconds());
         if let Err(error) = self.writer.empty_log(Instant::now()) {
             tracing::warn!(error = describe(&error), "what was erased stays in the database's log");
@@ -143,14 +158,20 @@ impl Applier {
         }
     }
 
-    /// Drops the ticket secrets whose time is over, also from the disk.
+    /// Drops the ticket secrets whose time is over. They stay on disk for now: what is only
+    /// loading may not write.
     fn rotate_ticket_secrets(&mut self) {
         let over = self.publisher.ticket_secrets().rotate(unix_seconds());
-        if over.is_empty() {
+        self.over.extend(over.into_iter().map(tickets_id));
+    }
+
+    /// Erases from the disk the ticket secrets whose time is over.
+    fn erase_ticket_secrets(&mut self) {
+        let ids = std::mem::take(&mut self.over);
+        if ids.is_empty() {
             return;
         }
-        tracing::info!(secrets = over.len(), "ticket secrets are over");
-        let ids: Vec<String> = over.into_iter().map(tickets_id).collect();
+        tracing::info!(secrets = ids.len(), "ticket secrets are over");
         if let Err(error) = self.writer.blank(&ids) {
             tracing::warn!(error = describe(&error), "ticket secrets that are over stay on disk");
         }
@@ -288,7 +309,7 @@ impl Applier {
         let mut count = 0;
         let (keys, metrics, reader) = (&self.keys, &self.metrics, &self.reader);
         let checker = Checker { keys, metrics, reader, publisher: &self.publisher };
-        let mut snapshot = self.writer.snapshot()?;
+        let mut snapshot = self.writer.snapshot(manifest.epoch)?;
         for segment in segments {
             let segment = segment?;
             let check = if whole { KeyCheck::Open } else { KeyCheck::Defer };
@@ -302,7 +323,7 @@ impl Applier {
             return Err(PageError::Count { got: count, expected: manifest.count }.into());
         }
         check_shrink(manifest, current, snapshot.outcome()?)?;
-        snapshot.finish(manifest.epoch, manifest.to, unix_seconds())?;
+        snapshot.finish(manifest.to, unix_seconds())?;
         self.others_are_loaded = false;
         tracing::info!(
             epoch = manifest.epoch.0,
@@ -332,6 +353,19 @@ impl Applier {
         }
         self.metrics.applied(self.position(), self.reader.count_quarantined()?);
         Ok(())
+    }
+
+    /// What can't be served for lack of group keys.
+    pub(super) fn missing(&self) -> Result<Missing, LkgError> {
+        let now = now_signed();
+        let keys = self.reader.sealed_to_others(&self.keys.ids(), now)?;
+        let set_aside = self.reader.count_quarantined_for(CertificateError::UNKNOWN_GROUP_KEY)?;
+        if keys.is_empty() && set_aside == 0 {
+            return Ok(Missing::default());
+        }
+        let counts = self.reader.expiry_counts(&[now])?;
+        let expired: u64 = counts.at_or_before.iter().sum();
+        Ok(Missing { keys, of: counts.total.saturating_sub(expired), set_aside })
     }
 
     /// Drops what no hostname uses any more. On a disk that can't be written it stays for now.
@@ -393,7 +427,8 @@ impl Checker<'_> {
         let head = WireRecord::read(&wire).ok();
         let id = head.as_ref().map_or("unreadable", |head| head.id.as_str());
         let reason = reason_of(&rejection);
-        self.metrics.record_rejected(rejection.reason());
+        let kind = rejection.reason();
+        self.metrics.record_rejected(kind);
         let revision = header.to.0;
         match usable {
             Some(_) => tracing::warn!(record = id, revision, reason, "certificate set aside"),
@@ -402,7 +437,7 @@ impl Checker<'_> {
         let quarantine = head.map(|head| {
             // One outside of its page may be past what the database can hold.
             let revision = head.revision.min(header.to);
-            Change::Quarantine { id: head.id, revision, reason, wire }
+            Change::Quarantine { id: head.id, revision, kind, reason, wire }
         });
         usable.into_iter().chain(quarantine).collect()
     }
@@ -424,8 +459,8 @@ impl Checker<'_> {
                         false
                     }
                 };
-                let reason = reason_of(&rejection);
-                let rest = Change::Quarantine { id, revision, reason, wire };
+                let (kind, reason) = (rejection.reason(), reason_of(&rejection));
+                let rest = Change::Quarantine { id, revision, kind, reason, wire };
                 if is_more { vec![change, rest] } else { Vec::new() }
             }
         }
@@ -498,7 +533,7 @@ fn reason_of(rejection: &Rejection) -> String {
 }
 
 /// An error and its causes in one line.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -25,6 +25,7 @@ pub(super) struct SyncMetrics {
     revision: IntGauge,
     quarantined: IntGauge,
     state_writable: IntGauge,
+    without_group_key: IntGauge,
     pages_applied: IntCounter,
     records_applied: IntCounter,
     snapshots_applied: IntCounter,
@@ -57,6 +58,10 @@ impl SyncMetrics {
             state_writable: gauge(
                 "landfall_state_writable",
                 "Whether the last write of the last-known-good database succeeded.",
+            )?,
+            without_group_key: gauge(
+                "landfall_certificates_without_group_key",
+                "Certificates that can't be served: their keys are sealed to group keys that this edge does not hold.",
             )?,
             pages_applied: counter("landfall_feed_pages_applied_total", "Pages applied.")?,
             records_applied: counter(
@@ -120,6 +125,10 @@ impl SyncMetrics {
         self.state_writable.set(0);
     }
 
+    pub(super) fn without_group_key(&self, certificates: u64) {
+        self.without_group_key.set(clamp(certificates));
+    }
+
     /// The times, in seconds since 1970, at which certificates are to be counted.
     pub(super) fn expiry_times(now: i64) -> Vec<i64> {
         EXPIRY_BUCKETS.iter().map(|left| now.saturating_add(*left)).collect()
@@ -142,8 +151,9 @@ fn clamp(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The feed's lag, computed at each scrape: it grows although nothing happens.
+/// Readiness and the feed's lag, computed at each scrape: the latter grows although nothing happens.
 struct FeedLag {
+    ready: IntGauge,
     gauge: Gauge,
     readiness: Arc<Readiness>,
 }
@@ -151,20 +161,27 @@ struct FeedLag {
 impl FeedLag {
     fn new(readiness: Arc<Readiness>) -> Result<Self, prometheus::Error> {
         let help = "Seconds since the control plane last said that the applied state is its own.";
-        Ok(Self { gauge: Gauge::new("landfall_feed_lag_seconds", help)?, readiness })
+        let gauge = Gauge::new("landfall_feed_lag_seconds", help)?;
+        let help = "1: the edge has a state to serve, and goes on serving it, as /readyz says.";
+        Ok(Self { ready: IntGauge::new("landfall_ready", help)?, gauge, readiness })
     }
 }
 
 impl Collector for FeedLag {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
+        self.ready.desc().into_iter().chain(self.gauge.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Some(confirmed) = self.readiness.state().confirmed else { return Vec::new() };
-        let lag = SystemTime::now().duration_since(confirmed).unwrap_or_default();
-        self.gauge.set(lag.as_secs_f64());
-        self.gauge.collect()
+        let now = SystemTime::now();
+        self.ready.set(self.readiness.report(now).is_ready.into());
+        let mut families = self.ready.collect();
+        if let Some(confirmed) = self.readiness.state().confirmed {
+            let lag = now.duration_since(confirmed).unwrap_or_default();
+            self.gauge.set(lag.as_secs_f64());
+            families.extend(self.gauge.collect());
+        }
+        families
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use landfall_feed::{
     client::{Changes, FeedClient, FeedError, Wait},
-    lkg::Position,
+    lkg::{LkgError, Position, SealedTo},
     page::{Header, Manifest},
     protocol::{Ack, AckState},
 };
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, random},
+    duty::Duty,
     readiness::{Readiness, Serving},
 };
 
@@ -40,7 +41,22 @@ pub struct Poller {
     shared: Arc<Shared>,
 }
 
+/// How far the index is that names are looked up in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// Names are looked up in the database.
+    Goes,
+    /// The index has all that is on disk.
+    Done,
+    /// What is on disk can't be read: why.
+    Failed(String),
+}
+
 struct Shared {
+    duty: Arc<Duty>,
+    filling: watch::Sender<Filling>,
+    /// The index was filled, and what follows a load has not been done.
+    is_filled: AtomicBool,
     client: FeedClient,
     /// Locked only on threads that may block.
     applier: Mutex<Applier>,
@@ -85,6 +101,7 @@ enum StepError {
 
 impl Poller {
     pub(super) fn new(
+        duty: Arc<Duty>,
         (client, busiest): (FeedClient, Busiest),
         applier: Applier,
         readiness: Arc<Readiness>,
@@ -92,6 +109,9 @@ impl Poller {
         downloads: Downloads,
     ) -> Self {
         let shared = Shared {
+            duty,
+            filling: watch::Sender::new(Filling::Goes),
+            is_filled: AtomicBool::new(false),
             client,
             applier: Mutex::new(applier),
             readiness,
@@ -107,7 +127,12 @@ impl Poller {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Runs until `shutdown` says so.
+    /// How far the index is.
+    pub fn filling(&self) -> watch::Receiver<Filling> {
+        self.shared.filling.subscribe()
+    }
+
+    /// Runs until `shutdown` says so. Without duty it fills the index and does no more.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         let stop = async {
             // An error is a sender that is gone: a shutdown too.
@@ -115,12 +140,37 @@ impl Poller {
         };
         tokio::select! {
             () = stop => {}
-            () = self.shared.poll_and_ack() => {}
+            () = self.shared.fill_and_follow() => {}
         }
     }
 }
 
 impl Shared {
+    async fn fill_and_follow(self: &Arc<Self>) {
+        self.fill().await;
+        self.duty.work(|| self.poll_and_ack()).await;
+    }
+
+    /// Fills the index, and writes nothing. What fails is tried again on duty.
+    async fn fill(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let filled = task::spawn_blocking(move || {
+            let mut applier = shared.lock();
+            applier.load()?;
+            shared.note_missing(&applier)
+        })
+        .await;
+        let filling = match filled {
+            Ok(Ok(())) => {
+                self.is_filled.store(true, Ordering::Release);
+                Filling::Done
+            }
+            Ok(Err(error)) => Filling::Failed(super::apply::describe(&error)),
+            Err(error) => Filling::Failed(super::apply::describe(&error)),
+        };
+        self.filling.send_replace(filling);
+    }
+
     async fn poll_and_ack(self: &Arc<Self>) {
         tokio::join!(self.poll_forever(), self.ack_forever());
     }
@@ -196,7 +246,9 @@ impl Shared {
 
     fn load(&self) -> Result<(), ApplyError> {
         let mut applier = self.lock();
-        applier.load()?;
+        if !self.is_filled.swap(false, Ordering::AcqRel) {
+            applier.load()?;
+        }
         self.loaded.store(true, Ordering::Release);
         applier.retry_quarantined()?;
         applier.prune();
@@ -344,7 +396,30 @@ impl Shared {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let counts = applier.reader().expiry_counts(&SyncMetrics::expiry_times(now))?;
         self.metrics.expiries(now, counts);
+        self.note_missing(applier)?;
         *last = Some(LastCount { at: Instant::now(), took: started.elapsed() });
+        Ok(())
+    }
+
+    /// Says which group keys are missing, and logs it when that changes.
+    fn note_missing(&self, applier: &Applier) -> Result<(), LkgError> {
+        let missing = applier.missing()?;
+        self.metrics.without_group_key(missing.certificates());
+        if self.readiness.state().missing == missing {
+            return Ok(());
+        }
+        for SealedTo { key_id, certificates, hostname } in &missing.keys {
+            tracing::error!(
+                group_key = key_id,
+                certificates,
+                hostname,
+                "certificates can't be served: `keys.group_key_files` lacks the group key that they are sealed to",
+            );
+        }
+        if missing.keys.is_empty() {
+            tracing::info!("every certificate's group key is held again");
+        }
+        self.readiness.update(|state| state.missing = missing.clone());
         Ok(())
     }
 
@@ -387,13 +462,18 @@ impl Shared {
         self.applier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` where it may block.
+    /// Runs `work`, which may write, where it may block. It goes on where this is dropped.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, ApplyError> + Send + 'static,
     ) -> Result<T, StepError> {
-        let shared = Arc::clone(self);
-        let done = task::spawn_blocking(move || work(&shared)).await;
+        let (shared, turn) = (Arc::clone(self), self.duty.write().await);
+        let done = task::spawn_blocking(move || {
+            let done = work(&shared);
+            drop(turn);
+            done
+        })
+        .await;
         if done.is_err() {
             // It may have died between the database and the index.
             self.loaded.store(false, Ordering::Release);

@@ -9,9 +9,13 @@ use std::{
 };
 
 use data_encoding::BASE64;
+use landfall_feed::bounded_file::{self, MAX_ROOTS};
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{
+        CertificateDer,
+        pem::{self, PemObject},
+    },
 };
 
 /// Characters on a line of PEM (RFC 7468 section 2).
@@ -54,21 +58,15 @@ pub enum RootsError {
 /// # Errors
 /// [`RootsError`]
 pub(crate) fn write(ca_file: Option<&Path>, directory: &Path) -> Result<PathBuf, RootsError> {
-    let found = match ca_file {
-        Some(path) => read(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
+    let usable = match ca_file {
+        Some(path) => read_usable(path)?,
+        None => usable(rustls_native_certs::load_native_certs().certs),
     };
-    let usable: Vec<_> = found
-        .into_iter()
-        .filter(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok())
-        .collect();
-    match ca_file {
-        Some(path) if usable.is_empty() => return Err(RootsError::Empty { path: path.to_owned() }),
-        None if usable.is_empty() => tracing::warn!(
+    if usable.is_empty() {
+        tracing::warn!(
             "this system has no root certificates: https origins are not reached, but for those \
              of properties with their own roots; install ca-certificates or set upstream.ca_file"
-        ),
-        Some(_) | None => {}
+        );
     }
     let path = directory.join("origin-roots.pem");
     let text: String = usable.iter().map(|certificate| pem(certificate)).collect();
@@ -76,9 +74,27 @@ pub(crate) fn write(ca_file: Option<&Path>, directory: &Path) -> Result<PathBuf,
     Ok(path)
 }
 
+/// The certificates of the operator's file that can be roots: at least one.
+///
+/// # Errors
+/// [`RootsError::Read`] and [`RootsError::Empty`].
+pub(crate) fn read_usable(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let usable = usable(read(path)?);
+    let empty = || RootsError::Empty { path: path.to_owned() };
+    if usable.is_empty() { Err(empty()) } else { Ok(usable) }
+}
+
+fn usable(found: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
+    let mut found = found;
+    found.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+    found
+}
+
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let failed = |source| RootsError::Read { path: path.to_owned(), source };
-    CertificateDer::pem_file_iter(path).map_err(failed)?.map(|own| own.map_err(failed)).collect()
+    let text =
+        bounded_file::read(path, MAX_ROOTS).map_err(|error| failed(pem::Error::Io(error)))?;
+    CertificateDer::pem_slice_iter(&text).map(|own| own.map_err(failed)).collect()
 }
 
 fn pem(certificate: &[u8]) -> String {

@@ -27,9 +27,9 @@ fn chunked(pieces: &[&str]) -> String {
     pieces.iter().map(chunk).collect()
 }
 
-#[test]
-fn an_upgraded_connection_is_a_pipe_in_both_directions() {
-    let origin = Scripted::start(|mut exchange| {
+/// Changes to whichever protocol is asked for, and repeats what it is sent.
+fn echoing() -> Scripted {
+    Scripted::start(|mut exchange| {
         let header = exchange.header.to_lowercase();
         let wanted = header.lines().find_map(|line| line.strip_prefix("upgrade: "));
         assert!(header.contains("\r\nconnection: upgrade\r\n"), "{header}");
@@ -41,7 +41,12 @@ fn an_upgraded_connection_is_a_pipe_in_both_directions() {
         while exchange.stream.read_exact(&mut bytes).is_ok() {
             exchange.send(bytes);
         }
-    });
+    })
+}
+
+#[test]
+fn an_upgraded_connection_is_a_pipe_in_both_directions() {
+    let origin = echoing();
     let edge = served(&origin);
     for protocol in ["websocket", "my-own/2"] {
         let mut stream = BufReader::new(connect(&edge, "shop.example", "http/1.1"));

@@ -1,8 +1,10 @@
 //! Origins over TLS and HTTP/2.
 
+use std::io::{BufRead, BufReader, Read, Write};
+
 use landfall_model::{Der, OriginName, OriginPool, OriginProtocol};
 
-use crate::support::{Edge, SecureOrigin, curl, run};
+use crate::support::{Edge, SecureOrigin, connect, curl, run};
 
 /// A pool of one origin at an address, with roots of its own.
 fn pool(origin: &SecureOrigin, ca: Vec<Der>) -> OriginPool {
@@ -130,4 +132,27 @@ fn http2_without_tls_takes_trailers_through_and_refused_requests_again() {
     let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
     assert!(answer.contains("HTTP/2 http://shop.example/trailers"), "{answer}");
     assert!(answer.contains("grpc-status: 0"), "{answer}");
+}
+
+#[test]
+fn each_of_many_upgrades_over_tls_stays_open_though_the_origin_answers_at_once() {
+    let origin = SecureOrigin::tls("127.0.0.1", &["h2", "http/1.1"]);
+    let mut edge = Edge::start("");
+    let pool = pool(&origin, vec![origin.root.clone()]);
+    edge.serve_pool("shop.example", OriginPool { protocol: OriginProtocol::Auto, ..pool });
+    let request = "GET /chat HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\n\
+                   Upgrade: websocket\r\n\r\n";
+    for number in 0..100 {
+        let mut stream = BufReader::new(connect(&edge, "shop.example", "http/1.1"));
+        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).unwrap(), 0, "{number}");
+        }
+        stream.get_mut().write_all(b"hello").unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).unwrap_or_else(|error| panic!("{number}: {error}"));
+        assert_eq!(&echo, b"hello");
+    }
 }

@@ -13,6 +13,8 @@ use crate::{digest::StateDigest, record::from_cbor};
 
 /// Idle connections that are kept.
 const MAX_IDLE: usize = 8;
+/// The most group keys that are looked at. There are two while one is replaced.
+const MAX_GROUP_KEYS: usize = 64;
 
 /// Reads while the [`Writer`](super::Writer) writes. Clones share a pool of connections.
 #[derive(Clone)]
@@ -52,6 +54,17 @@ pub struct Quarantined {
     pub reason: String,
     /// The encoded record.
     pub wire: Vec<u8>,
+}
+
+/// Certificates whose private keys are sealed to one group key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedTo {
+    /// The group key's id.
+    pub key_id: String,
+    /// How many there are.
+    pub certificates: u64,
+    /// The hostname of one of them.
+    pub hostname: String,
 }
 
 /// When certificates expire, counted.
@@ -237,6 +250,15 @@ impl Reader {
         self.with(|connection| connection.query_row(query, [], |row| row.get(0)))
     }
 
+    /// How many records are in quarantine for a reason of this kind.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn count_quarantined_for(&self, kind: &str) -> Result<u64, LkgError> {
+        let query = "SELECT count(*) FROM quarantine WHERE kind = ?1";
+        self.with(|connection| connection.query_row(query, [kind], |row| row.get(0)))
+    }
+
     /// Counts the certificates that expire at or before each of `times` (seconds since 1970).
     ///
     /// # Errors
@@ -252,6 +274,37 @@ impl Reader {
             let counts = times.iter().map(|time| statement.query_row([time], |row| row.get(0)));
             let at_or_before = counts.collect::<rusqlite::Result<_>>()?;
             Ok(ExpiryCounts { at_or_before, total, sum, nearest })
+        })
+    }
+
+    /// Counts the certificates that have not expired at `now` (seconds since 1970) and whose keys are sealed
+    /// to a group key that is none of `held`, by group key, at most [`MAX_GROUP_KEYS`] of those. Without such a
+    /// group key it takes microseconds, at any number of certificates.
+    ///
+    /// # Errors
+    /// [`LkgError`].
+    pub fn sealed_to_others(&self, held: &[&str], now: i64) -> Result<Vec<SealedTo>, LkgError> {
+        self.with(|connection| {
+            let mut next = connection
+                .prepare_cached("SELECT min(key_id) FROM certificate WHERE key_id > ?1")?;
+            let mut count = connection.prepare_cached(
+                "SELECT count(*), coalesce(min(hostname), '') FROM certificate
+                 WHERE key_id = ?1 AND not_after > ?2",
+            )?;
+            let (mut others, mut last) = (Vec::new(), String::new());
+            for _ in 0..MAX_GROUP_KEYS {
+                let Some(key_id) = next.query_row([&last], |row| row.get(0))? else { break };
+                last = key_id;
+                if held.contains(&last.as_str()) {
+                    continue;
+                }
+                let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                let (certificates, hostname) = count.query_row(params![last, now], row)?;
+                if certificates > 0 {
+                    others.push(SealedTo { key_id: last.clone(), certificates, hostname });
+                }
+            }
+            Ok(others)
         })
     }
 

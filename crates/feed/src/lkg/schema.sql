@@ -29,6 +29,7 @@ CREATE TABLE certificate (
 ) STRICT;
 CREATE INDEX certificate_by_hostname ON certificate (hostname);
 CREATE INDEX certificate_by_expiry ON certificate (not_after);
+CREATE INDEX certificate_by_group_key ON certificate (key_id);
 
 CREATE TABLE issuer (
     id     INTEGER PRIMARY KEY,
@@ -47,6 +48,7 @@ CREATE TABLE other (
 CREATE TABLE quarantine (
     id       TEXT    PRIMARY KEY,
     revision INTEGER NOT NULL,
+    kind     TEXT    NOT NULL, -- of the reason, in a word
     reason   TEXT    NOT NULL,
     wire     BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -97,6 +97,7 @@ fn quarantine_keeps_what_the_hostname_had_and_ends_with_a_good_record() {
     let quarantine = Change::Quarantine {
         id: "hostname/a.example".into(),
         revision: Revision(2),
+        kind: "expired",
         reason: "expired".into(),
         wire: vec![1],
     };
@@ -119,6 +120,7 @@ fn the_digest_is_that_of_what_was_received() {
     let bad = Change::Quarantine {
         id: "hostname/a.example".into(),
         revision: Revision(4),
+        kind: "x",
         reason: "x".into(),
         wire: vec![],
     };
@@ -138,14 +140,14 @@ fn a_snapshot_takes_the_place_of_everything_or_never_was() {
     let changes = [hostname("old.example", 1, 1), hostname("kept.example", 2, 2)];
     writer.apply(Revision(2), &changes, 0).unwrap();
     let kept = lookup(&reader, "kept.example").unwrap().1.certificates[0].id;
-    let mut abandoned = writer.snapshot().unwrap();
+    let mut abandoned = writer.snapshot(Epoch(4)).unwrap();
     abandoned.add(&[hostname("new.example", 9, 3)]).unwrap();
     drop(abandoned);
     assert!(lookup(&reader, "old.example").is_some());
     assert!(lookup(&reader, "new.example").is_none());
-    let mut snapshot = writer.snapshot().unwrap();
+    let mut snapshot = writer.snapshot(Epoch(4)).unwrap();
     snapshot.add(&[hostname("new.example", 9, 3), hostname("kept.example", 2, 2)]).unwrap();
-    snapshot.finish(Epoch(4), Revision(9), 5).unwrap();
+    snapshot.finish(Revision(9), 5).unwrap();
     assert!(lookup(&reader, "old.example").is_none());
     assert!(lookup(&reader, "new.example").is_some());
     assert_eq!(lookup(&reader, "kept.example").unwrap().1.certificates[0].id, kept);
@@ -164,14 +166,52 @@ fn a_snapshot_keeps_what_a_quarantined_hostname_had() {
     let bad = Change::Quarantine {
         id: "hostname/a.example".into(),
         revision: Revision(2),
+        kind: "x",
         reason: "x".into(),
         wire: vec![],
     };
-    let mut snapshot = writer.snapshot().unwrap();
+    let mut snapshot = writer.snapshot(Epoch(1)).unwrap();
     snapshot.add(&[bad]).unwrap();
-    snapshot.finish(Epoch(1), Revision(2), 0).unwrap();
+    snapshot.finish(Revision(2), 0).unwrap();
     assert!(lookup(&reader, "a.example").is_some());
     assert_eq!(counts(&reader), (1, 1));
+}
+
+#[test]
+fn an_active_name_keeps_its_certificate_over_a_new_epoch_until_there_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    let without = |name: &str, revision, state| {
+        let mut new = new_hostname(name, revision, 1);
+        (new.certificates, new.record.state) = (Vec::new(), state);
+        Change::Hostname(Box::new(new))
+    };
+    let active = |name, revision| without(name, revision, HostnameState::Active);
+    let certificates = |name| lookup(&reader, name).unwrap().1.certificates.len();
+    let names = ["kept.example", "pending.example", "gone.example"];
+    let changes = names.map(|name| hostname(name, 1, 1));
+    let mut first = writer.snapshot(Epoch(1)).unwrap();
+    first.add(&changes).unwrap();
+    first.finish(Revision(1), 0).unwrap();
+
+    let mut restored = writer.snapshot(Epoch(2)).unwrap();
+    let pending = without("pending.example", 1, HostnameState::PendingValidation);
+    restored.add(&[active("kept.example", 1), pending, active("new.example", 1)]).unwrap();
+    restored.finish(Revision(1), 0).unwrap();
+    assert_eq!(certificates("kept.example"), 1);
+    assert_eq!((certificates("pending.example"), certificates("new.example")), (0, 0));
+    assert!(lookup(&reader, "gone.example").is_none());
+    assert_eq!(reader.expiry_counts(&[]).unwrap().total, 1);
+
+    // What was verified meanwhile has nothing to keep, and what is kept stays.
+    let changes = [active("kept.example", 2), active("pending.example", 2)];
+    writer.apply(Revision(2), &changes, 0).unwrap();
+    assert_eq!((certificates("kept.example"), certificates("pending.example")), (1, 0));
+    writer.apply(Revision(3), &[hostname("kept.example", 3, 9)], 0).unwrap();
+    assert_eq!(certificates("kept.example"), 1);
+    // Within an epoch a record without certificates has none.
+    writer.apply(Revision(4), &[active("kept.example", 4)], 0).unwrap();
+    assert_eq!(reader.expiry_counts(&[]).unwrap().total, 0);
 }
 
 #[test]
@@ -211,6 +251,33 @@ fn counts_expiries() {
 }
 
 #[test]
+fn counts_what_is_sealed_to_other_group_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
+    let sealed_to = |key_id: &str, name: &str, revision, seed| {
+        let mut new = new_hostname(name, revision, seed);
+        new.certificates[0].sealed.key_id = key_id.into();
+        Change::Hostname(Box::new(new))
+    };
+    let changes = [
+        sealed_to("aa", "one.example", 1, 1),
+        sealed_to("bb", "two.example", 2, 2),
+        sealed_to("bb", "three.example", 3, 3),
+        sealed_to("cc", "expired.example", 4, 0),
+    ];
+    writer.apply(Revision(4), &changes, 0).unwrap();
+    let others = |held: &[&str]| {
+        let others = reader.sealed_to_others(held, 1_000).unwrap().into_iter();
+        others.map(|own| (own.key_id, own.certificates, own.hostname)).collect::<Vec<_>>()
+    };
+    let (aa, bb) = (("aa".to_owned(), 1, "one.example".to_owned()), "three.example".to_owned());
+    let bb = ("bb".to_owned(), 2, bb);
+    assert_eq!(others(&["aa", "bb"]), []);
+    assert_eq!(others(&["aa", "dd"]), std::slice::from_ref(&bb));
+    assert_eq!(others(&[]), [aa, bb]);
+}
+
+#[test]
 fn sets_a_damaged_file_aside_and_starts_empty() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(FILE), vec![0x42; 10_000]).unwrap();
@@ -238,7 +305,7 @@ fn a_snapshot_counts_what_it_would_drop_before_it_does() {
     let Opened { mut writer, reader, .. } = open(dir.path()).unwrap();
     let names = ["a.example", "b.example", "c.example"];
     writer.apply(Revision(3), &names.map(|name| hostname(name, 1, 1)), 0).unwrap();
-    let mut snapshot = writer.snapshot().unwrap();
+    let mut snapshot = writer.snapshot(Epoch(1)).unwrap();
     snapshot
         .add(&["a.example", "y.example", "z.example"].map(|name| hostname(name, 4, 2)))
         .unwrap();
@@ -309,6 +376,7 @@ fn what_was_deleted_or_replaced_is_in_no_file_once_the_log_is_emptied() {
     let aside = Change::Quarantine {
         id: hostname_id(&"aside.example".parse().unwrap()),
         revision: Revision(1),
+        kind: "x",
         reason: "no reason".to_owned(),
         wire: key(900),
     };

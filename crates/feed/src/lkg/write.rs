@@ -10,11 +10,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{
     KeyDescription, LkgError, Position, Reader, StoredCertificateRef, StoredHostname, failed,
-    open_writable, read::read_position, restore::FileIdentity,
+    open_writable,
+    read::{read_position, stored_hostname},
+    restore::FileIdentity,
 };
 use crate::{
     digest::StateDigest,
-    record::{HostnameRecord, hostname_id, to_cbor},
+    record::{HostnameRecord, HostnameState, hostname_id, to_cbor},
     seal::sha256,
 };
 
@@ -62,6 +64,8 @@ pub enum Change {
         id: String,
         /// Its revision.
         revision: Revision,
+        /// Why, in a word.
+        kind: &'static str,
         /// Why, in words.
         reason: String,
         /// The encoded record.
@@ -224,20 +228,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Starts the writing of a snapshot, which takes the place of everything at its end.
+    /// Starts the writing of a snapshot of `epoch`, which takes the place of everything at its end. In
+    /// another epoch than before, a name that is active keeps its certificates until there is another: a control
+    /// plane that was restored from a backup may know the name and not what was issued since.
     ///
     /// # Errors
     /// [`LkgError`].
-    pub fn snapshot(&mut self) -> Result<SnapshotWriter<'_>, LkgError> {
+    pub fn snapshot(&mut self, epoch: Epoch) -> Result<SnapshotWriter<'_>, LkgError> {
         let Self { connection, file, position, reader, is_log_stale, .. } = self;
         let connection = writable(connection, file, reader)?;
-        let batch = Batch::begin(connection)?;
+        let mut batch = Batch::begin(connection)?;
+        batch.is_other_epoch = epoch != position.epoch;
         let table = "CREATE TEMP TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
                      DELETE FROM seen;";
         batch.transaction.execute_batch(table).map_err(failed("start a snapshot"))?;
         // Whatever it takes the place of.
         *is_log_stale = true;
-        Ok(SnapshotWriter { batch, position })
+        Ok(SnapshotWriter { batch, position, epoch })
     }
 
     fn writable(&mut self) -> Result<&mut Connection, LkgError> {
@@ -266,6 +273,7 @@ fn writable<'a>(
 pub struct SnapshotWriter<'a> {
     batch: Batch<'a>,
     position: &'a mut Position,
+    epoch: Epoch,
 }
 
 /// What a snapshot comes to, in hostnames.
@@ -306,11 +314,11 @@ impl SnapshotWriter<'_> {
         statement.query_row([], read).map_err(failed("read"))
     }
 
-    /// Drops what the snapshot did not have, and makes it the state at `cursor` of `epoch`.
+    /// Drops what the snapshot did not have, and makes it the state at `cursor`.
     ///
     /// # Errors
     /// [`LkgError`].
-    pub fn finish(mut self, epoch: Epoch, cursor: Revision, now: u64) -> Result<(), LkgError> {
+    pub fn finish(mut self, cursor: Revision, now: u64) -> Result<(), LkgError> {
         let gone = "SELECT id FROM (SELECT 'hostname/' || name AS id FROM hostname
                     UNION SELECT id FROM other UNION SELECT id FROM quarantine)
                     WHERE id NOT IN (SELECT id FROM temp.seen)";
@@ -318,7 +326,7 @@ impl SnapshotWriter<'_> {
             self.batch.change(&Change::Remove { id, revision: cursor })?;
         }
         let digest = self.batch.digest_of_all()?;
-        let position = Position { epoch, cursor, digest, confirmed_at: now };
+        let position = Position { epoch: self.epoch, cursor, digest, confirmed_at: now };
         self.batch.commit(position)?;
         *self.position = position;
         Ok(())
@@ -342,13 +350,16 @@ struct Batch<'a> {
     digest: StateDigest,
     /// Whether what held a key is gone.
     erases: bool,
+    /// Whether what is written is of another epoch than what was there.
+    is_other_epoch: bool,
 }
 
 impl<'a> Batch<'a> {
     fn begin(connection: &'a mut Connection) -> Result<Self, LkgError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.map_err(failed("begin"))?;
-        Ok(Self { transaction, digest: Default::default(), erases: false })
+        let digest = StateDigest::default();
+        Ok(Self { transaction, digest, erases: false, is_other_epoch: false })
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, LkgError> {
@@ -396,11 +407,11 @@ impl<'a> Batch<'a> {
                 Ok(Applied::Other(wire.clone()))
             }
             Change::Remove { id, .. } => self.remove(id),
-            Change::Quarantine { id, revision, reason, wire } => {
+            Change::Quarantine { id, revision, kind, reason, wire } => {
                 self.digest.toggle(id, *revision);
-                let sql = "INSERT OR REPLACE INTO quarantine (id, revision, reason, wire)
-                           VALUES (?1, ?2, ?3, ?4)";
-                self.execute(sql, params![id, revision.0, reason, wire])?;
+                let sql = "INSERT OR REPLACE INTO quarantine (id, revision, kind, reason, wire)
+                           VALUES (?1, ?2, ?3, ?4, ?5)";
+                self.execute(sql, params![id, revision.0, kind, reason, wire])?;
                 Ok(Applied::Nothing)
             }
         }
@@ -449,7 +460,11 @@ impl<'a> Batch<'a> {
                 None => self.insert_certificate(&name, certificate)?,
             };
             let NewCertificate { key, not_after, standby, .. } = *certificate;
-            certificates.push(StoredCertificateRef { id, key, not_after, standby });
+            let bygone = false;
+            certificates.push(StoredCertificateRef { id, key, not_after, standby, bygone });
+        }
+        if certificates.is_empty() && new.record.state == HostnameState::Active {
+            certificates = self.bygone(&name)?;
         }
         for old in kept.iter().filter(|old| certificates.iter().all(|new| new.id != old.id)) {
             self.execute("DELETE FROM certificate WHERE id = ?1", params![old.id])?;
@@ -460,6 +475,20 @@ impl<'a> Batch<'a> {
         let sql = "INSERT OR REPLACE INTO hostname (name, revision, body) VALUES (?1, ?2, ?3)";
         self.execute(sql, params![name, new.revision.0, to_cbor(&stored)])?;
         Ok(Applied::Hostname(new.record.name.clone(), Box::new(stored)))
+    }
+
+    /// The certificates of an epoch before, for a name that has none yet in this one.
+    fn bygone(&self, name: &str) -> Result<Vec<StoredCertificateRef>, LkgError> {
+        let query = "SELECT body FROM hostname WHERE name = ?1";
+        let mut statement = self.transaction.prepare_cached(query).map_err(failed("read"))?;
+        let body = statement.query_row([name], |row| row.get::<_, Vec<u8>>(0)).optional();
+        let Some(body) = body.map_err(failed("read"))? else { return Ok(Vec::new()) };
+        // A body that can't be read is written anew.
+        let Ok((_, stored)) = stored_hostname(name, &body) else { return Ok(Vec::new()) };
+        let is_kept = |own: &StoredCertificateRef| own.bygone || self.is_other_epoch;
+        let was_active = stored.state == HostnameState::Active;
+        let kept = stored.certificates.into_iter().filter(|own| was_active && is_kept(own));
+        Ok(kept.map(|own| StoredCertificateRef { bygone: true, ..own }).collect())
     }
 
     fn certificates_of(&self, name: &str) -> Result<Vec<KeptCertificate>, LkgError> {

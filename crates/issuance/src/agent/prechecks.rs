@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use landfall_dns::{AddressOwner, CaaAnswer, Expectation, Issuer, Pop, Verdict, Verifier};
+use landfall_dns::{
+    Activity, AddressOwner, CaaAnswer, Expectation, Issuer, Pop, Verdict, Verifier,
+};
 use landfall_model::{
     ChallengeMethod, HostPattern,
     issuance::{Assignment, TxtRecord, TxtRecords},
@@ -81,12 +83,12 @@ pub(super) fn control_clock(ahead: Duration) -> Result<(), Trouble> {
 }
 
 fn expectation(job: &Assignment) -> Expectation {
-    let active = job.pops.iter().chain(&job.stalled_pops).map(|pop| (pop, true));
-    let inactive = job.inactive_pops.iter().map(|pop| (pop, false));
-    let pops = active.chain(inactive).map(|(pop, active)| Pop {
+    let active = job.pops.iter().chain(&job.stalled_pops).map(|pop| (pop, Activity::Active));
+    let inactive = job.inactive_pops.iter().map(|pop| (pop, Activity::Untold));
+    let pops = active.chain(inactive).map(|(pop, activity)| Pop {
         name: pop.name.clone(),
         addresses: pop.addresses.clone(),
-        active,
+        activity,
     });
     Expectation {
         target: job.target.clone(),

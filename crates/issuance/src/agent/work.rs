@@ -1,11 +1,12 @@
 //! The agent's loop: work is asked for, and done a few jobs at a time.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
 use landfall_dns::Verifier;
 use time::OffsetDateTime;
 use tokio::{
+    sync::watch,
     task::{JoinError, JoinSet},
     time::{Instant, sleep},
 };
@@ -26,6 +27,17 @@ use crate::{
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Between two requests that brought nothing: a control plane that does not wait is not asked in a loop.
 const SHORTEST_ROUND: Duration = Duration::from_secs(1);
+
+/// What an agent is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orders {
+    /// To lease jobs and do them.
+    Work,
+    /// To go on with the jobs it has, and lease none.
+    Rest,
+    /// The same, and to end with the last one.
+    Finish,
+}
 
 /// Asks the control plane for jobs and does them.
 pub struct Agent<C, V> {
@@ -51,41 +63,65 @@ impl<C: ControlPlane, V: Vault> Agent<C, V> {
         Self { shop: Arc::new(shop) }
     }
 
-    /// Works until it is dropped. A job that panics ends alone.
-    pub async fn run(&self) -> Infallible {
+    /// Works as `orders` say, and returns once it has finished. A job that panics ends alone.
+    pub async fn run(&self, mut orders: watch::Receiver<Orders>) {
         let id = id();
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         let mut jobs = JoinSet::new();
         let most = self.shop.settings.jobs.get().min(MAX_TASKS as usize);
         tracing::info!(agent = id.0, jobs = most, "the issuance agent asks for work");
         loop {
-            while jobs.len() >= most {
-                self.ended(jobs.join_next().await);
+            // An error is the end of who gives orders.
+            let order = orders.wait_for(|order| *order != Orders::Rest).await;
+            if order.map_or(Orders::Finish, |order| *order) == Orders::Finish {
+                break;
             }
-            while let Some(ended) = jobs.try_join_next() {
-                self.ended(Some(ended));
+            tokio::select! {
+                () = self.round(&id, most, &mut jobs, &mut backoff) => {}
+                // Leases that are being given run out.
+                _ = orders.wait_for(|order| *order != Orders::Work) => {}
             }
-            let free = most.saturating_sub(jobs.len());
-            let asked = Instant::now();
-            match self.lease(&id, free).await {
-                Ok(LeaseReply { tasks, now }) => {
-                    let ahead = now - OffsetDateTime::now_utc();
-                    backoff.reset();
-                    let is_idle = tasks.is_empty();
-                    // More than were asked for are left to others.
-                    for task in tasks.into_iter().take(free) {
-                        self.begin(&mut jobs, task, (asked, ahead));
-                    }
-                    if is_idle {
-                        sleep(SHORTEST_ROUND.saturating_sub(asked.elapsed())).await;
-                    }
+        }
+        tracing::info!(jobs = jobs.len(), "the issuance agent finishes what it has");
+        while let Some(ended) = jobs.join_next().await {
+            self.ended(Some(ended));
+        }
+    }
+
+    /// Asks for work once there is room for some.
+    async fn round(
+        &self,
+        id: &AgentId,
+        most: usize,
+        jobs: &mut JoinSet<()>,
+        backoff: &mut Backoff,
+    ) {
+        while jobs.len() >= most {
+            self.ended(jobs.join_next().await);
+        }
+        while let Some(ended) = jobs.try_join_next() {
+            self.ended(Some(ended));
+        }
+        let free = most.saturating_sub(jobs.len());
+        let asked = Instant::now();
+        match self.lease(id, free).await {
+            Ok(LeaseReply { tasks, now }) => {
+                let ahead = now - OffsetDateTime::now_utc();
+                backoff.reset();
+                let is_idle = tasks.is_empty();
+                // More than were asked for are left to others.
+                for task in tasks.into_iter().take(free) {
+                    self.begin(jobs, task, (asked, ahead));
                 }
-                Err(error) => {
-                    self.shop.metrics.unheard();
-                    let source = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::debug!(%error, source, "the control plane gives no work");
-                    sleep(backoff.next(chance())).await;
+                if is_idle {
+                    sleep(SHORTEST_ROUND.saturating_sub(asked.elapsed())).await;
                 }
+            }
+            Err(error) => {
+                self.shop.metrics.unheard();
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::debug!(%error, source, "the control plane gives no work");
+                sleep(backoff.next(chance())).await;
             }
         }
     }

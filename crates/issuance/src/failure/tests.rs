@@ -309,3 +309,11 @@ fn an_authorization_is_spent_only_at_the_ca() {
     let dns = Trouble::Precheck(Precheck::Dns { advice: Words::default() });
     assert!(!dns.spends_an_authorization());
 }
+
+#[test]
+fn a_ca_whose_roots_are_others_is_told_with_the_key_to_mend() {
+    let detail = "error sending request: invalid peer certificate: UnknownIssuer".into();
+    let told = judged(&Trouble::NoConnection { step: Step::Directory, detail }).operator;
+    let told = told.unwrap_or_default();
+    assert!(told.contains("issuance.authority.lets_encrypt.roots_file"), "{told}");
+}

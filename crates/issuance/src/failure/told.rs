@@ -235,14 +235,16 @@ pub(super) fn operator(
                  of the DNS."
             )
         }
-        C::AuthorityDown => format!("There is no connection to {ca}."),
+        C::AuthorityDown => not_connected(trouble, ca),
         C::AuthoritySlow => {
             let Trouble::Slow { waited, .. } = trouble else { return None };
             format!("{ca} did not answer within {waited} s.")
         }
         C::AuthorityNonsense => format!("{ca} does not answer as an ACME server does."),
         C::BadDirectory => {
-            format!("The URL of {ca}'s directory is wrong: nothing is issued by it.")
+            format!(
+                "The URL of {ca}'s directory is wrong, or its roots_file: nothing is issued by it."
+            )
         }
         C::AccountGone | C::AccountRefused => account(trouble, setting),
         C::AccountUnusable => format!(
@@ -328,4 +330,17 @@ fn unreachable(trouble: &Trouble) -> String {
         method.name(),
         named.join(", ")
     )
+}
+
+/// Why there is no connection to a CA: where its certificate is of other roots, that is the operator's to mend.
+fn not_connected(trouble: &Trouble, ca: &AuthorityName) -> String {
+    if let Trouble::NoConnection { detail, .. } = trouble
+        && detail.as_str().contains("UnknownIssuer")
+    {
+        return format!(
+            "The certificate that {ca}'s directory shows is of none of the roots that it is verified with: \
+             issuance.authority.{ca}.roots_file, or those of the agent's system."
+        );
+    }
+    format!("There is no connection to {ca}.")
 }

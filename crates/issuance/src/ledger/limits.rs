@@ -178,17 +178,17 @@ impl Preset {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
-    /// For [`Limits::new_orders`].
+    /// New orders of an account. Default: what `limits` says.
     pub new_orders: Option<Limit>,
-    /// For [`Limits::certificates`].
+    /// Certificates for a registered domain. Default: what `limits` says.
     pub certificates: Option<Limit>,
-    /// For [`Limits::exact_set`].
+    /// Certificates for the same set of names. Default: what `limits` says.
     pub exact_set: Option<Limit>,
-    /// For [`Limits::failed_authorizations`].
+    /// Failed authorizations of a name. Default: what `limits` says.
     pub failed_authorizations: Option<Limit>,
-    /// For [`Limits::new_accounts`].
+    /// New accounts. Default: what `limits` says.
     pub new_accounts: Option<Limit>,
-    /// For [`Limits::replacing`].
+    /// Whether orders that replace a certificate count. Default: what `limits` says.
     pub replacing: Option<Counting>,
 }
 

@@ -108,13 +108,14 @@ pub struct Standing {
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
     /// How many hundredths of each limit, and of the jobs that a CA does at once, new names leave for
-    /// renewals, 0 to 90.
+    /// renewals.
     pub kept_for_renewals: u8,
     /// A new name that would wait for its CA longer than this, from when it was due on, goes to the next
     /// one.
     #[serde(with = "humantime_serde")]
     pub patience_new: std::time::Duration,
-    /// As much for a renewal. One that is urgent goes at once.
+    /// A renewal that would wait for its CA longer than this goes to the next one; one that is urgent goes
+    /// at once.
     #[serde(with = "humantime_serde")]
     pub patience_renewal: std::time::Duration,
     /// How many orders for new names a property may have open at once that wait for TXT records of their

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use landfall_dns::{DnsConfig, Verifier, ZoneServers};
 use landfall_issuance::{
     acme::CertificateId,
-    agent::{Agent, AgentMetrics, AgentSettings, Vault},
+    agent::{Agent, AgentMetrics, AgentSettings, Orders, Vault},
     chain::{self, Ordered},
     failure::{Precheck, Trouble},
     protocol::{AccountErrand, News, RenewalQuestion, Revocation, Task},
@@ -18,7 +18,7 @@ use landfall_model::{
 use landfall_tests::{Authority, DEADLINE, acme::Pebble, wait_until};
 use prometheus::Registry;
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
@@ -68,7 +68,10 @@ impl Shop {
         let metrics = Arc::new(AgentMetrics::new(&Registry::new()).unwrap());
         let settings = self.settings.clone();
         let agent = Agent::new(self.script.clone(), vault, verifier, settings, metrics);
-        Running(tokio::spawn(async move { match agent.run().await {} }))
+        let orders = watch::Sender::new(Orders::Work);
+        let given = orders.subscribe();
+        let task = tokio::spawn(async move { agent.run(given).await });
+        Running { task, orders }
     }
 
     pub(crate) fn job(&self, method: ChallengeMethod, names: &[&str]) -> Assignment {
@@ -117,11 +120,21 @@ impl Shop {
 }
 
 /// An agent that is killed when this is dropped.
-pub(crate) struct Running(JoinHandle<()>);
+pub(crate) struct Running {
+    task: JoinHandle<()>,
+    pub(crate) orders: watch::Sender<Orders>,
+}
+
+impl Running {
+    /// Waits until the agent ends by itself.
+    pub(crate) async fn ended(&mut self) {
+        tokio::time::timeout(DEADLINE, &mut self.task).await.unwrap().unwrap();
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -304,6 +317,23 @@ async fn another_agent_goes_on_where_one_died() {
         assert!(shop.orders() <= 2, "{:?}", shop.script.news());
         assert_eq!(shop.script.count(|news| matches!(news, News::Issued { .. })), 1);
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_to_finish_does_the_job_it_has_and_leases_no_other() {
+    let shop = Shop::open(AT_POPS).await;
+    let mut agent = shop.agent();
+    shop.script.give(shop.job(Http01, &["www.shop.test"]));
+    let is_it = |news: &News| matches!(news, News::Ordered(_));
+    shop.script.hear("an order", is_it).await;
+
+    agent.orders.send_replace(Orders::Rest);
+    shop.script.give(shop.job(Http01, &["www.shop.test"]));
+    agent.orders.send_replace(Orders::Finish);
+    agent.ended().await;
+
+    check(&shop.issued().await[0], &["www.shop.test"], KeyType::Ecdsa);
+    assert_eq!(shop.orders(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use landfall_control::admin::issuance::{
 };
 use time::OffsetDateTime;
 
-use super::{at, print, tell};
+use super::{at, counted, print, table, tell};
 use crate::{
     cli::{CertificateCommand, IssuanceCommand},
     control_config,
@@ -24,7 +24,7 @@ pub(crate) async fn certificate(command: &CertificateCommand) -> anyhow::Result<
     tell(&format!(
         "{} of {name} will be revoked once another is served in its place{at_last}.\n\
          It is ordered at once. How far it is: `revocations` of the hostname's `explain` in the API.",
-        counted(revoked, "certificate"),
+        counted(u64::try_from(revoked).unwrap_or(u64::MAX), "certificate"),
     ))
 }
 
@@ -33,8 +33,8 @@ pub(crate) async fn issuance(command: &IssuanceCommand) -> anyhow::Result<()> {
     match command {
         IssuanceCommand::Accounts(arg) => {
             let accounts = admin::list_accounts(&control_config(&arg.config)?).await?;
-            tell("CA\tACCOUNT\tKEY\tREGISTERED\tCONTACT\tNEXT KEY\tLAST FAILURE")?;
-            accounts.iter().try_for_each(|account| print(&account_line(account)))
+            let header = "CA\tACCOUNT\tKEY\tREGISTERED\tCONTACT\tNEXT KEY\tLAST FAILURE";
+            table(header, accounts.iter().map(account_line))
         }
         IssuanceCommand::Rollover(args) => {
             let authority = &args.authority;
@@ -141,10 +141,4 @@ fn wait_line(wait: &WaitCount) -> String {
     let authority = wait.authority.as_ref().map_or("any", |name| name.as_str());
     let subject = wait.subject.as_deref().filter(|subject| !subject.is_empty()).unwrap_or("all");
     format!("{}\t{}\t{authority}\t{subject}\t{}", wait.jobs, wait.reason, wait.class.unwrap_or("-"))
-}
-
-/// As in "1 job" and "2 jobs".
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

@@ -19,7 +19,13 @@ fn every_example_is_right() {
     for entry in fs::read_dir(root().join("config")).unwrap() {
         let path = entry.unwrap().path();
         let output = landfall(&["check-config", path.to_str().unwrap()]);
-        assert_eq!(stdout(&output), format!("{}: ok\n", path.display()), "{}", stderr(&output));
+        let whose = match path.file_name().and_then(|name| name.to_str()) {
+            Some("control.toml") => "a control plane's",
+            _ => "an edge's",
+        };
+        let ok = "config is ok; the files that it names were not looked at";
+        let expected = format!("{}: {whose} {ok}\n", path.display());
+        assert_eq!(stdout(&output), expected, "{}", stderr(&output));
     }
 }
 
@@ -90,6 +96,46 @@ fn names_a_file_that_is_missing() {
     assert_eq!(output.status.code(), Some(64));
     assert!(stderr(&output).contains("no-such-file.toml"), "{}", stderr(&output));
     assert!(stderr(&output).contains("No such file"), "{}", stderr(&output));
+}
+
+#[test]
+fn names_what_is_wrong_with_the_files_that_a_config_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    assert!(landfall(&["keys", "init", "--dir", keys.to_str().unwrap()]).status.success());
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("token"), "lfp_1_x").unwrap();
+    fs::write(path("ca.pem"), "none").unwrap();
+    let edge = "[listen]\nhttps = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\n\
+                [feed]\nurl = \"http://127.0.0.1:1\"\ntoken_file = \"token\"\n\
+                signing_keys = [\"ed25519:JgQxmz2pdw2lUIOqdswJO3Q9JjkhfdPWIBBFmjsqjmo\"]\n\n\
+                [keys]\ngroup_key_files = [\"keys/group.key\", \"keys/group.pub\", \"gone.key\"]\n\n\
+                [state]\ndirectory = \"state\"\n\n[upstream]\nca_file = \"ca.pem\"\n";
+    fs::write(path("edge.toml"), edge).unwrap();
+    let control = "system_domain = \"edge.example.net\"\n\n[state]\ndirectory = \"control\"\n\n\
+                   [keys]\ngroup_public_key_file = \"keys/group.pub\"\n\n\
+                   [issuance]\ncertificate_authorities = [\"own\"]\n\n[issuance.authority.own]\n\
+                   directory = \"https://ca.example/directory\"\nroots_file = \"ca.pem\"\n";
+    fs::write(path("control.toml"), control).unwrap();
+    let check = |name: &str| {
+        let output = landfall(&["check-config", "--files", path(name).to_str().unwrap()]);
+        (output.status.code(), stderr(&output).replace(folder.path().to_str().unwrap(), ""))
+    };
+    let (status, lines) = check("edge.toml");
+    assert_eq!(status, Some(64), "{lines}");
+    for expected in [
+        "edge.toml:7: feed.token_file: a secret can't be read: /token is open to others (mode 0644)",
+        "edge.toml:11: keys.group_key_files: a secret can't be read: /keys/group.pub is open to others",
+        "edge.toml:11: keys.group_key_files: a secret can't be read: cannot read /gone.key: No such",
+        "upstream.ca_file: /ca.pem has no certificate that can be a root",
+    ] {
+        assert!(lines.contains(expected), "{expected}: {lines}");
+    }
+    assert!(!lines.contains("group.key "), "{lines}");
+    let (status, lines) = check("control.toml");
+    assert_eq!(status, Some(64), "{lines}");
+    assert!(lines.contains("roots_file is no PEM of certificates"), "{lines}");
+    assert!(!path("state").exists() && !path("control").exists());
 }
 
 #[test]

@@ -54,6 +54,25 @@ fn makes_group_keys_once_and_never_overwrites_them() {
 }
 
 #[test]
+fn replaces_nothing_before_another_group_key_is_in_use() {
+    let site = Site::new();
+    let used = site.must(&["keys", "in-use"]);
+    let rows: Vec<&str> = used.lines().collect();
+    assert_eq!(rows[0], "GROUP KEY\tHOSTNAMES\tCERTIFICATES\tACCOUNTS\tTICKET SECRETS\tUSE");
+    let key = rows[1].split('\t').next().unwrap();
+    assert_eq!(rows[1], format!("{key}\t0\t0\t0\t0\tnew secrets are sealed to it"));
+
+    for (replaced, said) in [(key, "is the group key that"), ("former", "restart it")] {
+        let refused = site.run(&["keys", "replace", replaced]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
+    let named = site.run(&["keys", "in-use", "--hostnames", key]);
+    assert_eq!(stdout(&named), "HOSTNAME\tISSUERS\tNEXT CERTIFICATE\n");
+    assert!(stderr(&named).contains("No certificate's key is sealed to"), "{}", stderr(&named));
+}
+
+#[test]
 fn enrols_lists_and_removes_a_pop_with_its_token_shown_once() {
     let site = Site::new();
     let added = site.run(&["pop", "add", "fra1", "--address", "192.0.2.1", "2001:db8::1"]);
@@ -66,12 +85,13 @@ fn enrols_lists_and_removes_a_pop_with_its_token_shown_once() {
     assert!(stderr(&added).ends_with(records), "{}", stderr(&added));
 
     let listed = site.must(&["pop", "list"]);
+    let header = "NAME\tADDRESSES\tFEED\tTRAFFIC AND LAST REQUEST\n";
     let expected = "fra1\t192.0.2.1 2001:db8::1\tnever seen\ttraffic on, asked never\n";
-    assert_eq!(listed, expected);
+    assert_eq!(listed, format!("{header}{expected}"));
     site.must(&["pop", "traffic", "fra1", "off"]);
     assert!(site.must(&["pop", "list"]).contains("traffic off"));
     site.must(&["pop", "remove", "fra1"]);
-    assert_eq!(site.must(&["pop", "list"]), "");
+    assert_eq!(site.must(&["pop", "list"]), header);
 
     let unknown = site.run(&["pop", "remove", "fra1"]);
     assert_eq!(unknown.status.code(), Some(1));
@@ -92,7 +112,8 @@ fn makes_lists_and_revokes_an_api_key() {
 #[test]
 fn asks_for_nothing_of_cas_that_it_does_not_know() {
     let site = Site::new();
-    assert_eq!(site.must(&["issuance", "accounts"]), "");
+    let accounts = site.must(&["issuance", "accounts"]);
+    assert_eq!(accounts, "CA\tACCOUNT\tKEY\tREGISTERED\tCONTACT\tNEXT KEY\tLAST FAILURE\n");
     assert!(site.must(&["issuance", "forecast"]).starts_with("No job waits"));
     let json = site.must(&["issuance", "forecast", "--json"]);
     assert!(json.starts_with('{') && json.contains("\"waiting\":0"), "{json}");

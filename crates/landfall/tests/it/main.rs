@@ -6,10 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
-mod alerts;
 mod check_config;
 mod command_line;
+mod config_reference;
 mod layering;
+mod observability;
 
 use std::{
     path::{Path, PathBuf},

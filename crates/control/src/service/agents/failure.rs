@@ -105,7 +105,8 @@ impl Service {
             name: &failed.hostname.name,
             addresses: &addresses,
         };
-        let failure = classify(failed.trouble, &setting);
+        let mut failure = classify(failed.trouble, &setting);
+        failure.operator = self.tell_behind(change, failed, failure.operator.take()).await?;
         let history = failed.job.history.after(&failure);
         let verification = store::verification::find(change.on(), failed.hostname.id).await?;
         let evidence = verification.and_then(|state| state.evidence);

@@ -132,6 +132,7 @@ mod tests {
             addresses: vec![format!("192.0.2.{id}").parse().unwrap()],
             traffic: Traffic::On,
             seen_at: Some(at(0)),
+            refused_at: None,
             created_at: at(-9_000),
             ack: Some(PopAck {
                 epoch: Epoch(3),

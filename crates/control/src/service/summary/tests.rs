@@ -39,6 +39,7 @@ fn view(applied: u64) -> HostnameView {
         addresses: Vec::new(),
         traffic: Traffic::On,
         seen_at: Some(NOW),
+        refused_at: None,
         created_at: NOW,
         ack: Some(ack),
     };
@@ -233,11 +234,14 @@ fn says_of_a_renewal_that_fails_why_and_when_the_certificate_ends() {
     ];
     for (view, owner, operator, expected) in table {
         let attempts = [failed(owner, operator)];
-        let summary = summary(view, Course::of(view, &attempts, &[]));
+        let summary = summary(view, Course::of(view, &attempts, &[], Reader::Owner));
         assert!(summary.contains(expected), "{summary}");
         assert!(!summary.contains("urn:x") && !summary.contains(".."), "{summary}");
         assert!(!summary.contains("Mend it"), "the operator's alone: {summary}");
     }
+    let attempts = [failed(None, Some("Mend it."))];
+    let own = Course::of(&renewal, &attempts, &[], Reader::Operator);
+    assert!(summary(&renewal, own).contains("fails: Mend it. Attempts"));
 }
 
 #[test]
@@ -245,6 +249,6 @@ fn tells_another_jobs_failure_of_none() {
     let job = asked(JobIssuer::Agents, None).job;
     let renewal = HostnameView { job, ..with(CertificateIssuer::Authority, 20, 5) };
     let attempts = [Attempt { job: JobId(2), ..failed(Some("Remove it."), None) }];
-    let summary = summary(&renewal, Course::of(&renewal, &attempts, &[]));
+    let summary = summary(&renewal, Course::of(&renewal, &attempts, &[], Reader::Owner));
     assert!(summary.ends_with("which is renewed by itself."), "{summary}");
 }

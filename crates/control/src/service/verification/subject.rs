@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use landfall_dns::{DelegationEvidence, Expectation, Pop};
+use landfall_dns::{Activity, DelegationEvidence, Expectation, Pop};
 use landfall_model::{Hostname, HostnameId, Origin, OriginHost};
 use time::OffsetDateTime;
 
@@ -10,7 +10,7 @@ use super::super::{Service, ServiceError, hostnames::origins_of as origins_of_ro
 use crate::{
     hostname::{ManagedHostname, deployment::Fleet},
     property::Property,
-    store::{self, line::Line},
+    store::{self, line::Line, pop::PopActivity},
     verification::{Progress, Standing},
 };
 
@@ -78,8 +78,14 @@ impl Service {
 }
 
 fn as_dns(pop: &store::pop::Pop, fleet: &Fleet) -> Pop {
-    let (name, addresses) = (pop.name.clone(), pop.addresses.clone());
-    Pop { name, addresses, active: fleet.is_active(pop) }
+    let activity = match (pop.activity(fleet.at, fleet.unhealthy_after), pop.seen_at) {
+        (PopActivity::Active, _) => Activity::Active,
+        (PopActivity::Off, _) => Activity::Off,
+        (PopActivity::Unhealthy, _) if pop.is_refused() => Activity::TokenRefused,
+        (PopActivity::Unhealthy, Some(since)) => Activity::Silent { since },
+        (PopActivity::Unhealthy, None) => Activity::NeverSeen,
+    };
+    Pop { name: pop.name.clone(), addresses: pop.addresses.clone(), activity }
 }
 
 fn hosts_of<'a>(origins: impl Iterator<Item = &'a Origin>) -> (Vec<Hostname>, Vec<IpAddr>) {

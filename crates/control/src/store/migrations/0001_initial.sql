@@ -693,6 +693,7 @@ CREATE TABLE certificate_key (
     FOREIGN KEY (hostname_id, key_type)
         REFERENCES certificate (hostname_id, key_type) ON DELETE CASCADE
 ) STRICT;
+CREATE INDEX certificate_key_seal ON certificate_key (seal_key_id, hostname_id, key_type);
 
 -- What certificates took the place of, as edges get it: one that can't use the new one goes on with it. It is
 -- gone once every active PoP has the new ones and they were seen. At most one of each type of key.
@@ -722,6 +723,9 @@ CREATE TABLE pop (
     traffic     INTEGER NOT NULL DEFAULT 1,
     -- When it last asked for anything of the feed, within half a minute; null: never.
     seen_at     INTEGER,
+    -- When something last asked in its name with another token than its own, within half a minute; null: not
+    -- since it got that.
+    refused_at  INTEGER,
     created_at  INTEGER NOT NULL,
     -- When it was last heard which hostnames are used most there.
     counted_at  INTEGER,

@@ -3,66 +3,72 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[limits]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLimits {
-    /// Default: what the limit of open files is enough for.
+    /// Clients' connections at once. Default: half of the limit of open files, less a reserve.
     pub connections: Option<usize>,
-    /// Default: 1,000.
+    /// Open connections of one address (of IPv6, a /64).
     pub connections_per_address: u32,
-    /// Default: 4,000.
+    /// Open connections of one network (IPv4: /24, IPv6: /48).
     pub connections_per_prefix: u32,
-    /// Default: 200.
+    /// New connections of one address in a second, in the long run.
     pub handshakes_per_address: u32,
-    /// Default: 1,000.
+    /// New connections of one address at once, after a rest.
     pub handshake_burst: u32,
-    /// Default: 80% of what the control group or the machine has.
+    /// The most memory to use. Near it new connections are closed at once, at it requests get a 503
+    /// too; what is being served goes on. Default: 80% of what the control group or the machine
+    /// has.
     pub memory: Option<ByteSize>,
-    /// Default: `10s`.
+    /// From the connection to the end of its TLS handshake.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// Default: `16KiB`.
+    /// Bytes that are read until the ClientHello is complete.
     pub client_hello: ByteSize,
-    /// Default: `10s`.
+    /// From the first byte of a request's header to its end, and for an HTTP/2 preface.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
-    /// Default: `32KiB`.
+    /// A request's target and header fields together, and its trailers.
     pub header_size: ByteSize,
-    /// Default: 100.
+    /// Header fields of a request.
     pub header_count: usize,
-    /// Default: `60s`.
+    /// Between two requests of a connection, and before the first one.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// Default: 100.
+    /// Requests at once on one HTTP/2 connection.
     pub h2_streams: u32,
-    /// Default: 1,000.
+    /// HTTP/2 frames of a connection in a second that do nothing for a request (SETTINGS, PING,
+    /// PRIORITY, empty DATA, unknown ones), and twice as many at once.
     pub h2_control_frames: u32,
-    /// Default: 100.
+    /// Requests taken back (RST_STREAM) on an HTTP/2 connection in a second, and twice as many at
+    /// once.
     pub h2_resets: u32,
-    /// Default: 10,000.
+    /// WINDOW_UPDATE frames of an HTTP/2 connection in a second, and twice as many at once.
     pub h2_window_updates: u32,
-    /// Default: 100,000.
+    /// Requests on a connection, after which it is closed in an orderly way.
     pub connection_requests: u32,
-    /// Default: `1h`.
+    /// The age of a connection after which it is closed in an orderly way.
     #[serde(with = "humantime_serde")]
     pub connection_lifetime: Duration,
-    /// Default: `60s`.
+    /// For the next piece of a request's body.
     #[serde(with = "humantime_serde")]
     pub request_body_timeout: Duration,
-    /// Default: `6h`.
+    /// For all of a request's body.
     #[serde(with = "humantime_serde")]
     pub request_body_total_timeout: Duration,
-    /// Default: `240B`.
+    /// Bytes a second that a client must send of its body; 0 is any speed. Only the time spent
+    /// waiting for the client counts.
     pub request_body_min_rate: ByteSize,
-    /// Default: `30s`.
+    /// For a client to take the next piece of a response.
     #[serde(with = "humantime_serde")]
     pub response_write_timeout: Duration,
-    /// Default: `240B`.
+    /// Bytes a second that a client must take of a response; 0 is any speed. Only the time spent
+    /// waiting for the client counts.
     pub response_min_rate: ByteSize,
-    /// Default: `30s`.
+    /// How far a client may be behind the two least speeds.
     #[serde(with = "humantime_serde")]
     pub rate_grace: Duration,
 }

@@ -1,51 +1,59 @@
 use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[upstream]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawUpstream {
-    /// Default: none.
+    /// Networks that are not the public internet's, where origins may be all the same; the node's
+    /// own addresses must be in it too. Checked at each connection, whatever DNS says. Default:
+    /// none.
     pub allow_networks: Vec<String>,
-    /// Default: `3s`.
+    /// Until a connection to an origin is open, TLS included. A property's own timeouts, where it
+    /// has them, go before these.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// Default: `60s`.
+    /// Between two pieces of a response, and before the first one.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
-    /// Default: `30s`.
+    /// For an origin to take the next piece of a request.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
-    /// Default: `60s`.
+    /// How long a connection to an origin is kept unused.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// Default: none.
+    /// For the whole of a request, retries included. Default: none, since it would cut downloads
+    /// and WebSockets that go on.
     #[serde(with = "humantime_serde")]
     pub total_timeout: Option<Duration>,
-    /// Default: 512.
+    /// Unused connections that are kept, over all origins.
     pub pool_size: usize,
-    /// Default: 10000.
+    /// Requests at origins at once; above, clients get a 503. One property has at most four times
+    /// as many of all as are left for others.
     pub connections: usize,
-    /// Default: 1000.
+    /// Requests at one origin at once; above, clients get a 503.
     pub connections_per_origin: u32,
-    /// Default: 100.
+    /// Requests on one HTTP/2 connection to an origin at once.
     pub h2_streams: usize,
-    /// Default: 3.
+    /// How often a request is sent, the first time included. Only what an origin can't have acted
+    /// on, or may get twice (RFC 9110 section 9.2.2), is sent again.
     pub tries: usize,
-    /// Default: 3.
+    /// Failures in a row after which an origin gets no requests for a while. Where all origins are
+    /// out, all are tried.
     pub eject_after: u32,
-    /// Default: `5s`.
+    /// How long an origin is left out the first time; each time again for twice as long.
     #[serde(with = "humantime_serde")]
     pub eject_time: Duration,
-    /// Default: `5m`.
+    /// How long an origin is left out at most.
     #[serde(with = "humantime_serde")]
     pub eject_max: Duration,
-    /// Default: the system's roots.
+    /// PEM of the roots that https origins are verified with. Default: the system's roots.
     pub ca_file: Option<PathBuf>,
-    /// Default: the system's, from `/etc/resolv.conf`.
+    /// Where origins' names are looked up, as addresses with or without a port. Default: what
+    /// `/etc/resolv.conf` says.
     pub resolvers: Vec<String>,
-    /// Default: `1h`.
+    /// How long addresses are used after the DNS stopped answering.
     #[serde(with = "humantime_serde")]
     pub resolve_stale: Duration,
 }

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Answers with what it saw: the protocol, the host, the SNI. Over HTTP/2, `/refused` is refused
+/// Answers with what it saw: the protocol, the host, the SNI. Over HTTP/1.1 it changes to any other protocol. Over HTTP/2, `/refused` is refused
 /// (RFC 9113 section 8.7) and `/trailers` has trailers.
 pub(crate) struct SecureOrigin {
     pub(crate) address: SocketAddr,
@@ -114,6 +114,9 @@ async fn http1(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) {
             continue;
         }
         seen.requests.fetch_add(1, Ordering::Relaxed);
+        if String::from_utf8_lossy(&header).to_lowercase().contains("\r\nupgrade: ") {
+            return echo(stream).await;
+        }
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", header.len());
         header.splice(0..0, head.into_bytes());
         if stream.write_all(&header).await.is_err() {
@@ -121,6 +124,17 @@ async fn http1(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) {
         }
         header.clear();
     }
+}
+
+/// Changes to the protocol that is asked for, and repeats what it is sent.
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let answer =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    if stream.write_all(answer).await.is_err() {
+        return;
+    }
+    let (mut from, mut to) = tokio::io::split(stream);
+    let _ = tokio::io::copy(&mut from, &mut to).await;
 }
 
 async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) {

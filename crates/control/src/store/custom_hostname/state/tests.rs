@@ -169,6 +169,7 @@ fn fleet(ids: &[i64], seen_at: Option<i64>, proof: Proof) -> Fleet {
         addresses: Vec::new(),
         traffic: Traffic::On,
         seen_at: seen_at.map(at),
+        refused_at: None,
         created_at: at(0),
         ack: Some(ack),
     };
