@@ -318,9 +318,18 @@ async fn a_node_whose_disk_is_full_is_named_and_everything_goes_on_once_it_is_fr
     scene.fleet.lab.edge(1).fill_disk().await;
 
     let path = scene.add(NAME).await;
-    let failed = scene.attempt(&path, "pop_unreachable", 1).await;
+    let (mut own, others) = (Vec::new(), "pop_unreachable");
+    let failed = wait_until("an attempt fails for the full disk", DEADLINE * 3, async || {
+        let explanation = scene.explain(&path).await;
+        own = explanation["attempts"].as_array().unwrap().clone();
+        let failed = own.extract_if(.., |own| own["class"] == others).next();
+        failed
+    })
+    .await;
 
     assert!(failed["operatorAdvice"].as_str().unwrap().contains("edge1"), "{failed}");
+    // Its own agent may have taken the job before the first write told it that its disk is full.
+    assert!(own.iter().all(|own| own["class"] == "disk" && own["pop"] == "edge1"), "{own:#?}");
     scene.serves_on().await;
     scene.fleet.lab.edge(1).free_disk().await;
     scene.fleet.wait_until_served_everywhere(NAME, "shop").await;
