@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tempfile::TempDir;
@@ -16,6 +16,7 @@ use crate::{DEADLINE, free_ports, wait_until};
 /// RFC 1035 section 3.2.2.
 const A: u8 = 1;
 const SOA: u8 = 6;
+const TXT: u8 = 16;
 
 /// A server that is authoritative for its zones and for the root: what is in none of them does not
 /// exist.
@@ -35,6 +36,8 @@ const SOA: u8 = 6;
 pub struct Authority {
     address: SocketAddr,
     zones: Vec<(String, String)>,
+    /// How often a zone was set.
+    changes: u32,
     update_key: Option<UpdateKey>,
     folder: TempDir,
     process: Option<Child>,
@@ -91,7 +94,7 @@ impl Authority {
         zones.push((".".to_owned(), String::new()));
         let folder = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Self { address, zones, update_key, folder, process: None };
+        let mut server = Self { address, zones, changes: 0, update_key, folder, process: None };
         server.resume().await;
         server
     }
@@ -107,7 +110,9 @@ impl Authority {
     /// Where there is no such zone, and as [`Self::start`].
     pub async fn set(&mut self, zone: &str, records: &str) {
         let own = self.zones.iter_mut().find(|(name, _)| name.trim_end_matches('.') == zone);
-        records.clone_into(&mut own.unwrap_or_else(|| panic!("no zone {zone}")).1);
+        self.changes += 1;
+        own.unwrap_or_else(|| panic!("no zone {zone}")).1 =
+            format!("{records}\n_changes TXT \"{}\"", change(self.changes));
         self.resume().await;
     }
 
@@ -220,6 +225,25 @@ impl RecursiveResolver {
         .await;
     }
 
+    /// Waits until it goes by what was last set: of a zone of the server that it asks, with a cache that
+    /// keeps nothing for longer than a second.
+    ///
+    /// # Panics
+    /// After two times [`DEADLINE`].
+    pub async fn wait_until_set(&self, authority: &Authority, zone: &str) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let question = question(&format!("_changes.{zone}"), TXT);
+        let change = change(authority.changes);
+        // A cache counts whole seconds: what it heard in this one stands until it is over.
+        let asked = unix_seconds();
+        wait_until("the resolver has the zone's new records", DEADLINE * 2, async || {
+            let answer = ask(&socket, &question, self.address).await?;
+            let knows = answer.windows(change.len()).any(|bytes| bytes == change.as_bytes());
+            (knows && unix_seconds() > asked).then_some(())
+        })
+        .await;
+    }
+
     /// Ends it; questions get no answer.
     pub fn stop(&mut self) {
         stop(&mut self.process);
@@ -238,6 +262,15 @@ impl Drop for RecursiveResolver {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// How the records that were set at last are told from those before, in a record of their own.
+fn change(number: u32) -> String {
+    format!("change {number}.")
 }
 
 fn zone_file(name: &str, records: &str) -> String {

@@ -71,6 +71,15 @@ impl Fleet {
         self.edges
     }
 
+    /// A zone has these records from now on, in place of those it had, and the resolver knows.
+    ///
+    /// # Panics
+    /// As [`Authority::set`], and [`RecursiveResolver::wait_until_set`].
+    pub async fn set_zone(&mut self, zone: &str, records: &str) {
+        self.dns.set(zone, records).await;
+        self.resolver.wait_until_set(&self.dns, zone).await;
+    }
+
     /// A client to be built, for which every name is at one edge, and which trusts this root alone (PEM).
     ///
     /// # Panics

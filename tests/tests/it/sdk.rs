@@ -91,7 +91,7 @@ async fn the_python_client_reads_the_records_that_a_hostnames_owner_makes_for_a_
     let mut fleet = Fleet::builder(1).start().await;
     let origin = Origin::start("shop").await;
     let pointed = "www A 127.0.0.2\n";
-    fleet.dns.set(CUSTOMER_ZONE, pointed).await;
+    fleet.set_zone(CUSTOMER_ZONE, pointed).await;
     let api = fleet.lab.api();
     let id = api.create_property("shop", origin.address()).await;
     let property = api.read(&format!("/api/Property/{id}")).await;
@@ -109,7 +109,7 @@ async fn the_python_client_reads_the_records_that_a_hostnames_owner_makes_for_a_
     assert_eq!(records, explained["jobs"][0]["txtRecords"], "{explained}");
     assert_eq!(records[0]["name"], format!("_acme-challenge.{name}"));
     let value = records[0]["value"].as_str().unwrap();
-    fleet.dns.set(CUSTOMER_ZONE, &format!("{pointed}_acme-challenge.www TXT \"{value}\"")).await;
+    fleet.set_zone(CUSTOMER_ZONE, &format!("{pointed}_acme-challenge.www TXT \"{value}\"")).await;
     let request = format!("{hostname}/request-certificate");
     api.must(Method::POST, &request, &json!({})).await;
     fleet.wait_until_served_everywhere(&name, "shop").await;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -294,15 +294,17 @@ fn records(page: &[u8], key: VerifyingKey, kind: PageKind) -> Vec<u8> {
     VerifiedPage::open(page, &[key], kind).unwrap().records().unwrap().concat()
 }
 
-/// Every file in the folder and below, by its path from there.
+/// Every file in the folder and below, by its path from there. A socket holds nothing.
 fn files(folder: &Path) -> BTreeSet<PathBuf> {
     let (mut found, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => drop(found.insert(path.strip_prefix(folder).unwrap().to_owned())),
+            let entry = entry.unwrap();
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            if kind.is_dir() {
+                folders.push(path);
+            } else if !kind.is_socket() {
+                found.insert(path.strip_prefix(folder).unwrap().to_owned());
             }
         }
     }
@@ -336,7 +338,10 @@ async fn every_secret_stays_in_the_file_that_is_its_own() {
     }
     for database in databases {
         let wal = format!("{database}-wal");
-        assert_eq!(witnesses.find(watched.last(&wal)), both, "{wal}");
+        // The edge empties its log from time to time: what was in it is in the database then.
+        let found =
+            [database, &wal].into_iter().flat_map(|file| witnesses.find(watched.last(file)));
+        assert_eq!(found.collect::<BTreeSet<_>>(), both, "{wal}");
     }
     watched.lab.edge(0).stop().await;
     watched.lab.control().stop().await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 async fn start() -> (Fleet, Origin, i64) {
     let origin = Origin::start("shop").await;
     let mut fleet = Fleet::start(1).await;
-    fleet.dns.set(CUSTOMER_ZONE, "* CNAME shop.edge.test.").await;
+    fleet.set_zone(CUSTOMER_ZONE, "* CNAME shop.edge.test.").await;
     let property = fleet.lab.api().create_property("shop", origin.address()).await;
     (fleet, origin, property)
 }

@@ -144,7 +144,7 @@ async fn caddy_issues_too() {
     let path = format!("/api/Property/{property}/hostname/{id}");
     let target = api.read(&path).await["challengeRecord"]["target"].clone();
 
-    fleet.dns.set(CUSTOMER_ZONE, &format!("{RECORDS} {}.", target.as_str().unwrap())).await;
+    fleet.set_zone(CUSTOMER_ZONE, &format!("{RECORDS} {}.", target.as_str().unwrap())).await;
     wait_until("the hostname is verified", DEADLINE, async || {
         let request = format!("{path}/request-certificate");
         (api.send(Method::POST, &request, &Value::Null).await.status == 200).then_some(())

@@ -84,7 +84,7 @@ async fn hostnames_that_are_activated_at_once_are_all_served_and_no_request_of_o
     let count = wanted.map_or(HOSTNAMES, |count| count.parse().expect("a number"));
     let origin = Origin::start("shop").await;
     let mut fleet = Fleet::start(3).await;
-    fleet.dns.set(CUSTOMER_ZONE, "* CNAME shop.edge.test.").await;
+    fleet.set_zone(CUSTOMER_ZONE, "* CNAME shop.edge.test.").await;
     let api = fleet.lab.api();
     let property = api.create_property("shop", origin.address()).await;
     for name in OTHERS {

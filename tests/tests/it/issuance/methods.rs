@@ -12,7 +12,7 @@ const NAME: &str = "www.customer.test";
 async fn served(builder: FleetBuilder) -> (Fleet, Origin) {
     let origin = Origin::start("shop").await;
     let mut fleet = builder.start().await;
-    fleet.dns.set(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
+    fleet.set_zone(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
     let api = fleet.lab.api();
     let property = api.create_property("shop", origin.address()).await;
     api.add_hostname(property, NAME).await;
@@ -61,7 +61,7 @@ async fn a_name_is_proven_by_tls_alpn_01_where_port_80_is_closed() {
 #[tokio::test]
 async fn a_hostname_has_a_certificate_for_each_kind_of_key_that_it_asks_for() {
     let mut fleet = Fleet::start(1).await;
-    fleet.dns.set(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
+    fleet.set_zone(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
     let api = fleet.lab.api();
     let property = api.create_property("shop", "127.0.0.1:9".parse().unwrap()).await;
     let body = json!({"name": NAME, "managedCertificate": {"keyTypes": ["ecdsa", "rsa"]}});

@@ -37,7 +37,7 @@ pub(super) fn own_zone() -> FleetBuilder {
 
 /// A customer adds their domain with its wildcard: the hostname's path, and what is said of it.
 async fn add_wildcard(fleet: &mut Fleet, origin: &Origin) -> (String, Value) {
-    fleet.dns.set(CUSTOMER_ZONE, POINTED).await;
+    fleet.set_zone(CUSTOMER_ZONE, POINTED).await;
     let api = fleet.lab.api();
     let property = api.create_property("shop", origin.address()).await;
     let path = format!("/api/Property/{property}/hostname");
@@ -63,7 +63,7 @@ async fn make(fleet: &mut Fleet, hostname: &str, records: &[Value]) {
         format!("{name}. 0 TXT \"{value}\"\n")
     };
     let lines: String = records.iter().map(line).collect();
-    fleet.dns.set(CUSTOMER_ZONE, &format!("{POINTED}{lines}")).await;
+    fleet.set_zone(CUSTOMER_ZONE, &format!("{POINTED}{lines}")).await;
     let request = format!("{hostname}/request-certificate");
     fleet.lab.api().must(Method::POST, &request, &json!({})).await;
 }
@@ -84,7 +84,7 @@ async fn is_served_once_delegated(mut fleet: Fleet) {
     let target = record["target"].as_str().unwrap();
     assert!(told.contains(&format!("_acme-challenge.{CUSTOMER_ZONE} that points at {target}")));
 
-    fleet.dns.set(CUSTOMER_ZONE, &format!("{POINTED}_acme-challenge CNAME {target}.")).await;
+    fleet.set_zone(CUSTOMER_ZONE, &format!("{POINTED}_acme-challenge CNAME {target}.")).await;
     let request = format!("{hostname}/request-certificate");
     let requested = api.must(Method::POST, &request, &json!({})).await;
     assert_eq!(requested["challengeRecord"]["seen"], "present", "{requested}");

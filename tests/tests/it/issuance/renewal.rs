@@ -38,7 +38,7 @@ pub(super) async fn renew_at_once(fleet: &Fleet, certificate: &str) {
 async fn a_certificate_that_the_ca_wants_renewed_at_once_is_replaced_while_no_request_fails() {
     let origin = Origin::start("shop").await;
     let mut fleet = Fleet::start(3).await;
-    fleet.dns.set(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
+    fleet.set_zone(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
     let api = fleet.lab.api();
     let property = api.create_property("shop", origin.address()).await;
     api.add_hostname(property, NAME).await;

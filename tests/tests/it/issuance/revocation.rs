@@ -27,7 +27,7 @@ impl Scene {
     async fn start() -> Self {
         let origin = Origin::start("shop").await;
         let mut fleet = Fleet::start(2).await;
-        fleet.dns.set(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
+        fleet.set_zone(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
         let api = fleet.lab.api();
         let property = api.create_property("shop", origin.address()).await;
         let hostname = api.add_hostname(property, NAME).await;

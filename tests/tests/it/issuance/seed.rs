@@ -21,7 +21,7 @@ async fn call(fleet: &Fleet, method: &str, path: &str, body: Option<&str>) -> (u
 async fn a_hostname_is_served_by_every_pop_under_the_cas_certificate_once_its_dns_is_fixed() {
     let origin = Origin::start("shop").await;
     let mut fleet = Fleet::start(3).await;
-    fleet.dns.set(CUSTOMER_ZONE, "www A 192.0.2.10").await;
+    fleet.set_zone(CUSTOMER_ZONE, "www A 192.0.2.10").await;
     let origins = format!("[{{\"url\":\"http://{}\"}}]", origin.address());
     let body = format!("{{\"name\":\"shop\",\"origins\":{origins}}}");
     let (status, property) = call(&fleet, "POST", "/api/Property", Some(&body)).await;
@@ -41,7 +41,7 @@ async fn a_hostname_is_served_by_every_pop_under_the_cas_certificate_once_its_dn
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("Resolved: 192.0.2.10. Expected: 127.0.0.2"), "{detail}");
 
-    fleet.dns.set(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
+    fleet.set_zone(CUSTOMER_ZONE, "www CNAME shop.edge.test.").await;
     let (status, granted) = call(&fleet, "POST", &request, None).await;
 
     assert_eq!(status, 200, "{granted}");

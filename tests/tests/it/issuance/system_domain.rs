@@ -29,7 +29,7 @@ async fn add_wildcard(fleet: &mut Fleet, property: i64) -> String {
     let hostname = format!("{path}/{}", added["id"]);
     let target = added["challengeRecord"]["target"].as_str().unwrap();
     let zone = format!("* A 127.0.0.2\n* A 127.0.0.3\n_acme-challenge CNAME {target}.");
-    fleet.dns.set(FLEET_DOMAIN, &zone).await;
+    fleet.set_zone(FLEET_DOMAIN, &zone).await;
     api.must(Method::POST, &format!("{hostname}/request-certificate"), &json!({})).await;
     hostname
 }

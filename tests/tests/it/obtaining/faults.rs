@@ -195,7 +195,7 @@ async fn dns_that_is_gone_before_the_ca_looks_fails_by_the_owners_fault() {
     let path = scene.add(NAME).await;
     scene.ca.wait_until_held().await;
     let stays = "before CNAME shop.edge.test.\n";
-    scene.fleet.dns.set(CUSTOMER_ZONE, stays).await;
+    scene.fleet.set_zone(CUSTOMER_ZONE, stays).await;
     scene.ca.release();
 
     let failed = scene.attempt(&path, "dns_not_here", 1).await;
@@ -205,7 +205,7 @@ async fn dns_that_is_gone_before_the_ca_looks_fails_by_the_owners_fault() {
     let orders = scene.ca.granted("newOrder");
     scene.serves_on().await;
     // It leads here again, and is verified: the next attempt comes by itself.
-    scene.fleet.dns.set(CUSTOMER_ZONE, HERE).await;
+    scene.fleet.set_zone(CUSTOMER_ZONE, HERE).await;
     wait_until("the hostname is served again", DEADLINE * 5, async || {
         let answer = scene.fleet.get(0, NAME, "/").await.ok()?;
         (answer.status == 200).then_some(())
@@ -223,7 +223,7 @@ async fn another_server_that_answers_the_ca_is_told_to_the_owner() {
     scene.ca.hold("challenge", Moment::Before);
     let path = scene.add(NAME).await;
     scene.ca.wait_until_held().await;
-    scene.fleet.dns.set(CUSTOMER_ZONE, &format!("{HERE}www A 127.0.0.9\n")).await;
+    scene.fleet.set_zone(CUSTOMER_ZONE, &format!("{HERE}www A 127.0.0.9\n")).await;
     scene.fleet.resolver.wait_until_at(NAME, [127, 0, 0, 9].into()).await;
     scene.ca.release();
 
@@ -243,7 +243,7 @@ async fn caa_records_that_forbid_the_ca_cost_no_order() {
     scene.serve(SERVED).await;
     let before = scene.ca.calls("newOrder");
     let zone = format!("{HERE}@ CAA 0 issue \"other.test\"\n");
-    scene.fleet.dns.set(CUSTOMER_ZONE, &zone).await;
+    scene.fleet.set_zone(CUSTOMER_ZONE, &zone).await;
 
     let path = scene.add(NAME).await;
     let failed = scene.attempt(&path, "caa_forbids", 1).await;
@@ -270,7 +270,7 @@ async fn a_pop_that_is_gone_keeps_certificates_from_nobody_for_long() {
     assert!(at(&failed["nextAttemptAt"]) >= at(&failed["at"]) + APART, "{failed}");
     assert_eq!(scene.ca.calls("newOrder"), 0);
     // As the operator would have it.
-    scene.fleet.dns.set(FLEET_DOMAIN, "* A 127.0.0.2\n").await;
+    scene.fleet.set_zone(FLEET_DOMAIN, "* A 127.0.0.2\n").await;
     wait_until("the other edge serves it", DEADLINE * 6, async || {
         let answer = scene.fleet.get(0, NAME, "/").await.ok()?;
         (answer.status == 200).then_some(())
@@ -322,8 +322,7 @@ async fn a_node_whose_disk_is_full_is_named_and_everything_goes_on_once_it_is_fr
     let failed = wait_until("an attempt fails for the full disk", DEADLINE * 3, async || {
         let explanation = scene.explain(&path).await;
         own = explanation["attempts"].as_array().unwrap().clone();
-        let failed = own.extract_if(.., |own| own["class"] == others).next();
-        failed
+        own.extract_if(.., |own| own["class"] == others).next()
     })
     .await;
 
