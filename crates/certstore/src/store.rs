@@ -10,8 +10,8 @@ use rustls::sign::CertifiedKey;
 use tokio::{sync::Semaphore, task};
 
 use crate::{
-    CertificateError, CertificateSource, Entry, EntrySpec, GroupKeys, Offer, PolicyError, Stats,
-    TicketSecrets,
+    CertificateError, CertificateSource, Entry, EntrySpec, GroupKeys, Offer, PolicyError,
+    SourceError, Stats, TicketSecrets,
     answer::Answer,
     busy::{Busiest, Busy},
     cache::KeyCache,
@@ -40,6 +40,23 @@ struct Shared<R> {
     source: Arc<dyn CertificateSource>,
     filled: AtomicBool,
     cold_lookups: Arc<Semaphore>,
+}
+
+impl<R> Shared<R> {
+    /// What the source has of a name. Blocks.
+    fn read(&self, name: &LookupName) -> Result<Option<Answer<R>>, SourceError> {
+        let entry = |spec: EntrySpec| self.interner.entry(&spec).ok();
+        let exact = self.source.entry(name)?.and_then(entry);
+        let mut failure = None;
+        let answer = Answer::of(exact, || match self.source.wildcard(name) {
+            Ok(found) => found.and_then(entry),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        });
+        failure.map_or(Ok(answer), Err)
+    }
 }
 
 /// Makes a store: its one writer and a reader, which can be cloned.
@@ -157,6 +174,9 @@ pub enum SelectError {
     /// The name is not served.
     #[error("the name is not served here")]
     UnknownName,
+    /// Whether the name is served can't be found out: the index still fills, and the source can't be read.
+    #[error("whether the name is served can't be looked up")]
+    Unreadable(#[source] SourceError),
     /// The name is known and has no certificate yet.
     #[error("the hostname `{name}` has no certificate yet")]
     NoCertificate {
@@ -182,31 +202,46 @@ impl<R: Send + Sync + 'static> Resolver<R> {
     }
 
     /// As [`Self::find`]; while the index still fills after a start, the source is asked too.
-    pub async fn find_or_load(&self, name: &LookupName) -> Option<Arc<Entry<R>>> {
-        self.answer(name).await.map(|answer| answer.entry)
+    ///
+    /// # Errors
+    /// Where the source can't be read, and the index has no answer yet.
+    pub async fn find_or_load(
+        &self,
+        name: &LookupName,
+    ) -> Result<Option<Arc<Entry<R>>>, SourceError> {
+        Ok(self.answer(name).await?.map(|answer| answer.entry))
     }
 
-    async fn answer(&self, name: &LookupName) -> Option<Answer<R>> {
+    async fn answer(&self, name: &LookupName) -> Result<Option<Answer<R>>, SourceError> {
+        // Read before the index is: it may be swapped in between the two.
+        let is_filled = self.shared.filled.load(Ordering::Acquire);
         let found = self.shared.index.find(name);
-        let is_whole = found.as_ref().is_some_and(Answer::is_whole)
-            || self.shared.filled.load(Ordering::Acquire);
-        match is_whole {
-            true => found,
-            false => self.load(*name).await.or(found),
+        match is_filled || found.as_ref().is_some_and(Answer::is_whole) {
+            true => Ok(found),
+            false => self.load(*name, found).await,
         }
     }
 
-    async fn load(&self, name: LookupName) -> Option<Answer<R>> {
-        let turn = Arc::clone(&self.shared.cold_lookups).acquire_owned().await.ok()?;
+    /// What the source has; where it has nothing or can't be read, `otherwise`.
+    async fn load(
+        &self,
+        name: LookupName,
+        otherwise: Option<Answer<R>>,
+    ) -> Result<Option<Answer<R>>, SourceError> {
+        let turn = Arc::clone(&self.shared.cold_lookups).acquire_owned().await;
+        let turn = turn.map_err(|closed| SourceError(Box::new(closed)))?;
         let shared = Arc::clone(&self.shared);
         let loading = task::spawn_blocking(move || {
             // Ends with the read, whether or not somebody still waits for it.
             let _turn = turn;
-            let entry = |spec: EntrySpec| shared.interner.entry(&spec).ok();
-            let found = shared.source.entry(&name).ok()?.and_then(entry);
-            Answer::of(found, || shared.source.wildcard(&name).ok()?.and_then(entry))
+            shared.read(&name)
         });
-        loading.await.ok()?
+        let loaded = loading.await.unwrap_or_else(|lost| Err(SourceError(Box::new(lost))));
+        match (loaded, otherwise) {
+            (Ok(loaded), otherwise) => Ok(loaded.or(otherwise)),
+            (Err(_), Some(found)) => Ok(Some(found)),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// The entry and the parsed key for a handshake. A certificate that is replaced meanwhile is
@@ -221,7 +256,8 @@ impl<R: Send + Sync + 'static> Resolver<R> {
         offer: Offer,
     ) -> Result<Selected<R>, SelectError> {
         let mut tries = 0;
-        let mut answer = self.answer(name).await.ok_or(SelectError::UnknownName)?;
+        let answer = self.answer(name).await.map_err(SelectError::Unreadable)?;
+        let mut answer = answer.ok_or(SelectError::UnknownName)?;
         loop {
             let Some(chosen) = answer.choose(offer, tickets::now()) else {
                 return Err(SelectError::NoCertificate { name: answer.entry.name().clone() });
@@ -233,8 +269,9 @@ impl<R: Send + Sync + 'static> Resolver<R> {
                 }
                 Err(CertificateError::Gone) if tries < REPLACED_RETRIES => {
                     tries += 1;
-                    let replaced = self.load(*name).await;
-                    let replaced = replaced.or_else(|| self.shared.index.find(name));
+                    let indexed = self.shared.index.find(name);
+                    let replaced = self.load(*name, indexed).await;
+                    let replaced = replaced.map_err(SelectError::Unreadable)?;
                     answer = replaced.ok_or(SelectError::UnknownName)?;
                 }
                 Err(_) if answer.stand_alone() => {}

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
 
 use landfall_certstore::{
@@ -204,11 +207,50 @@ async fn asks_the_source_for_entries_only_until_the_index_is_filled() {
     let fleet = Fleet::new();
     let (mut publisher, resolver) = fleet.channel(1 << 20);
     fleet.source.add_entry(spec("early.example", vec![]));
-    assert!(resolver.find_or_load(&name("early.example")).await.is_some());
-    assert!(resolver.find_or_load(&name("unknown.example")).await.is_none());
+    assert!(resolver.find_or_load(&name("early.example")).await.unwrap().is_some());
+    assert!(resolver.find_or_load(&name("unknown.example")).await.unwrap().is_none());
     let asked = fleet.source.entry_reads.load(Ordering::Relaxed);
     replace(&mut publisher, std::iter::once(spec("early.example", vec![])));
-    assert!(resolver.find_or_load(&name("early.example")).await.is_some());
-    assert!(resolver.find_or_load(&name("unknown.example")).await.is_none());
+    assert!(resolver.find_or_load(&name("early.example")).await.unwrap().is_some());
+    assert!(resolver.find_or_load(&name("unknown.example")).await.unwrap().is_none());
     assert_eq!(fleet.source.entry_reads.load(Ordering::Relaxed), asked);
+}
+
+#[tokio::test]
+async fn no_name_is_unknown_at_the_moment_at_which_the_index_is_filled() {
+    let fleet = Fleet::new();
+    fleet.source.add_entry(spec("early.example", vec![]));
+    for _ in 0..300 {
+        let (mut publisher, resolver) = fleet.channel(1 << 20);
+        let both = Arc::new(Barrier::new(2));
+        let ready = Arc::clone(&both);
+        let filling = thread::spawn(move || {
+            let mut replacement = publisher.replacement();
+            replacement.insert(&spec("early.example", vec![])).unwrap();
+            ready.wait();
+            replacement.finish();
+        });
+        both.wait();
+        while !filling.is_finished() {
+            assert!(resolver.find_or_load(&name("early.example")).await.unwrap().is_some());
+        }
+        filling.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_can_not_be_read_makes_no_name_unknown() {
+    let fleet = Fleet::new();
+    let (mut publisher, resolver) = fleet.channel(1 << 20);
+    publisher.insert(&fleet.spec("published.example")).unwrap();
+    fleet.source.break_entries();
+    let selected = |text: &str| {
+        let (resolver, name) = (resolver.clone(), name(text));
+        async move { resolver.select(&name, Offer::default()).await.map(drop) }
+    };
+    assert!(matches!(selected("early.example").await, Err(SelectError::Unreadable(_))));
+    assert!(resolver.find_or_load(&name("early.example")).await.is_err());
+    selected("published.example").await.unwrap();
+    replace(&mut publisher, std::iter::once(spec("published.example", vec![])));
+    assert!(matches!(selected("early.example").await, Err(SelectError::UnknownName)));
 }

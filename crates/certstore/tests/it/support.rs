@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel as channel_of_two},
     },
 };
@@ -23,6 +23,7 @@ pub(crate) struct MemorySource {
     entries: Mutex<HashMap<String, EntrySpec>>,
     next: AtomicI64,
     gate: Mutex<Option<Gate>>,
+    entries_are_broken: AtomicBool,
     pub(crate) reads: AtomicUsize,
     pub(crate) entry_reads: AtomicUsize,
 }
@@ -56,6 +57,20 @@ impl MemorySource {
     }
 }
 
+impl MemorySource {
+    /// Has the reads of entries fail from now on.
+    pub(crate) fn break_entries(&self) {
+        self.entries_are_broken.store(true, Ordering::Relaxed);
+    }
+
+    fn read_entry(&self, name: &str) -> Result<Option<EntrySpec>, SourceError> {
+        match self.entries_are_broken.load(Ordering::Relaxed) {
+            true => Err(SourceError(Box::from("the disk is gone"))),
+            false => Ok(self.entries.lock().unwrap().get(name).cloned()),
+        }
+    }
+}
+
 impl CertificateSource for MemorySource {
     fn certificate(&self, id: CertificateId) -> Result<Option<StoredCertificate>, SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -69,12 +84,12 @@ impl CertificateSource for MemorySource {
 
     fn entry(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
         self.entry_reads.fetch_add(1, Ordering::Relaxed);
-        Ok(self.entries.lock().unwrap().get(name.as_str()).cloned())
+        self.read_entry(name.as_str())
     }
 
     fn wildcard(&self, name: &LookupName) -> Result<Option<EntrySpec>, SourceError> {
         let wildcard = format!("*.{}", name.wildcard_base().unwrap());
-        Ok(self.entries.lock().unwrap().get(&wildcard).cloned())
+        self.read_entry(&wildcard)
     }
 }
 

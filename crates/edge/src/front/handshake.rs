@@ -23,6 +23,7 @@ use crate::{
     metrics::Handshake,
     site::Site,
     stream::Protocol,
+    sync::describe,
 };
 
 type Tls = TlsStream<TcpStream>;
@@ -132,6 +133,13 @@ fn refusal(error: &SelectError) -> (Alert, Handshake) {
         SelectError::Unusable { name, source } => {
             if UNUSABLE.is_due(name, unix_seconds()) {
                 tracing::warn!(hostname = %name, reason = source.reason(), cause = %source, "{error}");
+            }
+            (Alert::InternalError, Handshake::UnusableCertificate)
+        }
+        SelectError::Unreadable(cause) => {
+            // Whatever the name: anybody can ask for any.
+            if UNUSABLE.is_due(&"unreadable", unix_seconds()) {
+                tracing::warn!(cause = describe(cause), "{error}");
             }
             (Alert::InternalError, Handshake::UnusableCertificate)
         }

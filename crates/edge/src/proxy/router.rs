@@ -61,7 +61,8 @@ impl Router {
     ) -> Result<Arc<Entry<Site>>, Refusal> {
         let connection = Connection::of(session).ok_or(Refusal::Internal)?;
         // Looked up again for each request: the hostname may be gone, or have another route.
-        let entry = self.resolver.find_or_load(name).await.ok_or(Refusal::Misdirected)?;
+        let entry = self.resolver.find_or_load(name).await.map_err(|_| Refusal::Internal)?;
+        let entry = entry.ok_or(Refusal::Misdirected)?;
         match connection.entry() {
             Some(served) if !is_served_on(&entry, served) => Err(Refusal::Misdirected),
             // Nothing but DNS says whose the name is, and DNS is not known to say that it is theirs.

@@ -77,9 +77,10 @@ impl<C: ControlPlane, V: Vault> Agent<C, V> {
                 break;
             }
             tokio::select! {
-                () = self.round(&id, most, &mut jobs, &mut backoff) => {}
-                // Leases that are being given run out.
+                // Orders come before what is given at the same time, whose leases run out.
+                biased;
                 _ = orders.wait_for(|order| *order != Orders::Work) => {}
+                () = self.round(&id, most, &mut jobs, &mut backoff) => {}
             }
         }
         tracing::info!(jobs = jobs.len(), "the issuance agent finishes what it has");
