@@ -88,7 +88,9 @@ impl World {
                 send(api, Method::POST, "/api/Property", &body).await?;
             }
             1 | 2 => {
-                let body = json!({"name": "spare", "origins": [{"url": "http://127.0.0.1:9"}]});
+                // One of its own: what is left of another may have got hostnames, and stays.
+                let name = format!("spare{}", dice.roll(1_000_000_000));
+                let body = json!({"name": name, "origins": [{"url": "http://127.0.0.1:9"}]});
                 let made = send(api, Method::POST, "/api/Property", &body).await?;
                 let path = format!("/api/Property/{}", made["id"].as_i64().unwrap_or(1));
                 send(api, Method::DELETE, &path, &Value::Null).await?;

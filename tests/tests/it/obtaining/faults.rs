@@ -331,5 +331,11 @@ async fn a_node_whose_disk_is_full_is_named_and_everything_goes_on_once_it_is_fr
     assert!(own.iter().all(|own| own["class"] == "disk" && own["pop"] == "edge1"), "{own:#?}");
     scene.serves_on().await;
     scene.fleet.lab.edge(1).free_disk().await;
+    // After a third failure the next attempt is over a minute later.
+    wait_until("the hostname is served", DEADLINE * 6, async || {
+        let answer = scene.fleet.get(0, NAME, "/").await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
     scene.fleet.wait_until_served_everywhere(NAME, "shop").await;
 }
